@@ -1,0 +1,113 @@
+"""Every error holdfast raises, in one place, each with what the caller should do.
+
+The order errors answer one question for a bot: may I send it again? Only
+`NotExecuted` and `TradingHalted` mean "the venue does not have it". None of them
+is a `ConnectionError`, `TimeoutError` or ccxt `NetworkError`, because bots retry
+those, and a blind retry is how a position is doubled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .intent import Intent
+    from .model import OrderReport
+
+
+class HoldfastError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ConfigError(HoldfastError):
+    """A setting is wrong; the message names file, line or key, and the remedy."""
+
+
+class InvalidOrder(HoldfastError, ValueError):
+    """The order can not be right (type, sign, precision). Nothing was journalled or sent."""
+
+
+class InvalidPayload(HoldfastError, ValueError):
+    """The event can not be encoded. The outbox is as it was before the call."""
+
+
+class OrderError(HoldfastError):
+    """Base of what `submit` raises for an order that was well-formed."""
+
+
+class TradingHalted(OrderError):
+    """The gate is shut for this order; nothing was sent.
+
+    :ivar reason: in words, for a person.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Rejected(OrderError):
+    """The venue, or a rule of the policy, said no for good. Sending it again is useless."""
+
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class NotExecuted(OrderError):
+    """The venue does not have the order, and holdfast will not send it any more.
+
+    Attempts or deadline ran out on failures that provably never executed. A new
+    decision needs a new `Order` (and a new key).
+    """
+
+    def __init__(self, reason: str, *, intent: Intent) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.intent = intent
+
+
+class OutcomeUnknown(OrderError):
+    """Nobody knows yet whether the venue has the order. Do not send another one.
+
+    The engine keeps asking. `await error.intent.resolved()` returns the
+    `OrderReport` once there is evidence; until then the symbol is REDUCING.
+    """
+
+    def __init__(self, reason: str, *, intent: Intent) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.intent = intent
+
+    async def resolved(self) -> OrderReport:
+        """Wait until the venue has answered with evidence."""
+        return await self.intent.resolved()
+
+
+class LinkDown(HoldfastError):
+    """A transport could not do what was asked because its link is down.
+
+    Says nothing about whether a request took effect; transports use it where
+    nothing was asked of the other side, or where asking again is harmless.
+    """
+
+
+class NotOurLease(HoldfastError):
+    """Another instance may hold the lease; this one must not act."""
+
+
+class PolicyConflict(HoldfastError):
+    """The stored policy is not the version the change was based on. Read it and decide anew."""
+
+
+class OutboxRolledBack(HoldfastError):
+    """The bus has events of this incarnation that the local journal does not.
+
+    The journal was restored from an older copy while this process ran. Nothing
+    is sent until a person has looked: the numbers could not be trusted.
+    """
+
+
+class EngineClosed(HoldfastError):
+    """The engine is not running (not entered yet, or already closed)."""

@@ -1,0 +1,279 @@
+"""The values that cross the ports: orders, fills, positions, outcomes, events.
+
+All are immutable, exact (`Decimal`, integers, text) and encode to msgpack as
+they stand, because the journal keeps most of them. Times that are dates are
+integer nanoseconds or milliseconds UTC, named so; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from .errors import InvalidOrder
+
+Side = Literal["buy", "sell"]
+PositionSide = Literal["BOTH", "LONG", "SHORT"]
+"""Binance's `positionSide`: BOTH in one-way mode, LONG or SHORT in hedge mode."""
+TimeInForce = Literal["GTC", "IOC", "GTX"]
+"""Good till cancelled; immediate or cancel; post-only (Binance's names)."""
+
+MAX_KEY_LENGTH: Final = 128
+
+
+class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a bot wants done. Wrong values raise at once, before anything is written.
+
+    :param symbol: unified name, `BTC/USDT:USDT`.
+    :param quantity: in units of the base asset; text, int or Decimal, above zero.
+    :param price: limit price in the quote asset; None is a market order.
+    :param key: the bot's own name for this decision. Calling `submit` again with
+        the same key is the same intent: never a second order, also after a restart.
+    :param reduce_only: can only shrink a position; may be sent outside HEALTHY.
+    :param deadline_seconds: an opening order not accepted by then is given up.
+    :raises InvalidOrder: naming the field and the remedy.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None = None
+    key: str | None = None
+    reduce_only: bool = False
+    time_in_force: TimeInForce | None = None
+    position_side: PositionSide = "BOTH"
+    deadline_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        # Decoding a journal runs this too; values that are right pass untouched.
+        if not isinstance(self.symbol, str) or not self.symbol:
+            raise InvalidOrder(f"symbol: {self.symbol!r} is no name; give e.g. 'BTC/USDT:USDT'")
+        if self.side not in ("buy", "sell"):
+            raise InvalidOrder(f"side: {self.side!r} is neither 'buy' nor 'sell'")
+        if self.position_side not in ("BOTH", "LONG", "SHORT"):
+            raise InvalidOrder(f"position_side: {self.position_side!r} is not BOTH, LONG or SHORT")
+        if self.time_in_force not in (None, "GTC", "IOC", "GTX"):
+            raise InvalidOrder(f"time_in_force: {self.time_in_force!r} is not GTC, IOC or GTX")
+        force_setattr(self, "quantity", positive("quantity", self.quantity))
+        if self.price is not None:
+            force_setattr(self, "price", positive("price", self.price))
+        elif self.time_in_force is not None:
+            raise InvalidOrder("time_in_force: a market order has none; leave it out or set price")
+        if self.key is not None and (
+            not isinstance(self.key, str) or not 0 < len(self.key) <= MAX_KEY_LENGTH
+        ):
+            raise InvalidOrder(f"key: {self.key!r} is not text of 1 to {MAX_KEY_LENGTH} characters")
+        if not isinstance(self.reduce_only, bool):
+            raise InvalidOrder(f"reduce_only: {self.reduce_only!r} is neither True nor False")
+        if self.deadline_seconds is not None and not 0 < self.deadline_seconds <= 3600:
+            raise InvalidOrder(
+                f"deadline_seconds: {self.deadline_seconds!r} is not between 0 and 3600"
+            )
+
+    @property
+    def opening(self) -> bool:
+        """Whether it could open or grow a position, as far as the order itself tells."""
+        if self.position_side == "BOTH":
+            return not self.reduce_only
+        # Hedge mode knows no reduceOnly; the closing side says it (Binance, "New Order").
+        return (self.position_side == "LONG") == (self.side == "buy")
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        return self.quantity if self.side == "buy" else -self.quantity
+
+
+def positive(field: str, value: object) -> Decimal:
+    """`value` as an exact number above zero.
+
+    Floats are refused: 0.1 is not 0.1, and the venue would round what is left.
+    """
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, (str, int)) and not isinstance(value, bool):
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise InvalidOrder(f"{field}: {value!r} is no number") from None
+    else:
+        raise InvalidOrder(
+            f"{field}: {value!r} is {type(value).__name__}; give text or Decimal, such as '0.010'"
+        )
+    if not number.is_finite() or number <= 0:
+        raise InvalidOrder(f"{field}: {value!r} is not a finite number above zero")
+    return number
+
+
+class OrderStatus(StrEnum):
+    """The venue's word on an order it has."""
+
+    OPEN = "open"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+    @property
+    def final(self) -> bool:
+        return self not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+
+
+class OrderSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An order as the venue describes it at one moment."""
+
+    symbol: str
+    client_order_id: str
+    venue_order_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    filled: Decimal
+    status: OrderStatus
+    average_price: Decimal | None = None
+    reduce_only: bool = False
+    position_side: PositionSide = "BOTH"
+    updated_ms: int = 0
+
+
+class Fill(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One execution. `trade_id` is unique per symbol at the venue and is what deduplicates."""
+
+    symbol: str
+    trade_id: int
+    client_order_id: str
+    venue_order_id: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_asset: str
+    time_ms: int
+    position_side: PositionSide = "BOTH"
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        return self.quantity if self.side == "buy" else -self.quantity
+
+
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Net holding of one symbol (and side, in hedge mode); negative is short."""
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal | None = None
+    position_side: PositionSide = "BOTH"
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """What the venue accepts for a symbol."""
+
+    symbol: str
+    price_step: Decimal
+    quantity_step: Decimal
+    min_quantity: Decimal
+    min_notional: Decimal
+
+
+class ExecutionReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message of the venue's user stream: an order's state and perhaps one fill."""
+
+    order: OrderSnapshot
+    fill: Fill | None = None
+
+
+class PlaceRequest(msgspec.Struct, frozen=True):
+    """One attempt to place an intent.
+
+    :ivar timestamp_ms: venue time that is signed; with `recv_window_ms` it bounds
+        how late the venue may still accept this attempt, which is what absence is
+        proven by. Both are journalled before the write.
+    """
+
+    client_order_id: str
+    order: Order
+    timestamp_ms: int
+    recv_window_ms: int
+
+
+class OutcomeKind(StrEnum):
+    """What a reply to `place` proves."""
+
+    ACCEPTED = "accepted"
+    NOT_EXECUTED = "not_executed"  # provably never reached the book: may be sent again
+    UNKNOWN = "unknown"  # nobody can tell: ask, never send
+    REJECTED = "rejected"  # never again
+    EXISTS = "exists"  # the venue has this client id already: query, adopt if it matches
+    THROTTLED = "throttled"
+    BANNED = "banned"
+    AUTH = "auth"
+    CLOCK = "clock"  # our time stamp was refused; not executed
+
+
+class PlaceOutcome(msgspec.Struct, frozen=True):
+    """The class of one attempt's reply and what came with it."""
+
+    kind: OutcomeKind
+    reason: str = ""
+    code: int | None = None
+    order: OrderSnapshot | None = None
+    """Present exactly when `kind` is ACCEPTED."""
+    retry_after_seconds: float | None = None
+
+
+class QueryKind(StrEnum):
+    FOUND = "found"
+    ABSENT = "absent"  # the venue answered that it has no such order: not yet a proof
+    UNANSWERED = "unanswered"  # the venue could not be asked
+
+
+class QueryOutcome(msgspec.Struct, frozen=True):
+    """ "Not there" and "could not ask" are different answers."""
+
+    kind: QueryKind
+    order: OrderSnapshot | None = None
+    reason: str = ""
+
+
+class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an intent ended, or stands, with the evidence for it."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    status: Literal["accepted", "rejected", "not_executed"]
+    filled: Decimal = Decimal(0)
+    average_price: Decimal | None = None
+    venue_order_id: str | None = None
+    order_status: OrderStatus | None = None
+    attempts: int = 1
+    evidence: str = ""
+    key: str | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """The envelope of everything on the bus.
+
+    `(producer, sequence)` names an event for ever; sequences of one producer start
+    at 1 and have no holes. `body` is any msgpack value, in the shape of `type`.
+    """
+
+    type: str
+    producer: str
+    sequence: int
+    time_ns: int
+    trace_id: str
+    body: Any
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Stands on the bus in place of events that can not be sent again."""
+
+    producer: str
+    first: int
+    last: int

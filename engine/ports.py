@@ -1,0 +1,297 @@
+"""The ports: everything that comes from outside the engine comes through these.
+
+A transport is an object with the methods below; no base class, no registration
+beyond its entry point (see `registry`). Three habits hold for all of them:
+
+- `run(...)` keeps the connection for as long as it is not cancelled: it connects,
+  reconnects with its own backoff, and reports each change through the `LinkWatch`
+  *synchronously, in the callback that saw it*. The engine owns the task.
+- A call takes its deadline as an argument instead of being wrapped in a cancel
+  scope: one timer instead of two, and the transport knows whether it had written.
+- What could not be asked raises `LinkDown`; `None` or an empty list is an answer.
+
+Built-in transports use no door that is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from .model import (
+    ExecutionReport,
+    Fill,
+    Gap,
+    Instrument,
+    OrderSnapshot,
+    PlaceOutcome,
+    PlaceRequest,
+    Position,
+    QueryOutcome,
+)
+from .policy import Policy
+
+
+class Clock(Protocol):
+    """Time. `monotonic` runs through suspend; `time_ns` is UTC wall clock."""
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """Seconds since some moment. A plain callable: the gate calls it on its hot path."""
+
+    @property
+    def monotonic_ns(self) -> Callable[[], int]: ...
+
+    @property
+    def time_ns(self) -> Callable[[], int]: ...
+
+
+class Entropy(Protocol):
+    """Chance."""
+
+    def random(self) -> float:
+        """In [0, 1)."""
+
+    def randbits(self, bits: int) -> int: ...
+
+    def child(self, name: str) -> Entropy:
+        """An independent stream, so that one consumer more or less does not shift the others."""
+
+
+class LinkWatch(Protocol):
+    """How a transport tells the engine of a link's health. Call it on the loop's thread."""
+
+    def up(self) -> None:
+        """A new connection stands: what was read over the last one is void."""
+
+    def down(self, reason: str) -> None:
+        """The link failed. The gate is shut when this returns. Calling it twice is harmless."""
+
+
+@runtime_checkable
+class Link(Protocol):
+    """Anything whose failure makes trading unsafe; users may add their own."""
+
+    name: str
+
+    async def run(self, watch: LinkWatch) -> None:
+        """Keep the link up until cancelled."""
+
+    async def probe(self) -> None:
+        """Ask a question whose answer proves that the link does its job now.
+
+        :raises LinkDown: with the reason in words.
+        """
+
+
+# --- the bus -----------------------------------------------------------------------
+
+
+class Batch(NamedTuple):
+    """Consecutive events of one producer, to be appended all or up to the first failure."""
+
+    producer: str
+    first: int
+    """Sequence of the first payload (or, with a gap, of the first after it)."""
+    payloads: Sequence[bytes]
+    lineage: str
+    """Of the bus data this batch was made for; another answer means the data were replaced."""
+    fencing_token: int = 0
+    gap: Gap | None = None
+    """Events that no longer exist anywhere; a marker is put in their place, first."""
+
+
+class AppendStatus(NamedTuple):
+    """The bus's word on one batch.
+
+    `kind`: `ok`; `gap` (the batch does not follow what the bus has: nothing was
+    appended, begin anew at `last_sequence + 1`); `lineage` (the data were
+    replaced: ask `position` anew); `fenced` (a newer lease holder has written);
+    `error` (the bus refused, `reason` says why; what had been appended before
+    stays and is counted in `last_sequence`).
+    """
+
+    kind: str
+    last_sequence: int
+    reason: str = ""
+
+
+class BusPosition(NamedTuple):
+    """What the bus holds of one producer.
+
+    `lineage` names the data set itself: it changes when the bus restarts empty or
+    is flushed, and survives when the data do.
+    """
+
+    lineage: str
+    last_sequence: int
+
+
+class BusEntry(NamedTuple):
+    """One entry read back: an event's payload, or the marker of a gap."""
+
+    id: str
+    producer: str
+    sequence: int
+    payload: bytes
+    gap: Gap | None = None
+
+
+class MessageBus(Link, Protocol):
+    """An ordered log that appends each event exactly once.
+
+    The bus keeps the last sequence of every producer next to its data and skips
+    what it already has, so that sending again after an unknown outcome is safe.
+    """
+
+    async def position(self, producer: str) -> BusPosition:
+        """:raises LinkDown:"""
+
+    def append(self, batch: Batch) -> Awaitable[AppendStatus]:
+        """Write the batch now, answer later: several may be in flight, in call order.
+
+        The awaitable raises `LinkDown` when the outcome can not be learnt.
+        """
+
+    def subscribe(self, *, after: str | None = None) -> AsyncIterator[BusEntry]:
+        """Every entry after `after` (None: from the beginning), across reconnects, none lost."""
+
+
+# --- policy and lease --------------------------------------------------------------
+
+
+class StoredPolicy(NamedTuple):
+    """A policy as the store holds it, with the identity it was read under."""
+
+    policy: Policy
+    lineage: str
+
+
+class PolicyWatch(LinkWatch, Protocol):
+    def changed(self) -> None:
+        """The stored policy may have changed: what was read is unfit until read again."""
+
+
+class PolicyStore(Protocol):
+    name: str
+
+    async def run(self, watch: PolicyWatch) -> None: ...
+
+    async def probe(self) -> None: ...
+
+    async def read(self) -> StoredPolicy | None:
+        """The current policy; None when the store answered that it has none.
+
+        :raises LinkDown:
+        """
+
+    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+        """Store `policy` as version `expected_version + 1` (0: there was none).
+
+        :raises PolicyConflict: the stored version is another.
+        :raises LinkDown: the outcome is unknown; read before trying again.
+        """
+
+    def verified_at(self) -> float:
+        """Monotonic moment at which the store was last *asked* and confirmed what was read.
+
+        A store that pushes every change (in-memory) answers with the present while
+        it is connected. Minus infinity: not verified in this connection.
+        """
+
+
+class LeaseGrant(NamedTuple):
+    """The right of one instance to trade.
+
+    :ivar fencing_token: grows with every new holder, also after the store lost its data.
+    :ivar expires_at: monotonic, counted from the moment the request was *sent*.
+    :ivar virgin: the store had never heard of a lease, so another holder could still be
+        alive with one from before its data were lost: wait a full term before trading.
+    """
+
+    fencing_token: int
+    expires_at: float
+    virgin: bool
+
+
+class LeaseStore(Protocol):
+    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+        """Take or renew the lease; None when another owner holds it.
+
+        :raises LinkDown:
+        """
+
+    async def release(self, owner: str) -> None:
+        """Give it back if it is ours; harmless if it is not."""
+
+
+# --- the venue ---------------------------------------------------------------------
+
+
+class ExecutionWatch(LinkWatch, Protocol):
+    """`up` and `down` speak of the order connection; the stream has its own health."""
+
+    def stream_up(self) -> None:
+        """The user stream is connected (again): what happened meanwhile must be asked for."""
+
+    def stream_down(self, reason: str) -> None: ...
+
+    def report(self, report: ExecutionReport) -> None:
+        """A message of the user stream, in the venue's order. Duplicates are harmless."""
+
+
+class ExecutionClient(Protocol):
+    name: str
+    venue: str
+    """Part of every journalled record, so that two venues are never mixed up."""
+
+    async def run(self, watch: ExecutionWatch) -> None: ...
+
+    async def probe(self) -> None: ...
+
+    async def place(
+        self,
+        request: PlaceRequest,
+        *,
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        """One attempt, never repeated by the transport itself.
+
+        :param permit: called at the last moment at which the write can still be
+            stopped (after DNS and connection set-up); whatever it raises passes
+            through, and proves that nothing was sent.
+        Never raises for what the network or the venue did: that is the outcome's
+        class. Cancellation passes through; its outcome is then unknown unless
+        `permit` had not been called.
+        """
+
+    async def cancel(
+        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+    ) -> QueryOutcome:
+        """Cancel one order; the answer tells how the order stands. Safe to repeat."""
+
+    async def query(
+        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+    ) -> QueryOutcome: ...
+
+    async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
+        """All open orders of the account. :raises LinkDown:"""
+
+    async def positions(self, *, timeout_seconds: float) -> list[Position]:
+        """All positions that are not flat. :raises LinkDown:"""
+
+    async def fills(
+        self, symbol: str, *, after_trade_id: int, timeout_seconds: float
+    ) -> list[Fill]:
+        """Own fills with a greater trade id, ascending, all pages. :raises LinkDown:"""
+
+    async def venue_time_ms(self, *, timeout_seconds: float) -> int:
+        """The venue's clock. :raises LinkDown:"""
+
+    async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
+        """By unified symbol. :raises LinkDown:"""
+
+
+Factory = Callable[..., Any]
+"""What an entry point names: `factory(url, *, clock, entropy, **settings)`."""
