@@ -1,0 +1,233 @@
+"""The bytes of a segment: header, frames, and finding the next frame after damage.
+
+A segment is a header (twice, in different sectors, so that one damaged byte does
+not lose the segment), then frames until the first zero. A frame is, little-endian:
+
+    u32 crc     zlib.crc32 over the rest of the frame, started with the salt
+    u32 word    kind << 24 | length of the body
+    u64 wire    salt + seq
+    body
+
+The salt is random per segment and fills the upper 39 bits of `wire`. So bytes of
+another segment, or of a payload, never pass for a frame of this one, and after
+damage the next frame is found by a plain search for five known bytes. An ack frame
+has the acknowledged seq in the place of its own and no body.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .port import CHECKPOINT, MAX_BODY_BYTES, MAX_KIND, RandBits, Record
+
+MAGIC = b"holdfast"
+VERSION = 1
+#: Where the second copy of the header lies: another sector than the first.
+HEADER_COPY_OFFSET = 512
+DATA_OFFSET = 1024
+ACK = 241
+
+_SEQ_BITS = 24  # low bits of `wire` that the salt leaves free, and of `word` for the length
+_LENGTH_MASK = (1 << _SEQ_BITS) - 1
+_HEADER = struct.Struct("<8sIIQQQQQ")
+_CRC = struct.Struct("<I")
+_FRAME = struct.Struct("<IIQ")
+FRAME_BYTES = _FRAME.size
+HEADER_BYTES = _HEADER.size + _CRC.size
+
+pack_crc = _CRC.pack
+pack_word_and_wire = struct.Struct("<IQ").pack
+
+
+class Header(NamedTuple):
+    """:ivar version: of the format. :ivar ordinal: number of the segment, never used again.
+    :ivar base_seq: its first record. :ivar acked: at the time of writing."""
+
+    version: int
+    ordinal: int
+    base_seq: int
+    acked: int
+    incarnation: int
+    salt: int
+
+    @property
+    def crc_seed(self) -> int:
+        return self.salt >> _SEQ_BITS & 0xFFFFFFFF
+
+    def pack(self) -> bytes:
+        packed = _HEADER.pack(MAGIC, self.version, 0, *self[1:])
+        return packed + pack_crc(zlib.crc32(packed))
+
+
+def random_salt(randbits: RandBits) -> int:
+    # The top bit used (62) keeps the searched bytes from being zero, as free space is.
+    return (randbits(38) | 1 << 38) << _SEQ_BITS
+
+
+def parse_header(data: bytes) -> Header | None:
+    """Read a header from the first bytes of a segment, from whichever copy is whole.
+
+    Both copies whole means the larger `acked`, for the second is updated in place.
+    A later version keeps this layout of its first 64 bytes, so that it can be named.
+    """
+    copies = []
+    for offset in (0, HEADER_COPY_OFFSET):
+        raw = data[offset : offset + HEADER_BYTES]
+        if len(raw) < HEADER_BYTES or zlib.crc32(raw[:-4]) != _CRC.unpack(raw[-4:])[0]:
+            continue
+        magic, version, _, *rest = _HEADER.unpack(raw[:-4])
+        if magic == MAGIC:
+            copies.append(Header(version, *rest))
+    return max(copies, key=lambda header: header.acked) if copies else None
+
+
+def encode(header: Header, kind: int, seq: int, body: bytes) -> bytes:
+    tail = pack_word_and_wire(kind << _SEQ_BITS | len(body), header.salt + seq) + body
+    return pack_crc(zlib.crc32(tail, header.crc_seed)) + tail
+
+
+def kind_of(frame: bytes) -> int:
+    return frame[7]
+
+
+class Mark(NamedTuple):
+    """A frame boundary from which reading can start."""
+
+    seq: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Gap:
+    """Bytes between two valid frames, and the records that the numbering says were there."""
+
+    offset: int
+    bytes: int
+    first_missing: int = 0
+    last_missing: int = 0
+
+
+@dataclass(slots=True)
+class Walk:
+    """One pass over consecutive frames of a segment, resuming after damage.
+
+    Iterate `frames`; the other fields are valid when it is exhausted.
+
+    :ivar data: bytes of the file from `origin` on.
+    :ivar next_seq: seq expected next.
+    :ivar bound: seqs from here on are not served: a later segment holds them.
+    :ivar end: file offset after the last valid frame.
+    """
+
+    header: Header
+    data: bytes
+    next_seq: int
+    bound: int | None = None
+    origin: int = 0
+    start: int = 0
+    end: int = 0
+    acked: int = 0
+    checkpoint: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+
+    def frames(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield `(seq, kind, start of body, end of body)` of every valid record, in order."""
+        data, seed, salt = self.data, self.header.crc_seed, self.header.salt
+        view = memoryview(data)
+        unpack, crc32 = _FRAME.unpack_from, zlib.crc32
+        size, at, next_seq = len(data), self.start, self.next_seq
+        last_start = size - FRAME_BYTES
+        bound = self.bound if self.bound is not None else 1 << 64
+        while at <= last_start:
+            crc, word, wire = unpack(data, at)
+            body_end = at + FRAME_BYTES + (word & _LENGTH_MASK)
+            if body_end <= size and crc32(view[at + 4 : body_end], seed) == crc:
+                seq, kind = wire - salt, word >> _SEQ_BITS
+                if seq == next_seq and kind <= CHECKPOINT:
+                    if seq >= bound:
+                        break
+                    if kind == CHECKPOINT:
+                        self.checkpoint = seq
+                    yield seq, kind, at + FRAME_BYTES, body_end
+                    next_seq += 1
+                    at = body_end
+                    continue
+                if kind == ACK:
+                    self.acked = max(self.acked, seq)
+                    at = body_end
+                    continue
+            self.end = self.origin + at
+            found = self._resync(at, next_seq)
+            if found is None:
+                self._note_tail(at)
+                break
+            resumed_at, seq = found
+            gap = Gap(self.origin + at, resumed_at - at)
+            # The numbering names what is lost only if a record follows, not an ack.
+            if seq > next_seq:
+                lost_below = min(seq, bound)
+                if lost_below > next_seq:
+                    gap.first_missing, gap.last_missing = next_seq, lost_below - 1
+                next_seq = seq
+            self.gaps.append(gap)
+            at = resumed_at
+        else:
+            self._note_tail(at)
+        self.next_seq = next_seq
+        self.end = self.origin + at
+
+    def _note_tail(self, at: int) -> None:
+        rest = self.data[at:]
+        if rest != bytes(len(rest)):
+            self.gaps.append(Gap(self.origin + at, len(rest.rstrip(b"\0"))))
+
+    def _resync(self, damaged_at: int, next_seq: int) -> tuple[int, int] | None:
+        """Find the next whole frame: its position, and the seq expected there."""
+        data, salt = self.data, self.header.salt
+        # A segment is smaller than 2^24 frames, so its seqs have at most two upper parts.
+        upper = (salt + next_seq) >> _SEQ_BITS
+        patterns = [(upper + i).to_bytes(5, "little") for i in (-1, 0, 1)]
+        hits = [data.find(pattern, damaged_at + 12) for pattern in patterns]
+        while any(hit >= 0 for hit in hits):
+            which = min((i for i in range(3) if hits[i] >= 0), key=hits.__getitem__)
+            at = hits[which] - 11
+            hits[which] = data.find(patterns[which], hits[which] + 1)
+            crc, word, wire = _FRAME.unpack_from(data, at)
+            seq, kind = wire - salt, word >> _SEQ_BITS
+            body_end = at + FRAME_BYTES + (word & _LENGTH_MASK)
+            if (
+                body_end > len(data)
+                or zlib.crc32(memoryview(data)[at + 4 : body_end], self.header.crc_seed) != crc
+            ):
+                continue
+            if kind == ACK:
+                return at, next_seq
+            if seq >= next_seq:
+                return at, seq
+        return None
+
+
+def records(walk: Walk) -> list[Record]:
+    """Return every record of the pass."""
+    data, incarnation = walk.data, walk.header.incarnation
+    return [
+        Record(seq, kind, incarnation, data[start:end]) for seq, kind, start, end in walk.frames()
+    ]
+
+
+def check_kind(kind: int) -> None:
+    """:raises ValueError: the kind is not one of the owner's."""
+    if not 0 < kind <= MAX_KIND:
+        raise ValueError(f"kind {kind} is not in 1 to {MAX_KIND}")
+
+
+def frame_size(body: bytes, *, segment_bytes: int) -> int:
+    """:raises ValueError: the record fits no segment, whatever the disk has free."""
+    allowed = min(MAX_BODY_BYTES, segment_bytes // 2)
+    if len(body) > allowed:
+        raise ValueError(f"body of {len(body)} bytes: {allowed} are allowed")
+    return FRAME_BYTES + len(body)

@@ -1,0 +1,290 @@
+"""The one thread that waits for the device, so that the event loop never does.
+
+It syncs what the loop has written, prepares the next segment in slices between two
+syncs, and unlinks. Files have one owner at a time: the loop writes a segment until
+it seals it; from then on only this thread touches its descriptor, and closes it
+after the sync that covers it. So no descriptor is closed under a running sync and
+no file is prepared twice. After a failed sync it does nothing more until the loop
+has handed it other files: a sync that failed is never repeated, because the kernel
+may mark the pages clean although they never reached the device (Rebello et al.,
+"Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .files import Files
+from .port import SYNC_INTERVAL_SECONDS
+
+_SLICE_BYTES = 1 << 19
+_RETRY_SECONDS = 0.5
+
+
+class Open:
+    """A segment file that can be written. `sealed` is set once, by the loop."""
+
+    __slots__ = ("fd", "path", "sealed")
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self.fd = fd
+        self.path = path
+        self.sealed = False
+
+
+class Position(NamedTuple):
+    """How far the log is written or synced: the last record and the last ack."""
+
+    seq: int
+    acked: int
+
+
+class Synced(NamedTuple):
+    """A sync that covers everything up to a position, or failed."""
+
+    position: Position
+    error: OSError | None = None
+
+
+class Prepared(NamedTuple):
+    """A zero-filled, synced file, or why there is none."""
+
+    file: Open | None
+    error: OSError | None = None
+
+
+class Unlinked(NamedTuple):
+    """Files are gone; those that could not be unlinked stay until the next opening."""
+
+    freed_bytes: int
+
+
+Result = Synced | Prepared | Unlinked
+
+
+class Syncer:
+    """Runs jobs for the loop; results wait in `results`, announced by `announce`.
+
+    :param written: reads the position up to which write(2) has returned.
+    :param announce: called in the thread after a result was added.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        files: Files,
+        written: Callable[[], Position],
+        announce: Callable[[], None],
+    ) -> None:
+        self.results: deque[Result] = deque()
+        self._directory = directory
+        self._files = files
+        self._written = written
+        self._announce = announce
+        self._condition = threading.Condition()
+        self._open: list[Open] = []
+        self._discarded: list[Open] = []
+        self._unlink: list[tuple[Path, int]] = []
+        self._directory_changed = False
+        self._spare: tuple[Path, int] | None = None
+        self._spare_refused = False  # the disk was full; asked again after a while
+        self._active = False
+        self._urgent = False
+        self._broken = False
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    # Called by the loop.
+
+    def track(self, file: Open) -> None:
+        """Include a new segment in every later sync. Call before the first record in it."""
+        with self._condition:
+            self._open.append(file)
+            self._directory_changed = True
+
+    def seal(self, file: Open) -> None:
+        """Take over a segment that the loop will not touch any more."""
+        with self._condition:
+            file.sealed = True
+
+    def discard(self, file: Open) -> None:
+        """Close a file without a sync."""
+        with self._condition:
+            self._discarded.append(file)
+
+    def recover(self, keep: list[Open]) -> None:
+        """Work on after a failed sync, with these files in place of all earlier ones."""
+        with self._condition:
+            self._discarded += [file for file in self._open if file not in keep]
+            self._open = list(keep)
+            self._broken = False
+            self._wake(urgent=True)
+
+    def sync_soon(self) -> None:
+        """From now on sync every 50 ms whatever is written, until `rest`."""
+        with self._condition:
+            self._wake(urgent=False)
+
+    def sync_now(self) -> None:
+        with self._condition:
+            self._wake(urgent=True)
+
+    def rest(self) -> None:
+        """Nothing is unsynced: sleep until asked."""
+        with self._condition:
+            self._active = self._urgent
+
+    def prepare(self, path: Path, size: int) -> None:
+        """Prepare a file of zeros; asked for until there is one, then answered once."""
+        with self._condition:
+            if self._spare is None:
+                self._spare = (path, size)
+                self._start()
+                self._condition.notify()
+
+    def unlink(self, paths: list[tuple[Path, int]]) -> None:
+        """Unlink files of the given sizes, in order."""
+        with self._condition:
+            self._unlink += paths
+            self._start()
+            self._condition.notify()
+
+    def stop(self) -> None:
+        """End after the work that was asked for, and wait for that."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join()
+        for file in self._open + self._discarded:
+            self._files.close(file.fd)
+        self._open, self._discarded = [], []
+
+    def _wake(self, *, urgent: bool) -> None:
+        self._start()
+        self._active = True
+        if urgent:
+            self._urgent = True
+        self._condition.notify()
+
+    def _start(self) -> None:
+        if self._thread is None and not self._stopping:
+            self._thread = threading.Thread(
+                target=self._run, name="holdfast-journal-sync", daemon=True
+            )
+            self._thread.start()
+
+    # Runs in the thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if not self._condition.wait_for(self._has_work, self._patience()):
+                    self._spare_refused = False
+                stopping = self._stopping
+                sync = self._active and not self._broken
+            if sync:
+                self._sync()
+            self._close_discarded()
+            if stopping:
+                return
+            self._drop()
+            if self._spare is not None and not self._spare_refused:
+                self._spare_refused = not self._prepare()
+
+    def _has_work(self) -> bool:
+        return bool(
+            (self._urgent and not self._broken)
+            or self._stopping
+            or self._unlink
+            or (self._spare and not self._spare_refused)
+        )
+
+    def _patience(self) -> float | None:
+        if self._active and not self._broken:
+            return SYNC_INTERVAL_SECONDS
+        return _RETRY_SECONDS if self._spare_refused else None
+
+    def _sync(self) -> None:
+        with self._condition:
+            self._urgent = False
+            # The position first: whatever it covers is in a file tracked before.
+            position = self._written()
+            files = [(file, file.sealed) for file in self._open]
+            directory_changed, self._directory_changed = self._directory_changed, False
+        try:
+            for file, _ in files:
+                self._files.sync(file.fd)
+            if directory_changed:
+                self._files.sync_directory(self._directory)
+        except OSError as error:
+            with self._condition:
+                self._broken = True
+                self._directory_changed |= directory_changed
+            self._post(Synced(position, error))
+            return
+        finished = [file for file, sealed in files if sealed]
+        with self._condition:
+            self._open = [file for file in self._open if file not in finished]
+        for file in finished:
+            self._files.close(file.fd)
+        self._post(Synced(position))
+
+    def _close_discarded(self) -> None:
+        with self._condition:
+            discarded, self._discarded = self._discarded, []
+        for file in discarded:
+            self._files.close(file.fd)
+
+    def _drop(self) -> None:
+        with self._condition:
+            paths, self._unlink = self._unlink, []
+        freed_bytes = 0
+        for path, size in paths:
+            try:
+                self._files.unlink(path)
+            except OSError:
+                break  # a later segment must not go before an earlier one
+            freed_bytes += size
+        if paths:
+            self._post(Unlinked(freed_bytes))
+
+    def _prepare(self) -> bool:
+        """Write the spare in slices, a sync that is waited for in between."""
+        assert self._spare is not None
+        path, size = self._spare
+        fd = -1
+        try:
+            fd = self._files.create(path)
+            for offset in range(0, size, _SLICE_BYTES):
+                self._files.fill(fd, offset, min(_SLICE_BYTES, size - offset))
+                self._files.sync(fd)
+                with self._condition:
+                    timely = self._active and offset // _SLICE_BYTES % 8 == 7
+                    due = (self._urgent or timely) and not self._broken
+                    if self._stopping:
+                        break
+                if due:
+                    self._sync()
+        except OSError as error:
+            if fd >= 0:
+                self._files.close(fd)
+                self._files.unlink(path)
+            self._post(Prepared(None, error))
+            return False
+        with self._condition:
+            self._spare = None
+            if self._stopping:
+                self._discarded.append(Open(fd, path))
+                return True
+        self._post(Prepared(Open(fd, path)))
+        return True
+
+    def _post(self, result: Result) -> None:
+        self.results.append(result)
+        self._announce()

@@ -1,0 +1,163 @@
+"""What an opening does to the folder before the first record.
+
+In this order, so that a crash at any point leaves a journal that opens: lock, read
+and verify, make durable what the last writer may not have synced, give back the
+space it reserved, begin a segment of our own, and only then remove leftovers.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import JournalDamaged, JournalFull
+from .files import NO_SPACE, Files, lock
+from .frame import DATA_OFFSET, HEADER_COPY_OFFSET, VERSION, Header, random_salt
+from .port import OpenReport, RandBits
+from .recovery import BLOCK_BYTES, Recovered, Segment, recover, segment_name
+from .syncer import Open
+
+MIN_SEGMENT_BYTES = 1 << 14
+
+
+@dataclass(slots=True)
+class Taken:
+    """An opened folder.
+
+    :ivar segments: those before `current`.
+    :ivar size: of `current`.
+    :ivar bytes: of all files together.
+    """
+
+    lock_fd: int
+    report: OpenReport
+    segments: list[Segment]
+    header: Header
+    current: Open
+    size: int
+    spare: Open | None
+    bytes: int
+
+
+def take_over(
+    directory: Path,
+    *,
+    files: Files,
+    segment_bytes: int,
+    max_bytes: int,
+    incarnation: int,
+    randbits: RandBits,
+) -> Taken:
+    """Open the folder for writing; blocks.
+
+    :raises JournalLocked, JournalDamaged, JournalVersion, JournalFull: see `FileJournal.open`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock_fd = lock(directory / "LOCK")
+    try:
+        recovered = recover(directory, files)
+        _settle(recovered.segments, files)
+        used = sum(
+            files.size(directory / name) for name in files.names(directory) if name[-4:] == ".seg"
+        )
+        header = Header(
+            VERSION,
+            recovered.next_ordinal,
+            recovered.next_seq,
+            recovered.report.acked,
+            incarnation,
+            random_salt(randbits),
+        )
+        current, size, spare = _begin(directory, header, segment_bytes, max_bytes - used, files)
+        used += size + (segment_bytes if spare is not None else 0)
+        used -= _remove_empty(recovered, files)
+    except BaseException:
+        os.close(lock_fd)
+        raise
+    return Taken(lock_fd, recovered.report, recovered.segments, header, current, size, spare, used)
+
+
+def write_header(files: Files, fd: int, header: Header) -> None:
+    """Write both copies and stand where the first frame goes."""
+    packed = header.pack()
+    files.write_at(fd, packed, 0)
+    files.write_at(fd, packed, HEADER_COPY_OFFSET)
+    files.seek(fd, DATA_OFFSET)
+
+
+def _settle(segments: list[Segment], files: Files) -> None:
+    for segment in segments:
+        try:
+            fd = files.open(segment.path)
+            try:
+                files.sync(fd)
+            finally:
+                files.close(fd)
+            if segment.size > segment.end and not segment.tail_bytes:
+                files.truncate(segment.path, segment.end)  # zeros that were never used
+                segment.size = segment.end
+        except OSError as error:
+            raise JournalDamaged(
+                f"{segment.path} can not be made durable ({error.strerror}). Copy the folder to "
+                "a sound disk and open the copy."
+            ) from error
+
+
+def _begin(
+    directory: Path, header: Header, segment_bytes: int, free_bytes: int, files: Files
+) -> tuple[Open, int, Open | None]:
+    leftovers = [directory / name for name in files.names(directory) if name[-4:] == ".tmp"]
+    # A spare grows as it is filled, so one of full size is whole.
+    whole = [path for path in leftovers if files.size(path) == segment_bytes][:2]
+    for path in leftovers:
+        if path not in whole:
+            files.unlink(path)
+    if whole:
+        current, size = Open(files.open(whole[0]), whole[0]), segment_bytes
+    else:
+        size = max(min(segment_bytes, free_bytes), MIN_SEGMENT_BYTES)
+        current, size = _first_file(directory, size, files)
+    path = directory / segment_name(header.ordinal, header.base_seq)
+    write_header(files, current.fd, header)
+    files.rename(current.path, path)
+    current.path = path
+    files.sync(current.fd)
+    files.sync_directory(directory)
+    spare = Open(files.open(whole[1]), whole[1]) if whole[1:] else None
+    return current, size, spare
+
+
+def _first_file(directory: Path, size: int, files: Files) -> tuple[Open, int]:
+    """Create the segment of an opening, a small one if the disk has no room for more."""
+    path = directory / "first.tmp"
+    while True:
+        fd = files.create(path)
+        try:
+            for offset in range(0, size, BLOCK_BYTES):
+                files.fill(fd, offset, min(BLOCK_BYTES, size - offset))
+        except OSError as error:
+            files.close(fd)
+            files.unlink(path)
+            if error.errno not in NO_SPACE or size <= MIN_SEGMENT_BYTES:
+                raise JournalFull(
+                    f"{directory}: no room for a segment of {size} bytes ({error.strerror}). "
+                    "Free disk space."
+                ) from error
+            size = max(size // 4, MIN_SEGMENT_BYTES)
+        else:
+            return Open(fd, path), size
+
+
+def _remove_empty(recovered: Recovered, files: Files) -> int:
+    """Unlink segments without a record; what their headers said stands in the new one."""
+    freed_bytes = 0
+    kept = []
+    for segment in recovered.segments:
+        if segment.marks or segment.known_gaps:
+            kept.append(segment)
+        else:
+            files.unlink(segment.path)
+            freed_bytes += segment.size
+    recovered.segments = kept
+    return freed_bytes
