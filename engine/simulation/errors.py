@@ -39,8 +39,9 @@ class SimLivelock(SimulationError):
 class SimEscape(SimulationError):
     """The program reached for the world outside: a socket, a thread, a process, a signal.
 
-    It is raised where that happened, and again by the loop, so that a broad ``except``
-    around real I/O cannot turn the escape into an ordinary fault.
+    It is raised where that happened. If the program goes on, the loop raises it again
+    before time moves, and at the end of the run, so that a broad ``except`` around real
+    I/O cannot turn an escape into an ordinary fault.
 
     :ivar call: what was called.
     """

@@ -177,15 +177,17 @@ class SimLoop(asyncio.BaseEventLoop):
         *args: *_Args,
         context: Context | None = None,
     ) -> SimTimer:
+        when = self._now_seconds + delay
         if delay >= _NEVER_SECONDS:
-            due_ns = None
-        elif delay > 0:
+            return self._set_timer(None, when, callback, args, context)
+        due_ns = self._now_ns
+        if delay > 0:
             # At least one: time that a program waits for passes, even where it is lost in
             # the float (`while time() < deadline: sleep(deadline - time())` has to end).
-            due_ns = self._now_ns + (int(delay * 1e9 + 0.5) or 1)
-        else:
-            due_ns = self._now_ns
-        return self._set_timer(due_ns, self._now_seconds + delay, callback, args, context)
+            due_ns += int(delay * 1e9 + 0.5) or 1
+        # Rounding may not add up: beyond half a nanosecond the integer is right.
+        when = min(when, due_ns / 1e9 + 0.5e-9)
+        return self._set_timer(due_ns, when, callback, args, context)
 
     def call_at(
         self,
@@ -226,8 +228,6 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         ready = self._ready
-        if self._escape is not None:
-            self._end_with(self._escape)
         if not ready and not self._stopping:
             self._advance()
         timers = self._timers
@@ -245,7 +245,7 @@ class SimLoop(asyncio.BaseEventLoop):
         due = len(ready)
         self.steps += due
         if self.steps > self._step_limit:
-            self._end_with(self._livelock())
+            self._end_with(self._escape or self._livelock())
         handle: asyncio.Handle | None
         for _ in range(due):
             handle = ready.popleft()
@@ -255,6 +255,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _advance(self) -> None:
         """Jump to the next timer."""
+        if self._escape is not None:
+            self._end_with(self._escape)
         timers = self._timers
         while timers and timers[0][3]._cancelled:
             heapq.heappop(timers)[3]._scheduled = False
@@ -279,12 +281,10 @@ class SimLoop(asyncio.BaseEventLoop):
     def run_until_complete(self, future: Any) -> Any:
         try:
             return super().run_until_complete(future)
-        except SimulationError:
-            # The verdict takes the place of the main task's own error, which would be logged
-            # as never retrieved.
-            if isinstance(future, asyncio.Future) and future.done() and not future.cancelled():
-                future.exception()
-            raise
+        finally:
+            # Whatever the program made of its escape: swallowed, wrapped in a group, or raised.
+            if self._escape is not None:
+                self._end_with(self._escape)
 
     # --- tasks ------------------------------------------------------------------------
 
@@ -334,7 +334,8 @@ class SimLoop(asyncio.BaseEventLoop):
         """Run a little further, to see which callbacks the loop is busy with."""
         over_total = self.steps > self._max_steps
         seen: Counter[str] = Counter()
-        for _ in range(_LIVELOCK_SAMPLE):
+        # At least what is ready, or the end of the main task would be left to stop the clean-up.
+        for _ in range(max(_LIVELOCK_SAMPLE, len(self._ready))):
             if not self._ready:
                 break
             handle = self._ready.popleft()

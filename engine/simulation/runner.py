@@ -59,12 +59,15 @@ class Simulation:
             with deterministic_order():
                 return anyio.run(async_fn, *args, backend_options={"loop_factory": self._make_loop})
         except SimulationError as error:
-            first = None if self._loop is None else self._loop.verdict
+            first = self._first_verdict()
             if first is None or first is error:
                 raise
             # A program that cannot end may not be able to clean up either: the cause comes first.
             first.add_note(f"and again while cleaning up: {error}")
             raise first from None
+
+    def _first_verdict(self) -> SimulationError | None:
+        return None if self._loop is None else self._loop.verdict
 
     def _make_loop(self) -> SimLoop:
         self._loop = SimLoop(
