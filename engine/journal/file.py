@@ -13,6 +13,7 @@ An old tail is never appended to: every opening begins a new segment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import zlib
@@ -65,7 +66,8 @@ _RETRY_SECONDS = 0.25
 
 
 class _Waiter(NamedTuple):
-    position: Position
+    seq: int
+    acked: int
     done: asyncio.Future[None]
 
 
@@ -109,7 +111,8 @@ class FileJournal:
         self._checkpoint = self._durable_checkpoint = taken.report.last_checkpoint
         self.wants_checkpoint = True
 
-        # The hot path reads these; `_limit` is 0 whenever it must not be taken.
+        # The hot path reads these. Up to `_room` a record needs no thought; `_limit` is the
+        # same, or 0 while frames are buffered or the sync thread has to be woken.
         self._write = files.write
         self._file = taken.current
         self._fd = taken.current.fd
@@ -118,14 +121,15 @@ class FileJournal:
         self._header = header
         self._size = taken.size
         self._end = DATA_OFFSET
-        self._limit = 0
+        self._room = self._limit = 0
         self._written = header.base_seq - 1
         self._pending: list[bytes] = []  # frames with a seq that are not yet written
 
         self._active = False  # the sync thread looks at the log every 50 ms
         self._synced = Position(self._written, self._acked)
         self._waiters: deque[_Waiter] = deque()
-        self._flush_handle: asyncio.Handle | None = None
+        self._flush_soon = False
+        self._flush_timer: asyncio.TimerHandle | None = None
         self._syncer = Syncer(
             directory=directory, files=files, written=self._position, announce=self._announce
         )
@@ -254,16 +258,24 @@ class FileJournal:
         if durability is Durability.PROCESS:
             return self.append_nowait(kind, body, reserve=reserve)
         check_kind(kind)
-        seq = self._append_pending(kind, body, reserve)
+        if self._end + FRAME_BYTES + len(body) > self._room:
+            self._make_room(body, reserve)
+        seq = self._written + len(self._pending) + 1
+        frame = encode(self._header, kind, seq, body)
+        self._pending.append(frame)
+        self._frames.append(frame)
+        self._end += len(frame)
+        self._limit = 0
         if durability is Durability.MEMORY:
-            if self._flush_handle is None:
-                self._flush_handle = self._loop.call_later(SYNC_INTERVAL_SECONDS, self._flush_later)
+            if not self._flush_soon and self._flush_timer is None:
+                self._flush_timer = self._loop.call_later(SYNC_INTERVAL_SECONDS, self._flush_late)
             return seq
-        if self._flush_handle is None or isinstance(self._flush_handle, asyncio.TimerHandle):
-            if self._flush_handle is not None:
-                self._flush_handle.cancel()
-            self._flush_handle = self._loop.call_soon(self._flush_and_sync)
-        await self._wait_for(Position(seq, 0))
+        if not self._flush_soon:
+            self._flush_soon = True
+            self._loop.call_soon(self._flush_and_sync)
+        done = self._loop.create_future()
+        self._waiters.append(_Waiter(seq, 0, done))
+        await done
         return seq
 
     async def sync(self) -> None:
@@ -274,7 +286,9 @@ class FileJournal:
         if self._synced == position:
             return
         self._syncer.sync_now()
-        await self._wait_for(position)
+        done = self._loop.create_future()
+        self._waiters.append(_Waiter(*position, done))
+        await done
 
     def ack(self, upto: int) -> None:
         if upto <= self._acked:
@@ -318,9 +332,9 @@ class FileJournal:
                 await self.sync()
         finally:
             self._closed = True
-            self._limit = 0
-            if self._flush_handle is not None:
-                self._flush_handle.cancel()
+            self._set_limit()
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
             # A device that hangs must not hang the loop; the join itself is not given up,
             # for until then the thread may write to files that the next opening reads.
             with anyio.CancelScope(shield=True):
@@ -360,17 +374,6 @@ class FileJournal:
             raise self._failure from error
         return self._append_slowly(kind, body, reserve)
 
-    def _append_pending(self, kind: int, body: bytes, reserve: bool) -> int:
-        """Give the record its seq and its place; the write follows."""
-        self._make_room(body, reserve)
-        seq = self.last_seq + 1
-        frame = encode(self._header, kind, seq, body)
-        self._pending.append(frame)
-        self._frames.append(frame)
-        self._end += len(frame)
-        self._limit = 0
-        return seq
-
     def _make_room(self, body: bytes, reserve: bool) -> None:
         """Rotate or begin a block where that is due.
 
@@ -399,10 +402,11 @@ class FileJournal:
         return self._size - min(RESERVE_BYTES, self._size // 4)
 
     def _set_limit(self) -> None:
-        if self._pending or not self._active or self._closed or self._failure is not None:
-            self._limit = 0
+        if self._closed or self._failure is not None:
+            self._room = 0
         else:
-            self._limit = min(self._pages.current.start + BLOCK_BYTES, self._capacity())
+            self._room = min(self._pages.current.start + BLOCK_BYTES, self._capacity())
+        self._limit = self._room if self._active and not self._pending else 0
 
     def _write_whole(self, data: bytes) -> None:
         written = self._write(self._fd, data)
@@ -477,29 +481,25 @@ class FileJournal:
         self._set_limit()
         full = self._full(error)
         waiting = 0
-        while self._waiters and self._waiters[-1].position.seq > self._written:
-            _resolve(self._waiters.pop().done, full)
+        while self._waiters and self._waiters[-1].seq > self._written:
+            _fail(self._waiters.pop(), full)
             waiting += 1
         if count > waiting:
             self._on_fault(f"{count - waiting} buffered records dropped: {full}")
         raise full from error
 
-    def _flush_later(self) -> None:
-        self._flush_handle = None
-        try:
+    def _flush_late(self) -> None:
+        """Write what only records of level `memory` have waited for."""
+        self._flush_timer = None
+        with contextlib.suppress(JournalError):  # told to `on_fault` and to those who wait
             self._flush()
-        except JournalError:
-            return  # told to those who wait, and to `on_fault`
 
     def _flush_and_sync(self) -> None:
+        self._flush_soon = False
         self._active = True  # `sync_now` follows: one wake-up of the thread, not two
-        self._flush_later()
+        with contextlib.suppress(JournalError):
+            self._flush()
         self._syncer.sync_now()
-
-    async def _wait_for(self, position: Position) -> None:
-        done = self._loop.create_future()
-        self._waiters.append(_Waiter(position, done))
-        await done
 
     # Segments.
 
@@ -625,8 +625,10 @@ class FileJournal:
         if self._checkpoint <= position.seq:
             self._durable_checkpoint = self._checkpoint
         waiters = self._waiters
-        while waiters and _covers(position, waiters[0].position):
-            _resolve(waiters.popleft().done, None)
+        while waiters and waiters[0].seq <= position.seq and waiters[0].acked <= position.acked:
+            done = waiters.popleft().done
+            if not done.done():  # else its waiter was cancelled
+                done.set_result(None)
         if position == self._position() and not self._pending and self._active:
             self._active = False
             self._limit = 0
@@ -683,13 +685,13 @@ class FileJournal:
             f"{reason}. What was appended since the last sync may or may not be on disk. "
             "Repair or replace the disk, then open the journal again."
         )
-        self._limit = 0
+        self._set_limit()
         self._on_fault(str(self._failure))
         self._fail_waiters(self._failure)
 
     def _fail_waiters(self, error: JournalFailed) -> None:
         while self._waiters:
-            _resolve(self._waiters.popleft().done, error)
+            _fail(self._waiters.popleft(), error)
 
     def _check_open(self) -> None:
         if self._failure is not None:
@@ -714,14 +716,6 @@ class FileJournal:
         )
 
 
-def _covers(synced: Position, wanted: Position) -> bool:
-    return synced.seq >= wanted.seq and synced.acked >= wanted.acked
-
-
-def _resolve(done: asyncio.Future[None], error: JournalError | None) -> None:
-    if done.done():
-        return  # its waiter was cancelled; the record may be there
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+def _fail(waiter: _Waiter, error: JournalError) -> None:
+    if not waiter.done.done():
+        waiter.done.set_exception(error)

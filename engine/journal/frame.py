@@ -16,9 +16,10 @@ has the acknowledged seq in the place of its own and no body.
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,6 +41,10 @@ FRAME_BYTES = _FRAME.size
 HEADER_BYTES = _HEADER.size + _CRC.size
 
 pack_crc = _CRC.pack
+#: `Record(*fields)` without the Python frame of a named tuple's constructor.
+make_record: Callable[[tuple[int, int, int, bytes]], Record] = functools.partial(
+    tuple.__new__, Record
+)
 pack_word_and_wire = struct.Struct("<IQ").pack
 
 
@@ -85,6 +90,16 @@ def parse_header(data: bytes) -> Header | None:
     return max(copies, key=lambda header: header.acked) if copies else None
 
 
+def header_damage(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield offset and size of what is not as it was written in a segment's first bytes."""
+    for offset in (0, HEADER_COPY_OFFSET):
+        if parse_header(data[offset : offset + HEADER_BYTES]) is None:
+            yield offset, HEADER_BYTES
+        rest = data[offset + HEADER_BYTES : offset + HEADER_COPY_OFFSET]
+        if rest.strip(b"\0"):
+            yield offset + HEADER_BYTES, len(rest)
+
+
 def encode(header: Header, kind: int, seq: int, body: bytes) -> bytes:
     tail = pack_word_and_wire(kind << _SEQ_BITS | len(body), header.salt + seq) + body
     return pack_crc(zlib.crc32(tail, header.crc_seed)) + tail
@@ -121,6 +136,7 @@ class Walk:
     :ivar next_seq: seq expected next.
     :ivar bound: seqs from here on are not served: a later segment holds them.
     :ivar end: file offset after the last valid frame.
+    :ivar last_gap: the last gap, if no record follows it: what it held is not known here.
     """
 
     header: Header
@@ -133,6 +149,7 @@ class Walk:
     acked: int = 0
     checkpoint: int = 0
     gaps: list[Gap] = field(default_factory=list)
+    last_gap: Gap | None = None
 
     def frames(self) -> Iterator[tuple[int, int, int, int]]:
         """Yield `(seq, kind, start of body, end of body)` of every valid record, in order."""
@@ -147,48 +164,54 @@ class Walk:
             body_end = at + FRAME_BYTES + (word & _LENGTH_MASK)
             if body_end <= size and crc32(view[at + 4 : body_end], seed) == crc:
                 seq, kind = wire - salt, word >> _SEQ_BITS
-                if seq == next_seq and kind <= CHECKPOINT:
-                    if seq >= bound:
-                        break
-                    if kind == CHECKPOINT:
-                        self.checkpoint = seq
-                    yield seq, kind, at + FRAME_BYTES, body_end
-                    next_seq += 1
-                    at = body_end
-                    continue
                 if kind == ACK:
                     self.acked = max(self.acked, seq)
                     at = body_end
                     continue
-            self.end = self.origin + at
-            found = self._resync(at, next_seq)
-            if found is None:
-                self._note_tail(at)
+                if seq >= next_seq:
+                    if seq != next_seq or self.last_gap is not None:
+                        self._settle(at, next_seq, min(seq, bound) - 1)
+                    if seq >= bound:
+                        next_seq = bound
+                        break
+                    if kind == CHECKPOINT:
+                        self.checkpoint = seq
+                    yield seq, kind, at + FRAME_BYTES, body_end
+                    next_seq = seq + 1
+                    at = body_end
+                    continue
+            resumed_at = self._resync(at, next_seq)
+            if resumed_at is None:
                 break
-            resumed_at, seq = found
-            gap = Gap(self.origin + at, resumed_at - at)
-            # The numbering names what is lost only if a record follows, not an ack.
-            if seq > next_seq:
-                lost_below = min(seq, bound)
-                if lost_below > next_seq:
-                    gap.first_missing, gap.last_missing = next_seq, lost_below - 1
-                next_seq = seq
-            self.gaps.append(gap)
+            self.last_gap = Gap(self.origin + at, resumed_at - at)
+            self.gaps.append(self.last_gap)
             at = resumed_at
-        else:
-            self._note_tail(at)
         self.next_seq = next_seq
         self.end = self.origin + at
+        if next_seq < bound:
+            self._note_tail(at)
+
+    def _settle(self, at: int, first_missing: int, last_missing: int) -> None:
+        """A record follows, and its number tells what the gap before it held."""
+        gap, self.last_gap = self.last_gap, None
+        if first_missing > last_missing:
+            return  # nothing but an ack
+        if gap is None:
+            gap = Gap(self.origin + at, 0)
+            self.gaps.append(gap)
+        gap.first_missing, gap.last_missing = first_missing, last_missing
 
     def _note_tail(self, at: int) -> None:
         rest = self.data[at:]
         if rest != bytes(len(rest)):
-            self.gaps.append(Gap(self.origin + at, len(rest.rstrip(b"\0"))))
+            self.last_gap = Gap(self.origin + at, len(rest.rstrip(b"\0")))
+            self.gaps.append(self.last_gap)
 
-    def _resync(self, damaged_at: int, next_seq: int) -> tuple[int, int] | None:
-        """Find the next whole frame: its position, and the seq expected there."""
-        data, salt = self.data, self.header.salt
-        # A segment is smaller than 2^24 frames, so its seqs have at most two upper parts.
+    def _resync(self, damaged_at: int, next_seq: int) -> int | None:
+        """Find the next whole frame."""
+        data, salt, seed = self.data, self.header.salt, self.header.crc_seed
+        # A segment has fewer than 2^24 frames, so the upper parts of its seqs differ by one
+        # at most; an ack may carry an earlier one.
         upper = (salt + next_seq) >> _SEQ_BITS
         patterns = [(upper + i).to_bytes(5, "little") for i in (-1, 0, 1)]
         hits = [data.find(pattern, damaged_at + 12) for pattern in patterns]
@@ -197,17 +220,13 @@ class Walk:
             at = hits[which] - 11
             hits[which] = data.find(patterns[which], hits[which] + 1)
             crc, word, wire = _FRAME.unpack_from(data, at)
-            seq, kind = wire - salt, word >> _SEQ_BITS
             body_end = at + FRAME_BYTES + (word & _LENGTH_MASK)
-            if (
-                body_end > len(data)
-                or zlib.crc32(memoryview(data)[at + 4 : body_end], self.header.crc_seed) != crc
-            ):
+            if body_end > len(data):
                 continue
-            if kind == ACK:
-                return at, next_seq
-            if seq >= next_seq:
-                return at, seq
+            if zlib.crc32(memoryview(data)[at + 4 : body_end], seed) == crc and (
+                word >> _SEQ_BITS == ACK or wire - salt >= next_seq
+            ):
+                return at
         return None
 
 
@@ -215,7 +234,8 @@ def records(walk: Walk) -> list[Record]:
     """Return every record of the pass."""
     data, incarnation = walk.data, walk.header.incarnation
     return [
-        Record(seq, kind, incarnation, data[start:end]) for seq, kind, start, end in walk.frames()
+        make_record((seq, kind, incarnation, data[start:end]))
+        for seq, kind, start, end in walk.frames()
     ]
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
 from .files import Files
-from .frame import FRAME_BYTES, Mark, kind_of
+from .frame import FRAME_BYTES, Mark, kind_of, make_record
 from .port import Record, Span
 from .recovery import Segment
 
@@ -130,7 +130,7 @@ class Pages:
         """Yield the records after a seq, a block at a time."""
         oldest = self._blocks[0][0] if self._blocks else self.current
         in_memory = oldest.first_seq if oldest.frames else last_seq + 1
-        seq = after + 1
+        seq = max(after + 1, self.first_seq(last_seq))
         for segment in self.segments:
             if seq >= in_memory:
                 break
@@ -149,9 +149,10 @@ class Pages:
             skip = max(0, seq - block.first_seq)
             if skip < len(block.frames):
                 first = block.first_seq
+                incarnation = self._incarnation
                 yield [
-                    Record(first + i, kind_of(frame), self._incarnation, frame[FRAME_BYTES:])
-                    for i, frame in enumerate(block.frames[skip:], skip)
+                    make_record((seq, kind_of(frame), incarnation, frame[FRAME_BYTES:]))
+                    for seq, frame in enumerate(block.frames[skip:], first + skip)
                 ]
 
     def _from_disk(self, segment: Segment, index: int) -> list[Record]:
@@ -165,8 +166,7 @@ class Pages:
                 "are skipped. Copy the folder to a sound disk."
             )
             return []
-        if segment is not self.segments[-1]:
-            self._cached = (segment, index, records)
+        self._cached = (segment, index, records)
         for gap in gaps:
             if (gap.offset, gap.bytes) not in segment.known_gaps:
                 segment.known_gaps.add((gap.offset, gap.bytes))

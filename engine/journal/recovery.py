@@ -14,7 +14,18 @@ from pathlib import Path
 
 from .errors import JournalDamaged, JournalVersion
 from .files import Files
-from .frame import DATA_OFFSET, FRAME_BYTES, VERSION, Gap, Header, Mark, Walk, parse_header, records
+from .frame import (
+    DATA_OFFSET,
+    FRAME_BYTES,
+    VERSION,
+    Gap,
+    Header,
+    Mark,
+    Walk,
+    header_damage,
+    parse_header,
+    records,
+)
 from .port import OpenReport, Record, Span
 
 #: Distance of the marks from which a page is read: one page of 500 events or so.
@@ -95,6 +106,7 @@ def recover(path: Path, files: Files) -> Recovered:
     """
     names = sorted(name for name in files.names(path) if _NAME.fullmatch(name))
     found: list[tuple[Path, int, Header | None, int]] = []
+    damaged: list[Span] = []
     for name in names:
         file = path / name
         try:
@@ -104,6 +116,8 @@ def recover(path: Path, files: Files) -> Recovered:
         except OSError as error:
             raise _unreadable(file, error) from error
         header = parse_header(data)
+        if header is not None:
+            damaged += [Span(str(file), at, length) for at, length in header_damage(data)]
         if header is not None and header.version > VERSION:
             raise JournalVersion(
                 f"{file} has format {header.version}, this holdfast knows up to {VERSION}. "
@@ -113,7 +127,6 @@ def recover(path: Path, files: Files) -> Recovered:
 
     segments: list[Segment] = []
     torn: list[Span] = []
-    damaged: list[Span] = []
     acked = checkpoint = count = total_bytes = 0
     next_seq = found[0][1] if found else 1
     for position, (file, base_seq, header, size) in enumerate(found):
@@ -138,18 +151,18 @@ def recover(path: Path, files: Files) -> Recovered:
         count += seen
         acked = max(acked, walk.acked)
         checkpoint = max(checkpoint, walk.checkpoint)
+        if bound is not None and walk.next_seq < bound:
+            if walk.last_gap is not None:
+                walk.last_gap.first_missing, walk.last_gap.last_missing = walk.next_seq, bound - 1
+            else:
+                damaged.append(Span(str(file), segment.end, 0, walk.next_seq, bound - 1))
         for gap in walk.gaps:
             at_tail = gap.offset >= segment.end
-            first, last = gap.first_missing, gap.last_missing
             if at_tail:
                 segment.tail_bytes = gap.bytes
-                if bound is not None and bound > walk.next_seq:
-                    first, last = walk.next_seq, bound - 1
-            span = Span(str(file), gap.offset, gap.bytes, first, last)
+            span = Span(str(file), gap.offset, gap.bytes, gap.first_missing, gap.last_missing)
             segment.known_gaps.add((gap.offset, gap.bytes))
-            (torn if at_tail and not first else damaged).append(span)
-        if not segment.tail_bytes and bound is not None and bound > walk.next_seq:
-            damaged.append(Span(str(file), segment.end, 0, walk.next_seq, bound - 1))
+            (torn if at_tail and not gap.first_missing else damaged).append(span)
         segment.next_seq = next_seq = walk.next_seq if bound is None else bound
         segments.append(segment)
     if acked >= next_seq:

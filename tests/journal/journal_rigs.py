@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -155,7 +156,11 @@ class DiskRig:
         assert self._journal is not None
         self._copies += 1
         copy = self.path.with_name(f"crashed-{self._copies}")
-        shutil.copytree(self.path, copy, ignore=shutil.ignore_patterns("*.tmp"))
+        copy.mkdir()
+        for name in sorted(os.listdir(self.path)):
+            with contextlib.suppress(FileNotFoundError):  # the thread unlinks and renames
+                if not name.endswith(".tmp"):
+                    shutil.copyfile(self.path / name, copy / name)
         self._abandoned.append(self._journal)
         self._journal = None
         self.path = copy
