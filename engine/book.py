@@ -1,0 +1,175 @@
+"""The local book: positions and open orders, made of the venue's fills and nothing else.
+
+A position changes only by a fill with a trade id, and each trade id counts once,
+however often the stream or a query repeats it. An order's own word on how much of
+it is filled is kept beside, never added: the difference between the two is what is
+still on its way. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import msgspec
+
+from .model import Fill, OrderSnapshot, Position
+
+ZERO = Decimal(0)
+
+
+class Holding(msgspec.Struct):
+    quantity: Decimal = ZERO
+    entry_price: Decimal | None = None
+
+    def add(self, signed: Decimal, price: Decimal) -> None:
+        """Average entry price: moved by what grows the position, kept by what shrinks it."""
+        before, after = self.quantity, self.quantity + signed
+        if after == 0:
+            self.entry_price = None
+        elif before == 0 or (before > 0) != (after > 0):
+            self.entry_price = price
+        elif abs(after) > abs(before):
+            known = self.entry_price if self.entry_price is not None else price
+            self.entry_price = (known * abs(before) + price * abs(signed)) / abs(after)
+        self.quantity = after
+
+
+class OpenOrder(msgspec.Struct):
+    """An order of ours that the venue has, and how much of it our fills account for."""
+
+    snapshot: OrderSnapshot
+    counted: Decimal = ZERO
+
+    @property
+    def expected(self) -> Decimal:
+        """Quantity that may still become fills we have not counted."""
+        total = self.snapshot.filled if self.snapshot.status.final else self.snapshot.quantity
+        return max(total - self.counted, ZERO)
+
+
+class Book:
+    """
+    :ivar version: grows with every change, so that a snapshot of the venue can be
+        recognised as taken across one.
+    """
+
+    def __init__(self) -> None:
+        self.holdings: dict[tuple[str, str], Holding] = {}
+        self.orders: dict[str, OpenOrder] = {}
+        self.synced: dict[str, int] = {}
+        """Per symbol: every fill up to this trade id is counted."""
+        self._seen: dict[str, set[int]] = {}
+        self.version = 0
+
+    def count(self, fill: Fill) -> bool:
+        """Count a fill of ours. False: it was counted already."""
+        if self.has_counted(fill):
+            return False
+        self._seen.setdefault(fill.symbol, set()).add(fill.trade_id)
+        holding = self.holdings.setdefault((fill.symbol, fill.position_side), Holding())
+        holding.add(fill.signed_quantity, fill.price)
+        if holding.quantity == 0:
+            del self.holdings[fill.symbol, fill.position_side]
+        order = self.orders.get(fill.client_order_id)
+        if order is not None:
+            order.counted += fill.quantity
+            self._forget_when_done(fill.client_order_id, order)
+        self.version += 1
+        return True
+
+    def has_counted(self, fill: Fill) -> bool:
+        return fill.trade_id <= self.synced.get(fill.symbol, 0) or fill.trade_id in self._seen.get(
+            fill.symbol, ()
+        )
+
+    def saw(self, snapshot: OrderSnapshot) -> bool:
+        """Take the venue's word on an order of ours; a word older than one known changes nothing.
+
+        :returns: whether anything changed.
+        """
+        known = self.orders.get(snapshot.client_order_id)
+        if known is None:
+            return False
+        old = known.snapshot
+        if old.status.final or snapshot.filled < old.filled:
+            return False
+        if (snapshot.status, snapshot.filled) == (old.status, old.filled):
+            return False
+        known.snapshot = snapshot
+        self._forget_when_done(snapshot.client_order_id, known)
+        self.version += 1
+        return True
+
+    def opened(self, snapshot: OrderSnapshot, counted: Decimal = ZERO) -> None:
+        """The venue has this order of ours. Known already: as `saw`."""
+        if snapshot.client_order_id in self.orders:
+            self.saw(snapshot)
+            return
+        order = OpenOrder(snapshot, counted)
+        self.orders[snapshot.client_order_id] = order
+        self._forget_when_done(snapshot.client_order_id, order)
+        self.version += 1
+
+    def _forget_when_done(self, client_order_id: str, order: OpenOrder) -> None:
+        # A final order stays until its last fill has been counted: until then it is
+        # exposure that is on its way.
+        if order.snapshot.status.final and order.expected == 0:
+            self.orders.pop(client_order_id, None)
+
+    def sync(self, symbol: str, trade_id: int) -> None:
+        """Every fill of `symbol` up to `trade_id` is counted: single ids need not be kept."""
+        self.synced[symbol] = max(trade_id, self.synced.get(symbol, 0))
+        seen = self._seen.get(symbol)
+        if seen:
+            self._seen[symbol] = {t for t in seen if t > self.synced[symbol]}
+
+    def adopt(self, positions: Iterable[Position], symbols: Iterable[str]) -> None:
+        """Take over the venue's positions of `symbols` as the truth."""
+        scope = set(symbols)
+        for key in [k for k in self.holdings if k[0] in scope]:
+            del self.holdings[key]
+        for p in positions:
+            if p.symbol in scope and p.quantity != 0:
+                self.holdings[p.symbol, p.position_side] = Holding(p.quantity, p.entry_price)
+        self.version += 1
+
+    def position(self, symbol: str, position_side: str = "BOTH") -> Decimal:
+        holding = self.holdings.get((symbol, position_side))
+        return ZERO if holding is None else holding.quantity
+
+    def positions(self) -> list[Position]:
+        return [
+            Position(symbol, h.quantity, h.entry_price, side)  # type: ignore[arg-type]
+            for (symbol, side), h in self.holdings.items()
+        ]
+
+    def resting(self) -> list[OrderSnapshot]:
+        """Orders of ours that the venue still has open."""
+        return [o.snapshot for o in self.orders.values() if not o.snapshot.status.final]
+
+
+class BookState(msgspec.Struct, frozen=True):
+    """A book as a checkpoint keeps it."""
+
+    positions: tuple[Position, ...] = ()
+    orders: tuple[OpenOrder, ...] = ()
+    synced: dict[str, int] = {}
+    seen: dict[str, tuple[int, ...]] = {}
+
+    @classmethod
+    def of(cls, book: Book) -> BookState:
+        return cls(
+            tuple(book.positions()),
+            tuple(book.orders.values()),
+            dict(book.synced),
+            {symbol: tuple(sorted(ids)) for symbol, ids in book._seen.items()},
+        )
+
+    def restore(self) -> Book:
+        book = Book()
+        book.adopt(self.positions, {p.symbol for p in self.positions})
+        book.orders = {o.snapshot.client_order_id: o for o in self.orders}
+        book.synced = dict(self.synced)
+        book._seen = {symbol: set(ids) for symbol, ids in self.seen.items()}
+        return book

@@ -1,0 +1,205 @@
+"""The gate: the one place that says whether an order may be put on the wire.
+
+Promise: an order that opens or grows a position is written only while the gate
+is open and in the same opening in which its permit was taken. Four design points
+carry it.
+
+*Epochs instead of a flag.* Every shut begins a new epoch; the gate is open only
+while the epoch that was opened is the current one. So opening can not race
+shutting: an opening that comes too late opens an epoch that is already past.
+That is also why a recovery opens with the ticket it took on its way down.
+
+*A lease of the event loop.* A loop that stands still sees no fault, so the open
+gate must run out by itself: `check` compares a deadline that the loop keeps
+moving with a clock that runs through suspend. Once it has run out, `renew`
+refuses, and the engine has to prove its links anew.
+
+*Permits are checked again at the last moment*, in the transport's last hook
+before the socket write, because between a check and a write lie DNS, connection
+set-up and whatever else awaits.
+
+*Three levels.* Getting out must stay possible: orders that can only shrink a
+position pass at REDUCING, which holds outside HEALTHY while the venue can be
+reached, and for one symbol while an order of it is unknown.
+
+`check` is a closure over local variables and not a method: it is called before
+every order of every strategy, and attribute look-ups were a fifth of its cost.
+`shut` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import NamedTuple
+
+from holdfast.states.table import Level
+
+from .errors import TradingHalted
+
+
+class Permit(NamedTuple):
+    """Leave to write one order, valid for one gate epoch.
+
+    `verify` is handed to the transport, which calls it before the socket write.
+    """
+
+    gate_epoch: int
+    symbol: str
+    opening: bool
+    verify: Callable[[], object]
+
+
+class Gate:
+    """Starts shut.
+
+    :param monotonic: seconds, running through suspend (`Clock.monotonic`).
+    :param lease_seconds: how long an opening lasts without `renew`; None: for ever.
+    :param on_blocked: told the reason of every refusal.
+    """
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float],
+        lease_seconds: float | None,
+        on_blocked: Callable[[str], None] | None = None,
+    ) -> None:
+        epoch = 1
+        opened = 0
+        deadline = 0.0
+        reason = "not started"
+        # Re-entrant: a signal handler may shut while its own thread is in here.
+        lock = threading.RLock()
+
+        def check() -> int:
+            """Return the gate epoch, or say why not.
+
+            :raises TradingHalted: with the reason in words.
+            """
+            if epoch == opened and monotonic() < deadline:
+                return epoch
+            raise self._refusal(self.reason)
+
+        def shut(why: str) -> int:
+            """Shut at once and begin a new epoch, which is returned. From any thread."""
+            nonlocal epoch, reason, deadline
+            with lock:
+                epoch += 1
+                deadline = 0.0
+                reason = why
+                return epoch
+
+        def open_if(ticket: int) -> bool:
+            """Open the epoch `ticket`, unless something has shut the gate since it was taken."""
+            nonlocal opened, deadline
+            with lock:
+                if ticket != epoch:
+                    return False
+                deadline = inf if lease_seconds is None else monotonic() + lease_seconds
+                opened = ticket
+                return True
+
+        def renew() -> bool:
+            """Move the lease on. False: the gate is shut, or the lease had run out."""
+            nonlocal deadline
+            if epoch != opened or lease_seconds is None:
+                return epoch == opened
+            now = monotonic()
+            if now >= deadline:
+                return False
+            # Should a shut come between: it began a new epoch, which this does not open.
+            deadline = now + lease_seconds
+            return True
+
+        def expired() -> bool:
+            return epoch == opened and monotonic() >= deadline
+
+        self.check = check
+        self.shut = shut
+        self.open_if = open_if
+        self.renew = renew
+        self.expired = expired
+        self._epoch: Callable[[], int] = lambda: epoch
+        self._is_open: Callable[[], bool] = lambda: epoch == opened and monotonic() < deadline
+        self._shut_reason: Callable[[], str] = lambda: reason
+        self._on_blocked = on_blocked
+        self._floor = Level.HALTED
+        self._floor_reason = "not started"
+        self._restricted: dict[str, dict[str, str]] = {}
+
+    @property
+    def epoch(self) -> int:
+        """Counts the shuts. Taken as the ticket of a recovery."""
+        return self._epoch()
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open()
+
+    @property
+    def reason(self) -> str:
+        """Why the gate is shut, in words; empty while it is open."""
+        if self._is_open():
+            return ""
+        if self.expired():
+            return "the event loop stalled: the gate's lease ran out"
+        return self._shut_reason()
+
+    def set_floor(self, level: Level, reason: str) -> None:
+        """What stays allowed while the gate is shut: REDUCING or HALTED, and why."""
+        self._floor = level
+        self._floor_reason = reason
+
+    def restrict(self, symbol: str, client_order_id: str, reason: str) -> None:
+        """Make `symbol` REDUCING because of one order, until it is released."""
+        self._restricted.setdefault(symbol, {})[client_order_id] = reason
+
+    def release(self, symbol: str, client_order_id: str) -> None:
+        by_order = self._restricted.get(symbol)
+        if by_order is not None:
+            by_order.pop(client_order_id, None)
+            if not by_order:
+                del self._restricted[symbol]
+
+    def level(self, symbol: str | None = None) -> Level:
+        """What may be written now, for the engine or for one symbol."""
+        if not self._is_open():
+            return self._floor
+        if symbol is not None and symbol in self._restricted:
+            return Level.REDUCING
+        return Level.ACTIVE
+
+    def permit(self, symbol: str, *, opening: bool, client_order_id: str = "") -> Permit:
+        """Leave to write one order of `symbol`.
+
+        :param opening: whether it could open or grow a position.
+        :param client_order_id: an order is not held up by its own restriction.
+        :raises TradingHalted: with the reason in words.
+        """
+        if not opening:
+            self._allow_reducing()
+            return Permit(self.epoch, symbol, False, self._allow_reducing)
+        epoch = self.check()
+        others = self._restricted.get(symbol)
+
+        def verify() -> None:
+            if self.check() != epoch:
+                raise self._refusal("the gate was shut and opened again since the permit")
+            for other, why in self._restricted.get(symbol, {}).items():
+                if other != client_order_id:
+                    raise self._refusal(f"{symbol} may only be reduced: {why}")
+
+        if others:
+            verify()
+        return Permit(epoch, symbol, True, verify)
+
+    def _allow_reducing(self) -> None:
+        if not self._is_open() and self._floor is Level.HALTED:
+            raise self._refusal(f"halted: {self._floor_reason}")
+
+    def _refusal(self, reason: str) -> TradingHalted:
+        if self._on_blocked is not None:
+            self._on_blocked(reason)
+        return TradingHalted(reason)

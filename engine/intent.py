@@ -1,0 +1,95 @@
+"""One intent: an order the bot wants executed once, and what is known of it.
+
+The client order id is made here and stays the same for every attempt: it is what
+the venue deduplicates open orders by, and what an order is found by after a crash.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import anyio
+
+from .model import Order, OrderReport, OrderSnapshot
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def base36(number: int) -> str:
+    text = ""
+    while True:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+        if not number:
+            return text
+
+
+def prefix(bot: str) -> str:
+    """What every client order id of this bot begins with: how our orders are told from others'."""
+    return f"hf-{bot}-"
+
+
+def client_order_id(bot: str, *, incarnation: int, fencing_token: int, number: int) -> str:
+    """At most 36 of `[.A-Z:/a-z0-9_-]`, as Binance asks (USDⓈ-M "New Order").
+
+    Carries the lease's fencing token, since the venue checks none: after a takeover the
+    orders of the former holder can be told apart.
+    """
+    tail = f"{base36(incarnation % 36**6)}-{base36(fencing_token % 36**7)}-{base36(number)}"
+    return prefix(bot) + tail
+
+
+class Stage(StrEnum):
+    SENDING = "sending"  # an attempt is on its way, or waits for its backoff
+    UNKNOWN = "unknown"  # the latest attempt may or may not have been executed
+    CLOSED = "closed"
+
+
+class Attempt(NamedTuple):
+    """The stamp that bounds how late the venue may accept an attempt."""
+
+    timestamp_ms: int
+    recv_window_ms: int
+
+    @property
+    def expires_ms(self) -> int:
+        return self.timestamp_ms + self.recv_window_ms
+
+
+class Intent:
+    """Awaitable until resolved; the engine's own handle, and the caller's."""
+
+    def __init__(self, client_order_id: str, order: Order, *, created_ns: int) -> None:
+        self.client_order_id = client_order_id
+        self.order = order
+        self.created_ns = created_ns
+        self.attempts: list[Attempt] = []
+        self.stage = Stage.SENDING
+        self.doubt = ""
+        """Why the outcome is unknown, in words."""
+        self.absent = False
+        """The venue's absence of it is proven: may be sent again, or closed."""
+        self.report: OrderReport | None = None
+        self.snapshot: OrderSnapshot | None = None
+        self._changed: anyio.Event | None = None
+
+    def __repr__(self) -> str:
+        o = self.order
+        return f"<Intent {self.client_order_id} {o.side} {o.quantity} {o.symbol} {self.stage}>"
+
+    async def resolved(self) -> OrderReport:
+        """Wait until there is evidence of how it ended: accepted, rejected or not executed."""
+        while self.report is None:
+            await self.change()
+        return self.report
+
+    async def change(self) -> None:
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None

@@ -1,0 +1,197 @@
+"""What the engine knows, as a fold over its journal.
+
+Everything that must survive a kill -9 changes only through `apply`, live and on
+opening alike, so what a restart knows is what the running engine knew. Pure: no
+I/O, no clock. A checkpoint is the folded state itself; the journal keeps the
+records after the last one, so the past may be dropped.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+
+from .book import Book, BookState
+from .intent import Attempt, Intent, Stage
+from .model import Order, OrderReport
+from .policy import Identity
+from .records import (
+    Adopted,
+    Attempted,
+    Doubted,
+    Fact,
+    Filled,
+    Held,
+    Intended,
+    OrderSeen,
+    PolicySeen,
+    Resolved,
+    Synced,
+    Transitioned,
+)
+
+
+class _IntentState(msgspec.Struct, frozen=True):
+    client_order_id: str
+    order: Order
+    created_ns: int
+    attempts: tuple[tuple[int, int], ...]
+    doubt: str
+
+
+class _Checkpoint(msgspec.Struct, frozen=True):
+    book: BookState
+    intents: tuple[_IntentState, ...]
+    keyed: tuple[OrderReport, ...]
+    hold: str | None
+    policy: PolicySeen | None
+    consented: bool
+    foreign_orders: tuple[str, ...]
+    last_transition: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Checkpoint)
+
+
+class Ledger:
+    """
+    :param keys_kept: how many ended intents with a key are remembered.
+    """
+
+    def __init__(self, *, keys_kept: int) -> None:
+        self.book = Book()
+        self.intents: dict[str, Intent] = {}
+        """Not yet resolved, by client order id."""
+        self.by_key: dict[str, Intent] = {}
+        """Of those, the ones with a key."""
+        self.keyed: OrderedDict[str, OrderReport] = OrderedDict()
+        """Ended intents by key, oldest first."""
+        self.hold: str | None = None
+        self.policy_seen: PolicySeen | None = None
+        self.consented = False
+        """The account's state was compared once and found equal, or adopted by consent."""
+        self.foreign_orders: frozenset[str] = frozenset()
+        self.transitions = 0
+        self._keys_kept = keys_kept
+
+    @property
+    def policy_identity(self) -> Identity | None:
+        seen = self.policy_seen
+        return None if seen is None else Identity(seen.lineage, seen.version, seen.content_hash)
+
+    @property
+    def unknown(self) -> list[Intent]:
+        return [i for i in self.intents.values() if i.stage is Stage.UNKNOWN]
+
+    def apply(self, fact: Fact, *, live: Intent | None = None) -> None:
+        """Fold one fact in.
+
+        :param live: the caller's own object for a new intent, so that those who
+            wait on it are woken; replayed facts make their own.
+        """
+        match fact:
+            case Filled(fill):
+                self.book.count(fill)
+            case OrderSeen(order):
+                self.book.saw(order)
+            case Intended():
+                self._intended(fact, live)
+            case Attempted():
+                intent = self.intents[fact.client_order_id]
+                intent.attempts.append(Attempt(fact.timestamp_ms, fact.recv_window_ms))
+                intent.stage = Stage.SENDING
+                intent.absent = False
+            case Doubted():
+                intent = self.intents[fact.client_order_id]
+                intent.stage = Stage.UNKNOWN
+                intent.doubt = fact.reason
+                intent.notify()
+            case Resolved():
+                self._resolved(fact)
+            case Synced(symbol, trade_id):
+                self.book.sync(symbol, trade_id)
+            case Adopted():
+                self.book.adopt(
+                    fact.positions,
+                    {p.symbol for p in fact.positions} | {s for s, _ in self.book.holdings},
+                )
+                self.foreign_orders = frozenset(fact.foreign_orders)
+                self.consented = True
+            case Transitioned():
+                self.transitions = fact.number
+            case Held():
+                self.hold = fact.reason
+            case PolicySeen():
+                self.policy_seen = fact
+
+    def _intended(self, fact: Intended, live: Intent | None) -> None:
+        intent = live or Intent(fact.client_order_id, fact.order, created_ns=fact.created_ns)
+        intent.attempts.append(Attempt(fact.timestamp_ms, fact.recv_window_ms))
+        self.intents[fact.client_order_id] = intent
+        if fact.order.key is not None:
+            self.by_key[fact.order.key] = intent
+
+    def _resolved(self, fact: Resolved) -> None:
+        report = fact.report
+        intent = self.intents.pop(report.client_order_id, None)
+        if fact.order is not None:
+            self.book.opened(fact.order)
+        if report.key is not None:
+            self.by_key.pop(report.key, None)
+            self.keyed[report.key] = report
+            while len(self.keyed) > self._keys_kept:
+                self.keyed.popitem(last=False)
+        if intent is not None:
+            intent.stage = Stage.CLOSED
+            intent.report = report
+            intent.snapshot = fact.order
+            intent.notify()
+
+    def checkpoint(self) -> bytes:
+        return _encoder.encode(
+            _Checkpoint(
+                book=BookState.of(self.book),
+                intents=tuple(
+                    _IntentState(
+                        i.client_order_id, i.order, i.created_ns, tuple(i.attempts), i.doubt
+                    )
+                    for i in self.intents.values()
+                ),
+                keyed=tuple(self.keyed.values()),
+                hold=self.hold,
+                policy=self.policy_seen,
+                consented=self.consented,
+                foreign_orders=tuple(sorted(self.foreign_orders)),
+                last_transition=self.transitions,
+            )
+        )
+
+    def restore(self, checkpoint: bytes) -> None:
+        """Begin from a checkpoint.
+
+        :raises msgspec.DecodeError: it was written by something else.
+        """
+        state = _decoder.decode(checkpoint)
+        self.book = state.book.restore()
+        self.keyed = OrderedDict((r.key, r) for r in state.keyed if r.key is not None)
+        self.hold = state.hold
+        self.policy_seen = state.policy
+        self.consented = state.consented
+        self.foreign_orders = frozenset(state.foreign_orders)
+        self.transitions = state.last_transition
+        self.intents, self.by_key = {}, {}
+        for kept in state.intents:
+            intent = Intent(kept.client_order_id, kept.order, created_ns=kept.created_ns)
+            intent.attempts = [Attempt(*a) for a in kept.attempts]
+            intent.doubt = kept.doubt
+            self.intents[kept.client_order_id] = intent
+            if kept.order.key is not None:
+                self.by_key[kept.order.key] = intent
+
+    def begin(self) -> None:
+        """After the last record was folded in: whoever was sending is gone, so nobody knows."""
+        for intent in self.intents.values():
+            intent.stage = Stage.UNKNOWN
+            intent.doubt = intent.doubt or "the process ended while the order was being sent"

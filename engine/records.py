@@ -1,0 +1,156 @@
+"""What the engine writes into its journal, and nothing else writes.
+
+One struct for each kind of fact. The kind numbers and the fields are a file
+format: a number is never used again for something else, fields are only added,
+with a default. `Ledger` folds these records into what the engine knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from .model import Fill, Order, OrderReport, OrderSnapshot, Position
+
+EVENT: Final = 1
+"""A bus event: its sequence in 8 bytes, little-endian, then the exact bytes for the bus."""
+
+
+class Intended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An order that is about to be sent, with the stamp of its first attempt."""
+
+    client_order_id: str
+    order: Order
+    created_ns: int
+    timestamp_ms: int
+    recv_window_ms: int
+    fencing_token: int = 0
+
+
+class Attempted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A further attempt that is about to be sent."""
+
+    client_order_id: str
+    number: int
+    timestamp_ms: int
+    recv_window_ms: int
+
+
+class Doubted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outcome of the latest attempt is unknown."""
+
+    client_order_id: str
+    reason: str
+
+
+class Resolved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outcome of an intent, by evidence."""
+
+    report: OrderReport
+    order: OrderSnapshot | None = None
+
+
+class OrderSeen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A later word of the venue on an order of ours."""
+
+    order: OrderSnapshot
+
+
+class Filled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An execution that the local position counts."""
+
+    fill: Fill
+
+
+class Synced(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All fills of `symbol` up to `trade_id` have been asked for and counted."""
+
+    symbol: str
+    trade_id: int
+
+
+class Adopted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The venue's state was taken over as true, with somebody's consent."""
+
+    positions: tuple[Position, ...]
+    foreign_orders: tuple[str, ...]
+    """Venue ids of open orders of another hand, to be left alone."""
+    by: str
+    time_ns: int
+
+
+class Transitioned(msgspec.Struct, frozen=True, omit_defaults=True):
+    number: int
+    trigger: str
+    cause: str
+    source: str
+    dest: str
+    time_ns: int
+
+
+class Held(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The operator's hold; `reason` None ends it. Survives restarts."""
+
+    reason: str | None
+    by: str
+    time_ns: int
+
+
+class PolicySeen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The newest policy ever read, to notice an older one and to restore it by rule."""
+
+    lineage: str
+    version: int
+    content_hash: str
+    policy: bytes
+
+
+Fact = (
+    Intended
+    | Attempted
+    | Doubted
+    | Resolved
+    | OrderSeen
+    | Filled
+    | Synced
+    | Adopted
+    | Transitioned
+    | Held
+    | PolicySeen
+)
+
+KINDS: Final[dict[int, type[Any]]] = {
+    2: Intended,
+    3: Attempted,
+    4: Doubted,
+    5: Resolved,
+    6: OrderSeen,
+    7: Filled,
+    8: Synced,
+    9: Adopted,
+    10: Transitioned,
+    11: Held,
+    12: PolicySeen,
+}
+KIND_OF: Final[dict[type[Any], int]] = {cls: kind for kind, cls in KINDS.items()}
+
+NEEDS_ROOM: Final = (Intended,)
+"""Only these stop at a full disk. Everything that ends or records something that has
+already happened uses the journal's reserve, because getting out must stay possible."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in KINDS.items()}
+
+
+def encode(fact: Fact) -> bytes:
+    return _encoder.encode(fact)
+
+
+def decode(kind: int, body: bytes) -> Fact | None:
+    """The fact of a record; None for kinds that are not facts.
+
+    :raises msgspec.DecodeError: the record was written by something else.
+    """
+    decoder = _decoders.get(kind)
+    return None if decoder is None else decoder.decode(body)
