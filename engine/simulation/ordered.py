@@ -4,20 +4,22 @@ anyio (4.9 to 4.16, checked) keeps the tasks and child scopes of a cancel scope 
 hashed by memory address, so a cancelled group wakes its tasks in an order that depends on
 everything the process allocated before: of twelve runs of one program, nine differed. The
 replacement is a set in order of insertion, put into the module's globals under the name
-``set``. `asyncio.TaskGroup` gets the same, and `asyncio.all_tasks`, by which the runner
-cancels what a program left behind, is sorted. anyio's worker threads, which never ask the
-loop, are refused on a simulated one. Other loops of the process see no difference.
+``set``. `asyncio.all_tasks`, by which the runner cancels what a program left behind, comes
+from a WeakSet whose layout remembers earlier runs; it is sorted. anyio's worker threads,
+which never ask the loop, are refused on a simulated one. Other loops of the process see no
+difference. `asyncio.TaskGroup` and `asyncio.wait` need nothing more than `SimTask`'s hash.
 
-What it does not reach: sets of the program's own objects that are hashed by address or
-are strings (PYTHONHASHSEED), `asyncio.as_completed` over bare coroutines, finalizers run
-by the cyclic garbage collector, and texts that contain an address.
+What is not reached: the program's own sets of other objects hashed by address (futures
+among them) or of strings (PYTHONHASHSEED), `asyncio.as_completed` over bare coroutines,
+finalizers run by the cyclic garbage collector, and texts that contain an address, such as
+the message of a cancellation.
 """
 
 from __future__ import annotations
 
 import asyncio
-import asyncio.taskgroups
 import asyncio.tasks
+import functools
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,7 +42,7 @@ _MISSING: Final = object()
 
 
 class OrderedSet(dict[_T, None]):
-    """The part of ``set`` that anyio and asyncio.TaskGroup use, in order of insertion."""
+    """The part of ``set`` that anyio uses, in order of insertion."""
 
     __slots__ = ()
 
@@ -77,6 +79,7 @@ def deterministic_order() -> Iterator[None]:
         _one_at_a_time.release()
 
 
+@functools.cache
 def _replacements() -> list[tuple[ModuleType, str, object]]:
     all_tasks = asyncio.tasks.all_tasks
     worker_thread = getattr(backend, "WorkerThread", None)
@@ -98,7 +101,6 @@ def _replacements() -> list[tuple[ModuleType, str, object]]:
     return [
         (backend, "set", OrderedSet),
         (backend, "WorkerThread", RefusedInSimulation),
-        (asyncio.taskgroups, "set", OrderedSet),
         (asyncio.tasks, "all_tasks", all_tasks_in_order),
     ]
 
@@ -122,8 +124,7 @@ def _check_anyio() -> None:
 
     :raises SimulationError: naming the version of anyio and what was found instead.
     """
-    version = metadata.version("anyio")
-    release = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    release = tuple(int(part) for part in _anyio_version().split(".")[:2] if part.isdigit())
     if not _ANYIO_FIRST <= release < _ANYIO_BEFORE:
         raise SimulationError(_unexpected("is outside the range 4.9 <= anyio < 5"))
     scope = backend.CancelScope()
@@ -142,8 +143,14 @@ def _check_anyio() -> None:
             )
 
 
+@functools.cache
+def _anyio_version() -> str:
+    # Reads a file: several times what the rest of a short run costs.
+    return metadata.version("anyio")
+
+
 def _unexpected(what: str) -> str:
     return (
-        f"anyio {metadata.version('anyio')} {what}: without that a simulation is not"
+        f"anyio {_anyio_version()} {what}: without that a simulation is not"
         " deterministic; holdfast.simulation.ordered has to learn this version first"
     )

@@ -1,4 +1,4 @@
-"""A program whose order hangs on every set of tasks and scopes that anyio and asyncio keep.
+"""A program whose order hangs on every set that anyio and asyncio keep of what runs.
 
 Run as a script it prints two digests of its event log: with the replacements of
 `holdfast.simulation.ordered`, and on the same loop without them.
@@ -12,9 +12,11 @@ import asyncio
 import hashlib
 import random
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+
 from holdfast.simulation import SeededEntropy, SimLoop, run
 
 
@@ -24,6 +26,7 @@ def event_log(*, replaced: bool) -> list[str]:
         run(_program, log, seed=3)
     else:
         anyio.run(_program, log, backend_options={"loop_factory": _loop_with_stock_tasks})
+    _kept.clear()
     return log
 
 
@@ -85,10 +88,29 @@ async def _program(log: list[str]) -> None:
     done, _ = await asyncio.wait([asyncio.create_task(waited(number)) for number in range(100)])
     note(f"waited {[task.result() for task in done]}")
 
-    # Left behind: the runner cancels them, in the order in which `all_tasks` lists them.
-    leftovers = [asyncio.create_task(failing(1_000 + number)) for number in range(100)]
+    async def left_open(number: int) -> AsyncIterator[int]:
+        try:
+            yield number
+        finally:
+            note(f"generator {number}")
+
+    # Left behind: the runner cancels the tasks, in the order in which `all_tasks` lists them,
+    # and closes the generators.
+    generators = [left_open(number) for number in range(50)]
+    for generator in generators:
+        await anext(generator)
+    _kept.append(generators)
+    for number in range(50):
+        _kept.append(asyncio.create_task(failing(1_000 + number)))
+        # Between them others that end: sparse hashes collide, and then the order in a set
+        # depends on the size it had grown to.
+        for other in range(number % 7 * 5):
+            await asyncio.create_task(waited(other))
     await anyio.sleep(1)
-    note(f"ends with {len(leftovers)} tasks")
+    note("ends")
+
+
+_kept: list[object] = []
 
 
 def _disturb_the_heap(seed: int) -> list[object]:

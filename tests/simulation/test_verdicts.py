@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_process
 import pytest
+
 from holdfast.simulation import (
     SimDeadlock,
     SimEscape,
@@ -80,7 +81,7 @@ def test_the_first_deadlock_is_the_one_reported() -> None:
 
 
 async def _spin() -> None:
-    while True:  # noqa: ASYNC110 - what the limits are for
+    while True:
         await anyio.lowlevel.checkpoint()
 
 
@@ -128,6 +129,48 @@ def test_the_limit_of_the_whole_run() -> None:
     Simulation(max_steps=exact.loop.steps).run(anyio.sleep, 1)
     with pytest.raises(SimLivelock):
         Simulation(max_steps=exact.loop.steps - 1).run(anyio.sleep, 1)
+
+
+@pytest.mark.parametrize("limit", ["max_steps", "max_steps_per_instant"])
+def test_cleanup_after_a_livelock_may_take_steps(limit: str) -> None:
+    cleaned: list[int] = []
+
+    async def program() -> None:
+        try:
+            await _spin()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for _ in range(50):
+                    await anyio.lowlevel.checkpoint()
+                await anyio.sleep(1)
+            cleaned.append(1)
+
+    with pytest.raises(SimLivelock):
+        run(program, **{limit: 200})  # type: ignore[arg-type]
+    assert cleaned
+
+
+def test_a_program_that_ends_at_the_limit_leaves_a_loop_that_can_clean_up() -> None:
+    cleaned: list[int] = []
+
+    async def left_behind() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(1)
+            cleaned.append(1)
+
+    async def program() -> asyncio.Task[None]:
+        task = asyncio.create_task(left_behind())
+        await anyio.sleep(1)
+        for _ in range(5_000):
+            SimLoop.current().call_soon(int)
+        return task
+
+    with pytest.raises(SimLivelock):
+        run(program, max_steps_per_instant=4_000)
+    assert cleaned
 
 
 async def _to_thread() -> None:

@@ -11,9 +11,10 @@ import anyio
 import anyio.lowlevel
 import freezegun
 import pytest
-from holdfast.simulation import SimLoop, Simulation, VirtualClock, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from holdfast.simulation import SimLoop, Simulation, VirtualClock, run
 
 DAY_SECONDS = 86_400
 
