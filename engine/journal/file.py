@@ -102,6 +102,8 @@ class FileJournal:
         self._loop = asyncio.get_running_loop()
         self._next_ordinal = header.ordinal + 1
         self._spare = taken.spare
+        self._preparing = False
+        self._files_made = 0
         self._allocate_not_before = float("-inf")
         self._closed = False
         self._failure: JournalFailed | None = None
@@ -145,7 +147,6 @@ class FileJournal:
         )
         self._pages.begin_segment(Segment(taken.current.path, header, taken.size, header.base_seq))
         self._begin_block(DATA_OFFSET)
-        self._want_spare()
 
     @classmethod
     async def open(
@@ -383,11 +384,14 @@ class FileJournal:
         size = frame_size(body, segment_bytes=self._segment_bytes)
         self._collect()
         self._check_open()
-        if self._pages.memory_bytes > MAX_UNSYNCED_BYTES * (2 if reserve else 1):
-            raise JournalFull(
-                f"{self._directory}: {self._pages.memory_bytes} bytes wait for the device, which "
-                "completes no sync. Check the disk."
-            )
+        if self._pages.memory_bytes > MAX_UNSYNCED_BYTES:
+            self._pages.forget_synced(self._synced.seq)
+            waiting = self._pages.memory_bytes
+            if waiting > MAX_UNSYNCED_BYTES * (2 if reserve else 1):
+                raise JournalFull(
+                    f"{self._directory}: {waiting} bytes wait for the device, which completes "
+                    "no sync. Check the disk."
+                )
         if self._end + size > (self._size if reserve else self._capacity()):
             self._flush()
             self._rotate()
@@ -549,7 +553,7 @@ class FileJournal:
         now = self._clock.monotonic()
         if self._bytes + self._segment_bytes > self._max_bytes or now < self._allocate_not_before:
             raise self._full(None)
-        path = self._directory / f"{self._next_ordinal:010d}.tmp"
+        path = self._unused_path()
         file = None
         try:
             file = Open(self._files.create(path), path)
@@ -567,8 +571,17 @@ class FileJournal:
         self._files.unlink(file.path)
 
     def _want_spare(self) -> None:
-        if self._spare is None and self._bytes + self._segment_bytes <= self._max_bytes:
-            self._syncer.prepare(self._directory / "spare.tmp", self._segment_bytes)
+        # One at a time, until its result was taken in here, and never the same name twice:
+        # a file prepared again while it is already written to would lose its records.
+        if self._preparing or self._spare is not None:
+            return
+        if self._bytes + self._segment_bytes <= self._max_bytes:
+            self._preparing = True
+            self._syncer.prepare(self._unused_path(), self._segment_bytes)
+
+    def _unused_path(self) -> Path:
+        self._files_made += 1
+        return self._directory / f"{self.incarnation:014x}-{self._files_made}.tmp"
 
     def _drop(self) -> None:
         """Unlink what the retention rule lets go."""
@@ -599,6 +612,7 @@ class FileJournal:
         if not self._active:
             self._active = True
             self._syncer.sync_soon()
+            self._want_spare()
 
     def _collect(self) -> None:
         """Take in what the sync thread has done."""
@@ -613,6 +627,7 @@ class FileJournal:
                 case Prepared(file, _):
                     if file is not None:
                         self._spare = file
+                        self._preparing = False
                         self._bytes += self._segment_bytes
                     self._set_limit()
                 case Unlinked(freed_bytes):
@@ -681,6 +696,8 @@ class FileJournal:
         )
 
     def _fail(self, reason: str) -> None:
+        if self._failure is not None:
+            return
         self._failure = JournalFailed(
             f"{reason}. What was appended since the last sync may or may not be on disk. "
             "Repair or replace the disk, then open the journal again."

@@ -51,7 +51,8 @@ class Files:
             os.close(fd)
 
     def create(self, path: Path) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        """:raises FileExistsError: nothing that exists is ever emptied."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
     def open(self, path: Path) -> int:
         return os.open(path, os.O_RDWR)

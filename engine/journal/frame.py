@@ -158,7 +158,7 @@ class Walk:
         unpack, crc32 = _FRAME.unpack_from, zlib.crc32
         size, at, next_seq = len(data), self.start, self.next_seq
         last_start = size - FRAME_BYTES
-        bound = self.bound if self.bound is not None else 1 << 64
+        bound, superseded = self.bound if self.bound is not None else 1 << 64, False
         while at <= last_start:
             crc, word, wire = unpack(data, at)
             body_end = at + FRAME_BYTES + (word & _LENGTH_MASK)
@@ -172,7 +172,7 @@ class Walk:
                     if seq != next_seq or self.last_gap is not None:
                         self._settle(at, next_seq, min(seq, bound) - 1)
                     if seq >= bound:
-                        next_seq = bound
+                        next_seq, superseded = bound, True
                         break
                     if kind == CHECKPOINT:
                         self.checkpoint = seq
@@ -188,7 +188,7 @@ class Walk:
             at = resumed_at
         self.next_seq = next_seq
         self.end = self.origin + at
-        if next_seq < bound:
+        if not superseded:
             self._note_tail(at)
 
     def _settle(self, at: int, first_missing: int, last_missing: int) -> None:

@@ -133,8 +133,9 @@ def recover(path: Path, files: Files) -> Recovered:
         total_bytes += size
         later = [base for _, base, _, _ in found[position + 1 :]]
         bound = min(later) if later else None
-        if base_seq > next_seq:
-            damaged.append(Span(str(file), 0, 0, next_seq, base_seq - 1))
+        begins = base_seq if bound is None else min(base_seq, bound)
+        if begins > next_seq:
+            damaged.append(Span(str(file), 0, 0, next_seq, begins - 1))
         if header is None:
             span, next_seq = _headless(file, files, base_seq, size, bound)
             if span is not None:

@@ -15,7 +15,7 @@ from .errors import JournalDamaged, JournalFull
 from .files import NO_SPACE, Files, lock
 from .frame import DATA_OFFSET, HEADER_COPY_OFFSET, VERSION, Header, random_salt
 from .port import OpenReport, RandBits
-from .recovery import BLOCK_BYTES, Recovered, Segment, recover, segment_name
+from .recovery import BLOCK_BYTES, Segment, recover, segment_name
 from .syncer import Open
 
 MIN_SEGMENT_BYTES = 1 << 14
@@ -69,9 +69,16 @@ def take_over(
             incarnation,
             random_salt(randbits),
         )
-        current, size, spare = _begin(directory, header, segment_bytes, max_bytes - used, files)
+        empty = [segment for segment in recovered.segments if _is_empty(segment)]
+        recovered.segments = [s for s in recovered.segments if not _is_empty(s)]
+        current, size, spare = _begin(
+            directory, header, segment_bytes, max_bytes - used, empty, files
+        )
+        # What the headers of these said stands in the new one.
+        for segment in empty:
+            used -= segment.size
+            files.unlink(segment.path)
         used += size + (segment_bytes if spare is not None else 0)
-        used -= _remove_empty(recovered, files)
     except BaseException:
         os.close(lock_fd)
         raise
@@ -86,6 +93,10 @@ def write_header(files: Files, fd: int, header: Header) -> None:
     files.seek(fd, DATA_OFFSET)
 
 
+def _is_empty(segment: Segment) -> bool:
+    return not segment.marks and not segment.known_gaps
+
+
 def _settle(segments: list[Segment], files: Files) -> None:
     for segment in segments:
         try:
@@ -94,7 +105,7 @@ def _settle(segments: list[Segment], files: Files) -> None:
                 files.sync(fd)
             finally:
                 files.close(fd)
-            if segment.size > segment.end and not segment.tail_bytes:
+            if segment.size > segment.end and not segment.tail_bytes and segment.marks:
                 files.truncate(segment.path, segment.end)  # zeros that were never used
                 segment.size = segment.end
         except OSError as error:
@@ -105,7 +116,12 @@ def _settle(segments: list[Segment], files: Files) -> None:
 
 
 def _begin(
-    directory: Path, header: Header, segment_bytes: int, free_bytes: int, files: Files
+    directory: Path,
+    header: Header,
+    segment_bytes: int,
+    free_bytes: int,
+    empty: list[Segment],
+    files: Files,
 ) -> tuple[Open, int, Open | None]:
     leftovers = [directory / name for name in files.names(directory) if name[-4:] == ".tmp"]
     # A spare grows as it is filled, so one of full size is whole.
@@ -117,7 +133,15 @@ def _begin(
         current, size = Open(files.open(whole[0]), whole[0]), segment_bytes
     else:
         size = max(min(segment_bytes, free_bytes), MIN_SEGMENT_BYTES)
-        current, size = _first_file(directory, size, files)
+        try:
+            current, size = _first_file(directory, size, files)
+        except JournalFull:
+            if not empty:
+                raise
+            # Restarted again and again on a full disk: the last opening's segment will do.
+            reused = max(empty, key=lambda segment: segment.size)
+            empty.remove(reused)
+            current, size = Open(files.open(reused.path), reused.path), reused.size
     path = directory / segment_name(header.ordinal, header.base_seq)
     write_header(files, current.fd, header)
     files.rename(current.path, path)
@@ -147,17 +171,3 @@ def _first_file(directory: Path, size: int, files: Files) -> tuple[Open, int]:
             size = max(size // 4, MIN_SEGMENT_BYTES)
         else:
             return Open(fd, path), size
-
-
-def _remove_empty(recovered: Recovered, files: Files) -> int:
-    """Unlink segments without a record; what their headers said stands in the new one."""
-    freed_bytes = 0
-    kept = []
-    for segment in recovered.segments:
-        if segment.marks or segment.known_gaps:
-            kept.append(segment)
-        else:
-            files.unlink(segment.path)
-            freed_bytes += segment.size
-    recovered.segments = kept
-    return freed_bytes

@@ -29,6 +29,7 @@ class FaultyFiles(Files):
     """The real system calls, of which some fail.
 
     :ivar free_bytes: what the disk still takes in new blocks, None for no limit.
+    :ivar write_short: how much the next write takes, before the faults.
     :ivar write_errno: raised by the next record writes, `write_faults` of them.
     :ivar failing_syncs: file syncs that fail with EIO.
     :ivar hold: when set, syncs wait until it is set again.
@@ -55,12 +56,17 @@ class FaultyFiles(Files):
             self.free_bytes -= size
 
     def write(self, fd: int, data: bytes) -> int:
+        if self.write_short:
+            data, self.write_short = data[: self.write_short], 0
+            return os.write(fd, data)
         if self.write_faults:
             self.write_faults -= 1
-            if self.write_short:
-                os.write(fd, data[: self.write_short])
             raise OSError(self.write_errno, os.strerror(self.write_errno))
         return os.write(fd, data)
+
+    def create(self, path: Path) -> int:
+        self.events.append(("create", path.name))
+        return super().create(path)
 
     def allocate(self, fd: int, size: int) -> None:
         self._take(size)

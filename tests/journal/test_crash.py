@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from holdfast.journal import FileJournal, Record
 from journal_rigs import ManualClock
+
+from holdfast.journal import FileJournal, Record
 
 pytestmark = pytest.mark.anyio
 CHILD = Path(__file__).with_name("crash_child.py")
