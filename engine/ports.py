@@ -188,6 +188,9 @@ class PolicyStore(Protocol):
     async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
         """Store `policy` as version `expected_version + 1` (0: there was none).
 
+        If `policy.version` is higher, as that: a store that lost its data gets back
+        the newest policy ever seen without its version going down.
+
         :raises PolicyConflict: the stored version is another.
         :raises LinkDown: the outcome is unknown; read before trying again.
         """
