@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from importlib import metadata
 
 import anyio
+
 from holdfast.simulation import Simulation
 
 Case = Callable[[int], Awaitable[None]]

@@ -4,8 +4,9 @@ anyio (4.9 to 4.16, checked) keeps the tasks and child scopes of a cancel scope 
 hashed by memory address, so a cancelled group wakes its tasks in an order that depends on
 everything the process allocated before: of twelve runs of one program, nine differed. The
 replacement is a set in order of insertion, put into the module's globals under the name
-``set``. `asyncio.all_tasks`, by which the runner cancels what a program left behind, comes
-from a WeakSet whose layout remembers earlier runs; it is sorted. anyio's worker threads,
+``set``. The list of all tasks, by which the runner cancels what a program left behind and
+`anyio.get_running_tasks` answers, comes from a WeakSet whose layout remembers earlier
+runs; it is sorted. anyio's worker threads,
 which never ask the loop, are refused on a simulated one. Other loops of the process see no
 difference. `asyncio.TaskGroup` and `asyncio.wait` need nothing more than `SimTask`'s hash.
 
@@ -101,6 +102,8 @@ def _replacements() -> list[tuple[ModuleType, str, object]]:
     return [
         (backend, "set", OrderedSet),
         (backend, "WorkerThread", RefusedInSimulation),
+        (backend, "all_tasks", all_tasks_in_order),
+        # The module, which the runner asks; a program that asks `asyncio.all_tasks` gets a set.
         (asyncio.tasks, "all_tasks", all_tasks_in_order),
     ]
 

@@ -107,7 +107,7 @@ async def _program(log: list[str]) -> None:
         for other in range(number % 7 * 5):
             await asyncio.create_task(waited(other))
     await anyio.sleep(1)
-    note("ends")
+    note(f"ends with {[task.name for task in anyio.get_running_tasks()]}")
 
 
 _kept: list[object] = []
