@@ -2,13 +2,13 @@
 
 anyio (4.9 to 4.16, checked) keeps the tasks and child scopes of a cancel scope in sets
 hashed by memory address, so a cancelled group wakes its tasks in an order that depends on
-everything the process allocated before: of twelve runs of one program, nine differed. The
-replacement is a set in order of insertion, put into the module's globals under the name
-``set``. The list of all tasks, by which the runner cancels what a program left behind and
-`anyio.get_running_tasks` answers, comes from a WeakSet whose layout remembers earlier
-runs; it is sorted. anyio's worker threads,
-which never ask the loop, are refused on a simulated one. Other loops of the process see no
-difference. `asyncio.TaskGroup` and `asyncio.wait` need nothing more than `SimTask`'s hash.
+everything the process allocated before; a hundred tasks never wake alike in two processes.
+The replacement is a set in order of insertion, put into the module's globals under the
+name ``set``. The list of all tasks, by which the runner cancels what a program left behind
+and `anyio.get_running_tasks` answers, comes from a WeakSet whose layout remembers earlier
+runs; it is sorted. anyio's worker threads, which never ask the loop, are refused on a
+simulated one. Other loops of the process see no difference. `asyncio.TaskGroup` and
+`asyncio.wait` need nothing more than `SimTask`'s hash.
 
 What is not reached: the program's own sets of other objects hashed by address (futures
 among them) or of strings (PYTHONHASHSEED), `asyncio.as_completed` over bare coroutines,
