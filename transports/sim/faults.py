@@ -13,8 +13,9 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-RequestKind = Literal["place", "cancel", "query", "snapshot", "time", "stream"]
-"""`snapshot`: open orders, positions, balances, fills; `stream`: listen keys."""
+RequestKind = Literal["place", "cancel", "query", "snapshot", "probe", "stream"]
+"""`snapshot`: open orders, positions, account, fills; `probe`: ping, time, balance, which
+clients ask by themselves; `stream`: listen keys."""
 Reply = Literal["normal", "error", "lost", "reset", "truncated"]
 Action = Literal["drop", "duplicate", "swap"]
 

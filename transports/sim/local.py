@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import anyio
+
 from holdfast.errors import LinkDown
 from holdfast.model import (
     ExecutionReport,
@@ -270,7 +271,7 @@ class SimExecutionClient:
         return await self._read("snapshot", act, timeout_seconds)
 
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
-        return await self._read("time", self._core.now_ms, timeout_seconds)
+        return await self._read("probe", self._core.now_ms, timeout_seconds)
 
     async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
         return await self._read(

@@ -1,0 +1,163 @@
+"""Both clients of the simulated venue behind one handle: one suite states what they promise.
+
+The local client runs in virtual time, the HTTP client against a server with real
+sockets in the same process.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import anyio
+
+from holdfast import simulation
+from holdfast.clock import SystemClock, SystemEntropy
+from holdfast.model import ExecutionReport, Order, PlaceOutcome, PlaceRequest
+from holdfast.ports import Clock, ExecutionClient
+from holdfast.simulation import VirtualClock
+from holdfast.transports.sim import LocalLine, SimExecutionClient, SimulatedVenue
+from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.transports.sim.server import VenueServer
+
+BTC = "BTC/USDT:USDT"
+TIMEOUT_SECONDS = 0.3
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass
+class RecordingWatch:
+    """What a client told the engine, in order."""
+
+    heard: list[str] = field(default_factory=list)
+    reports: list[ExecutionReport] = field(default_factory=list)
+
+    def up(self) -> None:
+        self.heard.append("up")
+
+    def down(self, reason: str) -> None:
+        assert reason
+        self.heard.append("down")
+
+    def stream_up(self) -> None:
+        self.heard.append("stream_up")
+
+    def stream_down(self, reason: str) -> None:
+        assert reason
+        self.heard.append("stream_down")
+
+    def report(self, report: ExecutionReport) -> None:
+        self.reports.append(report)
+
+    async def until(self, holds: Callable[[RecordingWatch], bool]) -> None:
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while not holds(self):  # noqa: ASYNC110  a test may look often
+                await anyio.sleep(0.005)
+
+
+@dataclass
+class Rig:
+    """A client under test, and the venue's side of it."""
+
+    client: ExecutionClient
+    venue: SimulatedVenue
+    clock: Clock
+    watch: RecordingWatch
+    cut_stream: Callable[[], None]
+    permits: int = 0
+
+    def permit(self) -> None:
+        self.permits += 1
+
+    def request(self, client_order_id: str = "h1", **order: Any) -> PlaceRequest:
+        values: dict[str, Any] = {"symbol": BTC, "side": "buy", "quantity": "0.010", **order}
+        return PlaceRequest(
+            client_order_id=client_order_id,
+            order=Order(**values),
+            timestamp_ms=self.clock.time_ns() // 1_000_000,
+            recv_window_ms=3000,
+        )
+
+    async def place(self, client_order_id: str = "h1", **order: Any) -> PlaceOutcome:
+        return await self.client.place(
+            self.request(client_order_id, **order),
+            permit=self.permit,
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+
+    def price(self, price: str) -> None:
+        self.venue.on_price(BTC, Decimal(price))
+
+
+@asynccontextmanager
+async def local_rig(*, latency_seconds: float = 0.0) -> AsyncIterator[Rig]:
+    clock = VirtualClock()
+    venue = SimulatedVenue(time_ns=clock.time_ns)
+    line = LocalLine(venue)
+
+    def cut_stream() -> None:
+        line.set_down("cut by the test", rest=False)
+        line.set_up()
+
+    client = SimExecutionClient(line, latency_seconds=latency_seconds)
+    async with _running(Rig(client, venue, clock, RecordingWatch(), cut_stream)) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def http_rig() -> AsyncIterator[Rig]:
+    clock = SystemClock()
+    venue = SimulatedVenue(time_ns=clock.time_ns)
+    server = VenueServer(venue, key="k", secret="s", entropy=SystemEntropy())
+    async with server.serve() as port:
+        client = SimHttpExecutionClient(
+            f"http://127.0.0.1:{port}", key="k", secret="s", clock=clock, entropy=SystemEntropy()
+        )
+        made = Rig(client, venue, clock, RecordingWatch(), lambda: void(server.cut_streams()))
+        async with _running(made) as rig:
+            yield rig
+
+
+def void(_: object) -> None:
+    """For callbacks whose value nobody wants."""
+
+
+@asynccontextmanager
+async def _running(rig: Rig) -> AsyncIterator[Rig]:
+    rig.price("50000")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(rig.client.run, rig.watch)
+        await rig.watch.until(lambda watch: {"up", "stream_up"} <= set(watch.heard))
+        yield rig
+        tasks.cancel_scope.cancel()
+
+
+Case = Callable[[Rig], Awaitable[None]]
+
+
+def run_local(case: Case, **options: Any) -> None:
+    async def main() -> None:
+        async with local_rig(**options) as rig:
+            await case(rig)
+
+    simulation.run(main)
+
+
+def run_http(case: Case) -> None:
+    async def main() -> None:
+        async with http_rig() as rig:
+            with anyio.fail_after(30):
+                await case(rig)
+
+    anyio.run(main)
+
+
+RUNNERS: dict[str, Callable[[Case], None]] = {
+    "local": run_local,
+    "local-latency": functools.partial(run_local, latency_seconds=0.02),
+    "http": run_http,
+}

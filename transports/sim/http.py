@@ -1,0 +1,461 @@
+"""The execution client of a served venue: Binance's USDⓈ-M protocol over aiohttp.
+
+What an answer proves is decided by pure functions (`usdm.errors`, `usdm.wire`), and
+whether a request left is known for each attempt (`usdm.session`). The order link is
+`down` the moment a connection breaks or cannot be made. A request that merely got no
+answer in time, or a lost user stream, makes the client ask at once whether the venue
+still answers; only if it does not is the link down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+import msgspec
+
+from holdfast.errors import LinkDown
+from holdfast.model import (
+    ExecutionReport,
+    Fill,
+    Instrument,
+    OrderSnapshot,
+    OutcomeKind,
+    PlaceOutcome,
+    PlaceRequest,
+    Position,
+    QueryKind,
+    QueryOutcome,
+)
+from holdfast.ports import Clock, Entropy, ExecutionWatch
+from holdfast.transports.usdm.backoff import delay_seconds
+from holdfast.transports.usdm.errors import UNKNOWN_ORDER
+from holdfast.transports.usdm.session import NoReply, NotSent, Reply, open_session, send
+from holdfast.transports.usdm.signing import sign
+from holdfast.transports.usdm.stream import UserStream
+from holdfast.transports.usdm.wire import (
+    ExchangeInfoJson,
+    ListenKeyJson,
+    OrderJson,
+    PositionJson,
+    TimeJson,
+    TradeJson,
+    place_outcome,
+    query_outcome,
+    read_error,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+_T = TypeVar("_T")
+
+PROBE_SECONDS: Final = 2.0
+PAGE: Final = 1000
+"""Largest `limit` of userTrades."""
+MAX_KNOWN_IDS: Final = 10_000
+"""Client ids remembered by order number, since userTrades has only the number."""
+MAX_CONNECTIONS: Final = 100
+READ_WINDOW_MS: Final = 5000
+"""recvWindow of requests that change nothing, or may be repeated."""
+
+
+class SimHttpExecutionClient:
+    """Trades at a server that speaks Binance's USDⓈ-M protocol.
+
+    :param base_url: `http://host:port`.
+    :param stream_ping_seconds: interval of the pings on the user stream.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str,
+        secret: str,
+        clock: Clock,
+        entropy: Entropy,
+        name: str = "exchange",
+        venue: str = "sim",
+        stream_ping_seconds: float = 5.0,
+    ) -> None:
+        self.name = name
+        self.venue = venue
+        self.clock_offset_ms = 0
+        """Venue's clock minus ours, as last measured."""
+        self._base_url = base_url
+        self._key = key
+        self._secret = secret.encode()
+        self._clock = clock
+        self._entropy = entropy.child(name)
+        self._open_session: ClientSession | None = None
+        self._names: dict[str, str] = {}
+        self._instruments: dict[str, Instrument] = {}
+        self._client_ids: dict[int, str] = {}
+        self._watch: ExecutionWatch | None = None
+        self._is_up = False
+        self._doubt = anyio.Event()
+        self._stream = UserStream(
+            session=self._session,
+            url=lambda key: f"ws{base_url.removeprefix('http')}/ws/{key}",
+            new_key=self._new_listen_key,
+            extend_key=self._extend_listen_key,
+            unified=self._unified,
+            entropy=self._entropy.child("stream"),
+            on_report=self._on_report,
+            on_up=self._on_stream_up,
+            on_down=self._on_stream_down,
+            ping_seconds=stream_ping_seconds,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} {self._base_url}>"
+
+    # --- the link ------------------------------------------------------------------
+
+    async def run(self, watch: ExecutionWatch) -> None:
+        self._watch = watch
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._stream.run)
+                await self._keep_up()
+        finally:
+            self._watch = None
+            self._is_up = False
+            with anyio.CancelScope(shield=True):
+                await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections; `run` does it when it ends."""
+        session, self._open_session = self._open_session, None
+        if session is not None:
+            await session.close()
+
+    async def _keep_up(self) -> None:
+        failures = 0
+        while True:
+            self._doubt = anyio.Event()
+            try:
+                await self.probe()
+            except LinkDown as error:
+                self._down(str(error))
+                failures += 1
+                await anyio.sleep(delay_seconds(failures, self._entropy.random()))
+                continue
+            failures = 0
+            if not self._is_up:
+                self._is_up = True
+                if self._watch is not None:
+                    self._watch.up()
+            await self._doubt.wait()
+
+    async def probe(self) -> None:
+        """Ask the time, then something signed: proves key, secret, clock and account service."""
+        await self.venue_time_ms(timeout_seconds=PROBE_SECONDS)
+        if not self._instruments:
+            await self.instruments(timeout_seconds=PROBE_SECONDS)
+        await self._read("GET", "/fapi/v3/balance", [], list[Any], PROBE_SECONDS)
+
+    def _down(self, reason: str) -> None:
+        self._is_up = False
+        if self._watch is not None:
+            self._watch.down(reason)
+        self._doubt.set()
+
+    def _on_report(self, report: ExecutionReport) -> None:
+        self._remember(report.order)
+        if self._watch is not None:
+            self._watch.report(report)
+
+    def _on_stream_up(self) -> None:
+        if self._watch is not None:
+            self._watch.stream_up()
+
+    def _on_stream_down(self, reason: str) -> None:
+        if self._watch is not None:
+            self._watch.stream_down(reason)
+        self._doubt.set()
+
+    # --- orders --------------------------------------------------------------------
+
+    async def place(
+        self,
+        request: PlaceRequest,
+        *,
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        query = sign(order_params(request), self._secret)
+        try:
+            reply = await self._send(
+                "POST", "/fapi/v1/order", query, timeout_seconds, permit=permit
+            )
+        except NotSent as error:
+            return PlaceOutcome(kind=OutcomeKind.NOT_EXECUTED, reason=f"not sent: {error}")
+        except NoReply as error:
+            return PlaceOutcome(kind=OutcomeKind.UNKNOWN, reason=f"no answer: {error}")
+        outcome = place_outcome(
+            status=reply.status,
+            body=reply.body,
+            request=request,
+            retry_after_seconds=reply.retry_after_seconds,
+            now_ms=self._now_ms(),
+        )
+        if outcome.order is not None:
+            self._remember(outcome.order)
+        return outcome
+
+    async def cancel(
+        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+    ) -> QueryOutcome:
+        deadline = self._clock.monotonic() + timeout_seconds
+        outcome, code = await self._look("DELETE", symbol, client_order_id, timeout_seconds)
+        if code != UNKNOWN_ORDER:
+            return outcome
+        # "Unknown order" to a cancel: filled, cancelled before, or never there.
+        remaining_seconds = max(0.05, deadline - self._clock.monotonic())
+        return await self.query(symbol, client_order_id, timeout_seconds=remaining_seconds)
+
+    async def query(
+        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+    ) -> QueryOutcome:
+        outcome, _ = await self._look("GET", symbol, client_order_id, timeout_seconds)
+        return outcome
+
+    async def _look(
+        self, method: str, symbol: str, client_order_id: str, timeout_seconds: float
+    ) -> tuple[QueryOutcome, int | None]:
+        params = [("symbol", venue_name(symbol)), ("origClientOrderId", client_order_id)]
+        try:
+            reply = await self._send(
+                method, "/fapi/v1/order", self._signed(params), timeout_seconds
+            )
+        except (NotSent, NoReply) as error:
+            return QueryOutcome(kind=QueryKind.UNANSWERED, reason=str(error)), None
+        outcome, code = query_outcome(
+            status=reply.status,
+            body=reply.body,
+            client_order_id=client_order_id,
+            symbol=symbol,
+        )
+        if outcome.order is not None:
+            self._remember(outcome.order)
+        return outcome, code
+
+    async def countdown_cancel_all(
+        self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        """Binance's dead-man switch; 0 stops it. :raises LinkDown:"""
+        params = [
+            ("symbol", venue_name(symbol)),
+            ("countdownTime", str(round(countdown_seconds * 1000))),
+        ]
+        await self._read("POST", "/fapi/v1/countdownCancelAll", params, Any, timeout_seconds)
+
+    # --- snapshots -----------------------------------------------------------------
+
+    async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
+        rows = await self._read("GET", "/fapi/v1/openOrders", [], list[OrderJson], timeout_seconds)
+        snapshots = [self._readable(partial(row.snapshot, self._unified)) for row in rows]
+        for snapshot in snapshots:
+            self._remember(snapshot)
+        return snapshots
+
+    async def positions(self, *, timeout_seconds: float) -> list[Position]:
+        rows = await self._read(
+            "GET", "/fapi/v3/positionRisk", [], list[PositionJson], timeout_seconds
+        )
+        return [row.position(self._unified) for row in rows if row.positionAmt]
+
+    async def fills(
+        self, symbol: str, *, after_trade_id: int, timeout_seconds: float
+    ) -> list[Fill]:
+        fills: list[Fill] = []
+        deadline = self._clock.monotonic() + timeout_seconds
+        while True:
+            from_id = fills[-1].trade_id + 1 if fills else after_trade_id + 1
+            params = [
+                ("symbol", venue_name(symbol)),
+                ("fromId", str(from_id)),
+                ("limit", str(PAGE)),
+            ]
+            remaining_seconds = self._remaining(deadline)
+            rows = await self._read(
+                "GET", "/fapi/v1/userTrades", params, list[TradeJson], remaining_seconds
+            )
+            for row in sorted(rows, key=lambda row: row.id):
+                client_order_id = await self._client_order_id(row, deadline)
+                fills.append(self._readable(partial(row.fill, self._unified, client_order_id)))
+            if len(rows) < PAGE:
+                return fills
+
+    async def venue_time_ms(self, *, timeout_seconds: float) -> int:
+        before_ms = self._clock.time_ns() // 1_000_000
+        answer = await self._read("GET", "/fapi/v1/time", None, TimeJson, timeout_seconds)
+        after_ms = self._clock.time_ns() // 1_000_000
+        self.clock_offset_ms = answer.serverTime - (before_ms + after_ms) // 2
+        return answer.serverTime
+
+    async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
+        answer = await self._read(
+            "GET", "/fapi/v1/exchangeInfo", None, ExchangeInfoJson, timeout_seconds
+        )
+        markets = [market for market in answer.symbols if market.contractType == "PERPETUAL"]
+        self._names = {market.symbol: market.unified for market in markets}
+        self._instruments = {
+            market.unified: self._readable(market.instrument) for market in markets
+        }
+        return dict(self._instruments)
+
+    # --- one request ---------------------------------------------------------------
+
+    def _session(self) -> ClientSession:
+        if self._open_session is None:
+            self._open_session = open_session(key=self._key, max_connections=MAX_CONNECTIONS)
+        return self._open_session
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        timeout_seconds: float,
+        *,
+        permit: Callable[[], object] | None = None,
+    ) -> Reply:
+        """:raises NotSent, NoReply: after the link's health was told."""
+        url = f"{self._base_url}{path}?{query}" if query else f"{self._base_url}{path}"
+        try:
+            return await send(
+                self._session(), method, url, timeout_seconds=timeout_seconds, permit=permit
+            )
+        except NotSent as error:
+            self._down(f"the venue cannot be reached: {error}")
+            raise
+        except NoReply as error:
+            if error.timed_out:
+                self._doubt.set()
+            else:
+                self._down(f"the connection broke: {error}")
+            raise
+
+    async def _read(
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]] | None,
+        kind: type[_T],
+        timeout_seconds: float,
+    ) -> _T:
+        """:param params: signed; None: neither parameters nor signature. :raises LinkDown:"""
+        query = "" if params is None else self._signed(params)
+        try:
+            reply = await self._send(method, path, query, timeout_seconds)
+        except (NotSent, NoReply) as error:
+            raise LinkDown(f"{self.name}: {path}: {error}") from None
+        if reply.status != 200:
+            code, message = read_error(reply.body)
+            raise LinkDown(f"{self.name}: {path}: HTTP {reply.status}, {code}: {message}")
+        return self._readable(lambda: msgspec.json.decode(reply.body, type=kind))
+
+    def _readable(self, read: Callable[[], _T]) -> _T:
+        """:raises LinkDown: the answer could not be read, so nothing was learnt."""
+        try:
+            return read()
+        except msgspec.DecodeError as error:
+            raise LinkDown(f"{self.name}: unreadable answer: {error}") from None
+
+    def _signed(self, params: list[tuple[str, str]]) -> str:
+        return sign(
+            [
+                *params,
+                ("recvWindow", str(READ_WINDOW_MS)),
+                ("timestamp", str(self._now_ms())),
+            ],
+            self._secret,
+        )
+
+    def _now_ms(self) -> int:
+        """The venue's clock, as far as known."""
+        return self._clock.time_ns() // 1_000_000 + self.clock_offset_ms
+
+    def _remaining(self, deadline: float) -> float:
+        """:raises LinkDown: the time is up."""
+        remaining_seconds = deadline - self._clock.monotonic()
+        if remaining_seconds <= 0:
+            raise LinkDown(f"{self.name}: no complete answer within the timeout")
+        return remaining_seconds
+
+    # --- names ---------------------------------------------------------------------
+
+    def _unified(self, name: str) -> str:
+        return self._names.get(name, name)
+
+    def _remember(self, order: OrderSnapshot) -> None:
+        known = self._client_ids
+        if len(known) >= MAX_KNOWN_IDS:
+            del known[next(iter(known))]
+        known[int(order.venue_order_id)] = order.client_order_id
+
+    async def _client_order_id(self, trade: TradeJson, deadline: float) -> str:
+        """:raises LinkDown:"""
+        if (known := self._client_ids.get(trade.orderId)) is not None:
+            return known
+        params = [("symbol", trade.symbol), ("orderId", str(trade.orderId))]
+        order = await self._read(
+            "GET", "/fapi/v1/order", params, OrderJson, self._remaining(deadline)
+        )
+        self._remember(self._readable(lambda: order.snapshot(self._unified)))
+        return order.clientOrderId
+
+    # --- listen key ----------------------------------------------------------------
+
+    async def _new_listen_key(self) -> str:
+        if not self._names:
+            await self.instruments(timeout_seconds=PROBE_SECONDS)
+        answer = await self._read("POST", "/fapi/v1/listenKey", None, ListenKeyJson, PROBE_SECONDS)
+        return answer.listenKey
+
+    async def _extend_listen_key(self) -> None:
+        await self._read("PUT", "/fapi/v1/listenKey", None, Any, PROBE_SECONDS)
+
+
+def venue_name(symbol: str) -> str:
+    """`BTC/USDT:USDT` to `BTCUSDT`."""
+    return symbol.partition(":")[0].replace("/", "")
+
+
+def order_params(request: PlaceRequest) -> list[tuple[str, str]]:
+    """The parameters of POST order, in the order in which they are signed."""
+    order = request.order
+    params = [
+        ("symbol", venue_name(order.symbol)),
+        ("side", order.side.upper()),
+        ("newClientOrderId", request.client_order_id),
+        ("newOrderRespType", "RESULT"),
+        ("quantity", _plain(order.quantity)),
+    ]
+    if order.price is None:
+        params.append(("type", "MARKET"))
+    else:
+        params += [
+            ("type", "LIMIT"),
+            ("price", _plain(order.price)),
+            ("timeInForce", order.time_in_force or "GTC"),
+        ]
+    if order.position_side != "BOTH":
+        params.append(("positionSide", order.position_side))
+    elif order.reduce_only:
+        params.append(("reduceOnly", "true"))
+    params += [
+        ("recvWindow", str(request.recv_window_ms)),
+        ("timestamp", str(request.timestamp_ms)),
+    ]
+    return params
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number:f}"

@@ -1,0 +1,127 @@
+"""The user stream: keeps a listen key and a WebSocket alive, and tells of every change.
+
+The key is extended while the socket stands (it would die after 60 minutes), a new
+one is asked for at each connection and after `listenKeyExpired`, and the client's own
+pings notice a peer that is gone without a word. What happened between two connections
+is not made up for here: `on_up` says that it has to be asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import aiohttp
+import anyio
+import msgspec
+from aiohttp import WSMsgType
+
+from holdfast.errors import LinkDown
+from holdfast.model import ExecutionReport
+from holdfast.ports import Entropy
+
+from .backoff import delay_seconds
+from .wire import Unified, read_frame
+
+EXTEND_SECONDS: Final = 1800.0
+"""Binance recommends a keepalive about every 60 minutes, when it is too late if it slips."""
+MAX_FRAME_BYTES: Final = 1_048_576
+
+
+class UserStream:
+    """One account's user stream.
+
+    :param session: gives the HTTP session to connect with.
+    :param url: where the stream of a listen key is.
+    :param new_key, extend_key: ask the venue; raise `LinkDown`.
+    :param on_report, on_up, on_down: called synchronously, as it happens.
+    :param ping_seconds: interval of our pings; silence is noticed within one and a half.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Callable[[], aiohttp.ClientSession],
+        url: Callable[[str], str],
+        new_key: Callable[[], Awaitable[str]],
+        extend_key: Callable[[], Awaitable[None]],
+        unified: Unified,
+        entropy: Entropy,
+        on_report: Callable[[ExecutionReport], None],
+        on_up: Callable[[], None],
+        on_down: Callable[[str], None],
+        ping_seconds: float,
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._new_key = new_key
+        self._extend_key = extend_key
+        self._unified = unified
+        self._entropy = entropy
+        self._on_report = on_report
+        self._on_up = on_up
+        self._on_down = on_down
+        self._ping_seconds = ping_seconds
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        failures = 0
+        while True:
+            was_up = False
+
+            def up() -> None:
+                nonlocal was_up
+                was_up = True
+                self._on_up()
+
+            try:
+                reason = await self._connect(up)
+            except LinkDown as error:
+                reason = str(error)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                reason = type(error).__name__  # its text may contain the listen key
+            self._on_down(reason)
+            failures = 1 if was_up else failures + 1
+            await anyio.sleep(delay_seconds(failures, self._entropy.random()))
+
+    async def _connect(self, up: Callable[[], None]) -> str:
+        """One connection, from its key to its end; returns why it ended."""
+        key = await self._new_key()
+        async with self._session().ws_connect(
+            self._url(key),
+            heartbeat=self._ping_seconds,
+            max_msg_size=MAX_FRAME_BYTES,
+            timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
+        ) as socket:
+            up()
+            extender = asyncio.create_task(self._extend(), name="listen key")
+            try:
+                return await self._read(socket)
+            finally:
+                extender.cancel()
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+        while True:
+            message = await socket.receive()
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                try:
+                    read = read_frame(message.data, self._unified)
+                except msgspec.DecodeError as error:
+                    return f"a frame could not be read: {error}"
+                if isinstance(read, ExecutionReport):
+                    self._on_report(read)
+                elif read == "listenKeyExpired":
+                    return "the listen key expired"
+            elif message.type is WSMsgType.ERROR:
+                return f"the connection broke: {type(message.data).__name__}"
+            else:
+                return f"the venue closed the stream ({socket.close_code})"
+
+    async def _extend(self) -> None:
+        while True:
+            await asyncio.sleep(EXTEND_SECONDS)
+            try:
+                await self._extend_key()
+            except LinkDown:
+                continue  # one of two chances before it expires; then the venue says so

@@ -1,0 +1,340 @@
+"""Binance's USDⓈ-M JSON read into the values of the ports.
+
+Only the fields that are needed are declared; a message that lacks one of them, or
+has it in another type, is a `msgspec.DecodeError`, and the caller decides what that
+proves. Numbers come as text and stay exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from holdfast.model import (
+    ExecutionReport,
+    Fill,
+    Instrument,
+    OrderSnapshot,
+    OrderStatus,
+    OutcomeKind,
+    PlaceOutcome,
+    PlaceRequest,
+    Position,
+    PositionSide,
+    QueryKind,
+    QueryOutcome,
+    Side,
+)
+
+from .errors import DOES_NOT_EXIST, classify_refusal
+
+Unified = Callable[[str], str]
+"""The venue's name of a symbol to the unified one."""
+
+MAX_REASON_CHARACTERS: Final = 200
+
+_STATUS: Final = {
+    "NEW": OrderStatus.OPEN,
+    "PARTIALLY_FILLED": OrderStatus.PARTIALLY_FILLED,
+    "FILLED": OrderStatus.FILLED,
+    "CANCELED": OrderStatus.CANCELED,
+    "EXPIRED": OrderStatus.EXPIRED,
+    "EXPIRED_IN_MATCH": OrderStatus.EXPIRED,
+    "REJECTED": OrderStatus.REJECTED,
+}
+_SIDE: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
+
+
+class OrderJson(msgspec.Struct, frozen=True):
+    """An order in a REST answer. `avgPrice` is gone from some answers since 2026-07."""
+
+    orderId: int  # noqa: N815
+    clientOrderId: str  # noqa: N815
+    symbol: str
+    status: str
+    side: str
+    price: Decimal
+    origQty: Decimal  # noqa: N815
+    executedQty: Decimal  # noqa: N815
+    updateTime: int  # noqa: N815
+    avgPrice: Decimal | None = None  # noqa: N815
+    reduceOnly: bool = False  # noqa: N815
+    positionSide: PositionSide = "BOTH"  # noqa: N815
+
+    def snapshot(self, unified: Unified) -> OrderSnapshot:
+        """:raises msgspec.ValidationError: a status or side that is not known."""
+        return OrderSnapshot(
+            symbol=unified(self.symbol),
+            client_order_id=self.clientOrderId,
+            venue_order_id=str(self.orderId),
+            side=_side(self.side),
+            quantity=self.origQty,
+            price=self.price or None,
+            filled=self.executedQty,
+            status=_status(self.status),
+            average_price=self.avgPrice or None,
+            reduce_only=self.reduceOnly,
+            position_side=self.positionSide,
+            updated_ms=self.updateTime,
+        )
+
+
+class TradeJson(msgspec.Struct, frozen=True):
+    """One row of userTrades. It names the order by number only."""
+
+    id: int
+    orderId: int  # noqa: N815
+    symbol: str
+    side: str
+    price: Decimal
+    qty: Decimal
+    commission: Decimal
+    commissionAsset: str  # noqa: N815
+    time: int
+    positionSide: PositionSide = "BOTH"  # noqa: N815
+
+    def fill(self, unified: Unified, client_order_id: str) -> Fill:
+        return Fill(
+            symbol=unified(self.symbol),
+            trade_id=self.id,
+            client_order_id=client_order_id,
+            venue_order_id=str(self.orderId),
+            side=_side(self.side),
+            quantity=self.qty,
+            price=self.price,
+            fee=self.commission,
+            fee_asset=self.commissionAsset,
+            time_ms=self.time,
+            position_side=self.positionSide,
+        )
+
+
+class PositionJson(msgspec.Struct, frozen=True):
+    """One row of positionRisk."""
+
+    symbol: str
+    positionAmt: Decimal  # noqa: N815
+    entryPrice: Decimal  # noqa: N815
+    positionSide: PositionSide = "BOTH"  # noqa: N815
+
+    def position(self, unified: Unified) -> Position:
+        return Position(
+            symbol=unified(self.symbol),
+            quantity=self.positionAmt,
+            entry_price=self.entryPrice or None,
+            position_side=self.positionSide,
+        )
+
+
+class _FilterJson(msgspec.Struct, frozen=True):
+    filterType: str  # noqa: N815
+    tickSize: Decimal | None = None  # noqa: N815
+    stepSize: Decimal | None = None  # noqa: N815
+    minQty: Decimal | None = None  # noqa: N815
+    notional: Decimal | None = None
+
+
+class MarketJson(msgspec.Struct, frozen=True):
+    """One symbol of exchangeInfo."""
+
+    symbol: str
+    baseAsset: str  # noqa: N815
+    quoteAsset: str  # noqa: N815
+    marginAsset: str  # noqa: N815
+    filters: list[_FilterJson]
+    contractType: str = "PERPETUAL"  # noqa: N815
+
+    @property
+    def unified(self) -> str:
+        return f"{self.baseAsset}/{self.quoteAsset}:{self.marginAsset}"
+
+    def instrument(self) -> Instrument:
+        """:raises msgspec.ValidationError: a filter is missing."""
+        by_type = {item.filterType: item for item in self.filters}
+        price, lot = by_type.get("PRICE_FILTER"), by_type.get("LOT_SIZE")
+        notional = by_type.get("MIN_NOTIONAL")
+        if price is None or lot is None or price.tickSize is None or lot.stepSize is None:
+            raise msgspec.ValidationError(f"{self.symbol}: no PRICE_FILTER or LOT_SIZE")
+        return Instrument(
+            symbol=self.unified,
+            price_step=price.tickSize,
+            quantity_step=lot.stepSize,
+            min_quantity=lot.minQty or lot.stepSize,
+            min_notional=(notional.notional if notional else None) or Decimal(0),
+        )
+
+
+class ExchangeInfoJson(msgspec.Struct, frozen=True):
+    symbols: list[MarketJson]
+
+
+class TimeJson(msgspec.Struct, frozen=True):
+    serverTime: int  # noqa: N815
+
+
+class ListenKeyJson(msgspec.Struct, frozen=True):
+    listenKey: str  # noqa: N815
+
+
+class _UpdateJson(msgspec.Struct, frozen=True):
+    """`o` of ORDER_TRADE_UPDATE ("Event: Order Update" explains the letters)."""
+
+    s: str
+    c: str
+    S: str
+    q: Decimal
+    p: Decimal
+    x: str
+    X: str
+    i: int
+    l: Decimal  # noqa: E741
+    z: Decimal
+    L: Decimal
+    T: int
+    t: int
+    ap: Decimal = Decimal(0)
+    n: Decimal = Decimal(0)
+    N: str = ""
+    R: bool = False
+    ps: PositionSide = "BOTH"
+
+    def report(self, unified: Unified) -> ExecutionReport:
+        symbol, side = unified(self.s), _side(self.S)
+        order = OrderSnapshot(
+            symbol=symbol,
+            client_order_id=self.c,
+            venue_order_id=str(self.i),
+            side=side,
+            quantity=self.q,
+            price=self.p or None,
+            filled=self.z,
+            status=_status(self.X),
+            average_price=self.ap or None,
+            reduce_only=self.R,
+            position_side=self.ps,
+            updated_ms=self.T,
+        )
+        if not self.t or not self.l:
+            return ExecutionReport(order)
+        fill = Fill(
+            symbol=symbol,
+            trade_id=self.t,
+            client_order_id=self.c,
+            venue_order_id=order.venue_order_id,
+            side=side,
+            quantity=self.l,
+            price=self.L,
+            fee=self.n,
+            fee_asset=self.N,
+            time_ms=self.T,
+            position_side=self.ps,
+        )
+        return ExecutionReport(order, fill)
+
+
+class FrameJson(msgspec.Struct, frozen=True):
+    """A frame of the user stream; `o` is read only where `e` says what it is."""
+
+    e: str = ""
+    o: msgspec.Raw = msgspec.Raw()
+
+
+class _ErrorJson(msgspec.Struct, frozen=True):
+    code: int | None = None
+    msg: str = ""
+
+
+_order = msgspec.json.Decoder(OrderJson)
+_error = msgspec.json.Decoder(_ErrorJson)
+_frame = msgspec.json.Decoder(FrameJson)
+_update = msgspec.json.Decoder(_UpdateJson)
+
+
+def read_frame(frame: str | bytes, unified: Unified) -> ExecutionReport | str:
+    """The report in a user-stream frame, or, of any other event, its name.
+
+    :raises msgspec.DecodeError: not readable.
+    """
+    head = _frame.decode(frame)
+    if head.e != "ORDER_TRADE_UPDATE":
+        return head.e
+    return _update.decode(head.o).report(unified)
+
+
+def read_error(body: bytes) -> tuple[int | None, str]:
+    """Code and text of a refusal; of a body that is none, None and how it begins."""
+    try:
+        error = _error.decode(body)
+    except msgspec.DecodeError:
+        return None, body[:MAX_REASON_CHARACTERS].decode(errors="replace").strip()
+    return error.code, error.msg
+
+
+def place_outcome(
+    *,
+    status: int,
+    body: bytes,
+    request: PlaceRequest,
+    retry_after_seconds: float | None,
+    now_ms: int,
+) -> PlaceOutcome:
+    """What the answer to POST order proves. Accepted is only what names our own order."""
+    if status == 200:
+        try:
+            order = _order.decode(body)
+            snapshot = order.snapshot(lambda _name: request.order.symbol)
+        except msgspec.DecodeError as error:
+            return PlaceOutcome(
+                kind=OutcomeKind.UNKNOWN, reason=f"HTTP 200 without an order: {error}"
+            )
+        if not order.orderId or order.clientOrderId != request.client_order_id:
+            return PlaceOutcome(kind=OutcomeKind.UNKNOWN, reason="HTTP 200 about another order")
+        return PlaceOutcome(kind=OutcomeKind.ACCEPTED, order=snapshot)
+    code, message = read_error(body)
+    return classify_refusal(
+        status=status,
+        code=code,
+        message=message,
+        retry_after_seconds=retry_after_seconds,
+        now_ms=now_ms,
+    )
+
+
+def query_outcome(
+    *, status: int, body: bytes, client_order_id: str, symbol: str
+) -> tuple[QueryOutcome, int | None]:
+    """What the answer to GET or DELETE order says, and the code of a refusal."""
+    if status == 200:
+        try:
+            order = _order.decode(body)
+            snapshot = order.snapshot(lambda _name: symbol)
+        except msgspec.DecodeError as error:
+            return _unanswered(f"HTTP 200 without an order: {error}"), None
+        if not order.orderId or order.clientOrderId != client_order_id:
+            return _unanswered("HTTP 200 about another order"), None
+        return QueryOutcome(kind=QueryKind.FOUND, order=snapshot), None
+    code, message = read_error(body)
+    if status == 400 and code == DOES_NOT_EXIST:
+        return QueryOutcome(kind=QueryKind.ABSENT, reason=f"{code}: {message}"), code
+    return _unanswered(f"HTTP {status}, {code}: {message}"), code
+
+
+def _unanswered(reason: str) -> QueryOutcome:
+    return QueryOutcome(kind=QueryKind.UNANSWERED, reason=reason)
+
+
+def _side(side: str) -> Side:
+    try:
+        return _SIDE[side]
+    except KeyError:
+        raise msgspec.ValidationError(f"side {side!r} is not known") from None
+
+
+def _status(status: str) -> OrderStatus:
+    try:
+        return _STATUS[status]
+    except KeyError:
+        raise msgspec.ValidationError(f"status {status!r} is not known") from None
