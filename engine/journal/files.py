@@ -113,8 +113,8 @@ def lock(path: Path) -> int:
         holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(fd)
         raise JournalLocked(
-            f"{path} is locked: process {holder} has this journal open. Stop that process, "
-            "or give this bot a journal folder of its own."
+            f"{path} is locked: process {holder}, or one it forked, has this journal open. Stop "
+            "it, or give this bot a journal folder of its own."
         ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

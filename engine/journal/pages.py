@@ -59,7 +59,9 @@ class Pages:
         """Size of the blocks in memory, the current one not counted."""
         return self._blocks_bytes
 
-    def begin_segment(self, segment: Segment) -> None:
+    def begin_segment(self, segment: Segment, *, end_of_last: int) -> None:
+        last = self.segments[-1]
+        last.next_seq, last.end = segment.header.base_seq, end_of_last
         self.segments.append(segment)
 
     def begin_block(self, *, seq: int, offset: int, end_of_last: int) -> Block:

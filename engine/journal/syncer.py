@@ -44,8 +44,12 @@ class Position(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """A sync that covers everything up to a position, or failed."""
+    """A sync that covers everything up to a position, or failed.
 
+    :ivar generation: of `Syncer` when it began.
+    """
+
+    generation: int
     position: Position
     error: OSError | None = None
 
@@ -71,6 +75,7 @@ class Syncer:
 
     :param written: reads the position up to which write(2) has returned.
     :param announce: called in the thread after a result was added.
+    :ivar generation: counts the replacements of all files by others.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Syncer:
         announce: Callable[[], None],
     ) -> None:
         self.results: deque[Result] = deque()
+        self.generation = 0
         self._directory = directory
         self._files = files
         self._written = written
@@ -122,7 +128,9 @@ class Syncer:
         with self._condition:
             self._discarded += [file for file in self._open if file not in keep]
             self._open = list(keep)
+            self._directory_changed = True
             self._broken = False
+            self.generation += 1
             self._wake(urgent=True)
 
     def sync_soon(self) -> None:
@@ -213,27 +221,31 @@ class Syncer:
     def _sync(self) -> None:
         with self._condition:
             self._urgent = False
+            generation = self.generation
             # The position first: whatever it covers is in a file tracked before.
             position = self._written()
             files = [(file, file.sealed) for file in self._open]
             directory_changed, self._directory_changed = self._directory_changed, False
+        error = None
         try:
             for file, _ in files:
                 self._files.sync(file.fd)
             if directory_changed:
                 self._files.sync_directory(self._directory)
-        except OSError as error:
-            with self._condition:
-                self._broken = True
-                self._directory_changed |= directory_changed
-            self._post(Synced(position, error))
-            return
-        finished = [file for file, sealed in files if sealed]
+        except OSError as failed:
+            error = failed
+        finished: list[Open] = []
         with self._condition:
-            self._open = [file for file in self._open if file not in finished]
+            if generation != self.generation:
+                return  # the loop has replaced these files meanwhile; they say nothing now
+            if error is None:
+                finished = [file for file, sealed in files if sealed]
+                self._open = [file for file in self._open if file not in finished]
+            else:
+                self._broken = True
         for file in finished:
             self._files.close(file.fd)
-        self._post(Synced(position))
+        self._post(Synced(generation, position, error))
 
     def _close_discarded(self) -> None:
         with self._condition:

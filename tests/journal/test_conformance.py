@@ -214,7 +214,7 @@ async def test_nothing_is_dropped_before_ack_checkpoint_and_window(rig: Rig) -> 
     kept = journal.first_seq
     await rig.crash()
     journal = await rig.open()
-    assert journal.first_seq == kept
+    assert journal.first_seq <= kept  # the thread may not have unlinked all of it
 
 
 async def test_acked_records_stay_for_the_window(rig: Rig) -> None:

@@ -95,7 +95,7 @@ async def test_a_device_that_hangs_is_not_buffered_without_bound(
     rig: DiskRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("holdfast.journal.pages.RING_BYTES", 0)
-    monkeypatch.setattr("holdfast.journal.file.MAX_UNSYNCED_BYTES", 1 << 17)
+    monkeypatch.setattr("holdfast.journal.log.MAX_UNSYNCED_BYTES", 1 << 17)
     journal = await rig.open(segment_bytes=1 << 20, max_bytes=1 << 24)
     rig.files.gate.clear()
     append_until_full(journal, b"x" * 1000)
@@ -195,10 +195,16 @@ async def test_memory_level_goes_out_by_itself(rig: DiskRig) -> None:
     await until(lambda: list(FileJournal.inspect(rig.path).records()))
 
 
-async def test_failed_sync_moves_unsynced_records_of_several_segments(rig: DiskRig) -> None:
+@pytest.mark.parametrize("ring_bytes", [0, 4 << 20])
+async def test_failed_sync_moves_unsynced_records_of_several_segments(
+    rig: DiskRig, monkeypatch: pytest.MonkeyPatch, ring_bytes: int
+) -> None:
+    monkeypatch.setattr("holdfast.journal.pages.RING_BYTES", ring_bytes)
     journal = await rig.open(max_bytes=1 << 22)
     for i in range(100):
         journal.append_nowait(1, b"%d" % i * 200)
+        if i == 60:
+            await journal.sync()
     await journal.sync()
     rig.files.gate.clear()
     for i in range(100, 700):
@@ -232,6 +238,29 @@ async def test_failed_write_moves_too(rig: DiskRig) -> None:
     journal = await rig.open()
     assert bodies(journal) == [b"%d" % i for i in range(12)]
     assert journal.report.damaged == ()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_write_fails_while_a_sync_runs(rig: DiskRig, fails: bool) -> None:
+    """The sync of the files that were left says nothing about the segment after them."""
+    journal = await rig.open()
+    await journal.append(1, b"0")
+    rig.files.gate.clear()
+    journal.append_nowait(1, b"1")
+    waiting = asyncio.ensure_future(journal.append(1, b"2"))
+    await until(lambda: rig.files.syncing)
+    rig.files.failing_syncs = int(fails)
+    rig.files.write_faults = 1
+    assert journal.append_nowait(1, b"3") == 4
+    assert len(rig.faults) == 1
+    rig.files.gate.set()
+    assert await waiting == 3
+    assert await journal.append(1, b"4") == 5
+    assert len(rig.faults) == 1
+    assert rig.files.failing_syncs == 0
+    assert bodies(journal) == [b"%d" % i for i in range(5)]
+    await rig.crash()
+    assert bodies(await rig.open()) == [b"%d" % i for i in range(5)]
 
 
 async def test_device_gone_for_good(rig: DiskRig) -> None:

@@ -1,0 +1,563 @@
+"""The segment log under `FileJournal`: everything that needs no event loop.
+
+`append_nowait` is on the publish path of a trading bot, so it is one comparison, one
+checksum and one write(2); everything else happens where that comparison fails: at
+the end of a block or segment, after a rest, while frames are buffered. It writes
+into blocks that were reserved before, so a full disk shows between two segments and
+leaves room for the records that must still be written then.
+
+When the device fails, what is not known to be durable is written to a new segment,
+which from its first record on replaces the old ones (`recovery` reads it so).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from .errors import JournalError, JournalFailed, JournalFull
+from .files import NO_SPACE, Files
+from .frame import (
+    ACK,
+    DATA_OFFSET,
+    FRAME_BYTES,
+    HEADER_COPY_OFFSET,
+    VERSION,
+    Header,
+    check_kind,
+    encode,
+    frame_size,
+    pack_crc,
+    pack_word_and_wire,
+    random_salt,
+)
+from .pages import Pages
+from .port import CHECKPOINT, MAX_KIND, Clock, OpenReport, RandBits, Record
+from .recovery import BLOCK_BYTES, Segment, segment_name
+from .retention import Extent, Retention, droppable
+from .syncer import Open, Position, Prepared, Synced, Syncer, Unlinked
+from .takeover import Taken, write_header
+
+#: Kept at the end of the last segment for records with `reserve=True`.
+RESERVE_BYTES = 1 << 20
+#: What may wait for the device before appends are refused: a device that hangs is a
+#: matter for an alert, not for memory without bound.
+MAX_UNSYNCED_BYTES = 32 << 20
+_RETRY_SECONDS = 0.25
+
+
+class SegmentLog:
+    """Appends, acks, rotation, reading; the results of the sync thread.
+
+    What concerns those who wait for a sync is left to four methods of the subclass:
+    `_announce`, `_on_synced_to`, `_on_withdrawn`, `_on_failed`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        taken: Taken,
+        clock: Clock,
+        randbits: RandBits,
+        segment_bytes: int,
+        max_bytes: int,
+        retention: Retention,
+        on_fault: Callable[[str], None],
+        files: Files,
+    ) -> None:
+        header = taken.header
+        self.incarnation = header.incarnation
+        self.report: OpenReport = taken.report
+        self._directory = directory
+        self._clock = clock
+        self._randbits = randbits
+        self._segment_bytes = segment_bytes
+        self._max_bytes = max_bytes
+        self._retention = retention
+        self._on_fault = on_fault
+        self._files = files
+        self._next_ordinal = header.ordinal + 1
+        self._spare = taken.spare
+        self._preparing = False
+        self._files_made = 0
+        self._allocate_not_before = float("-inf")
+        self._closed = False
+        self._failure: JournalFailed | None = None
+        self._replaced = False  # by a segment of which no sync has succeeded yet
+
+        self._acked = self._acked_written = taken.report.acked
+        self._checkpoint = self._durable_checkpoint = taken.report.last_checkpoint
+        self.wants_checkpoint = True
+
+        # The hot path reads these. Up to `_room` a record needs no thought; `_limit` is the
+        # same, or 0 while frames are buffered or the sync thread has to be woken.
+        self._write = files.write
+        self._file = taken.current
+        self._fd = taken.current.fd
+        self._salt = header.salt
+        self._crc_seed = header.crc_seed
+        self._header = header
+        self._size = taken.size
+        self._end = DATA_OFFSET
+        self._room = self._limit = 0
+        self._written = header.base_seq - 1
+        self._pending: list[bytes] = []  # frames with a seq that are not yet written
+
+        self._active = False  # the sync thread looks at the log every 50 ms
+        self._synced = Position(self._written, self._acked)
+        self._syncer = Syncer(
+            directory=directory, files=files, written=self._position, announce=self._announce
+        )
+        self._syncer.track(taken.current)
+
+        now = clock.monotonic()
+        for segment in taken.segments:
+            if segment.last_seq <= self._acked:
+                segment.acked_at_seconds = now
+        self._bytes = taken.bytes
+        self._pages = Pages(
+            taken.segments, incarnation=header.incarnation, files=files, on_fault=on_fault
+        )
+        self._pages.segments.append(
+            Segment(taken.current.path, header, taken.size, header.base_seq)
+        )
+        self._begin_block(DATA_OFFSET)
+
+    @property
+    def first_seq(self) -> int:
+        return self._pages.first_seq(self.last_seq)
+
+    @property
+    def last_seq(self) -> int:
+        return self._written + len(self._pending)
+
+    @property
+    def acked(self) -> int:
+        return self._acked
+
+    def append_nowait(self, kind: int, body: bytes, *, reserve: bool = False) -> int:
+        end = self._end + FRAME_BYTES + len(body)
+        if end > self._limit or not 0 < kind <= MAX_KIND:
+            check_kind(kind)
+            return self._append_slowly(kind, body, reserve)
+        seq = self._written + 1
+        tail = pack_word_and_wire(kind << 24 | len(body), self._salt + seq) + body
+        frame = pack_crc(zlib.crc32(tail, self._crc_seed)) + tail
+        try:
+            whole = self._write(self._fd, frame) == len(frame)
+        except OSError as error:
+            return self._append_after(error, kind, body, reserve)
+        if not whole:
+            self._files.seek(self._fd, self._end)
+            return self._append_slowly(kind, body, reserve)
+        self._end = end
+        self._written = seq
+        self._frames.append(frame)
+        return seq
+
+    def ack(self, upto: int) -> None:
+        if upto <= self._acked:
+            return
+        self._check_open()
+        if upto > self.last_seq:
+            raise ValueError(f"ack of {upto}: the last record is {self.last_seq}")
+        with contextlib.suppress(JournalFull):  # told to those who wait and to `on_fault`
+            self._flush()
+        upto = self._acked = min(upto, self.last_seq)
+        now = self._clock.monotonic()
+        for segment in self._pages.segments[:-1]:
+            if segment.acked_at_seconds is None and segment.last_seq <= upto:
+                segment.acked_at_seconds = now
+        try:
+            self._write_ack(upto)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                self._replace(error)
+            # On a full disk the ack is known here and goes out with the next one. Lost in a
+            # crash, it only means that its records are shipped, and deduplicated, again.
+            return
+        self._note_unsynced()
+        self._set_limit()
+
+    def read(
+        self, *, after: int, limit: int = 500, kinds: Collection[int] | None = None
+    ) -> list[Record]:
+        return self._pages.read(after=after, last_seq=self.last_seq, limit=limit, kinds=kinds)
+
+    def checkpoint(self, body: bytes) -> int:
+        seq = self._append_slowly(CHECKPOINT, body, reserve=True)
+        self._checkpoint = seq
+        self.wants_checkpoint = False
+        return seq
+
+    # Appending where the hot path ends.
+
+    def _append_slowly(self, kind: int, body: bytes, reserve: bool) -> int:
+        self._make_room(body, reserve)
+        self._flush()
+        seq = self._written + 1
+        frame = encode(self._header, kind, seq, body)
+        try:
+            self._write_whole(frame)
+        except OSError as error:
+            return self._append_after(error, kind, body, reserve)
+        self._end += len(frame)
+        self._written = seq
+        self._frames.append(frame)
+        self._note_unsynced()
+        self._set_limit()
+        return seq
+
+    def _append_after(self, error: OSError, kind: int, body: bytes, reserve: bool) -> int:
+        """Append a record whose write failed to another segment, or raise."""
+        if error.errno in NO_SPACE:
+            self._files.seek(self._fd, self._end)
+            raise self._full(error) from error
+        self._replace(error)
+        if self._failure is not None:
+            raise self._failure from error
+        return self._append_slowly(kind, body, reserve)
+
+    def _make_room(self, body: bytes, reserve: bool) -> None:
+        """Rotate or begin a block where that is due.
+
+        :raises ValueError: the record can never be appended.
+        :raises JournalFull: there is no room for the record.
+        """
+        size = frame_size(body, segment_bytes=self._segment_bytes)
+        self._collect()
+        self._check_open()
+        if self._pages.memory_bytes > MAX_UNSYNCED_BYTES:
+            self._pages.forget_synced(self._synced.seq)
+            waiting = self._pages.memory_bytes
+            if waiting > MAX_UNSYNCED_BYTES * (2 if reserve else 1):
+                raise JournalFull(
+                    f"{self._directory}: {waiting} bytes wait for the device, which completes "
+                    "no sync. Check the disk."
+                )
+        if self._end + size > (self._size if reserve else self._capacity()):
+            self._flush()
+            self._rotate()
+        elif self._end + size - self._pages.current.start > BLOCK_BYTES and self._frames:
+            self._flush()
+            self._begin_block(self._end)
+
+    def _capacity(self) -> int:
+        """Offset up to which any record may be written."""
+        if self._spare is not None:
+            return self._size
+        return self._size - min(RESERVE_BYTES, self._size // 4)
+
+    def _set_limit(self) -> None:
+        if self._closed or self._failure is not None:
+            self._room = 0
+        else:
+            self._room = min(self._pages.current.start + BLOCK_BYTES, self._capacity())
+        self._limit = self._room if self._active and not self._pending else 0
+
+    def _write_whole(self, data: bytes) -> None:
+        written = self._write(self._fd, data)
+        while written < len(data):
+            written += self._write(self._fd, data[written:])
+
+    def _write_ack(self, upto: int) -> None:
+        if self._end + FRAME_BYTES <= self._size:
+            frame = encode(self._header, ACK, upto, b"")
+            try:
+                self._write_whole(frame)
+            except OSError:
+                self._files.seek(self._fd, self._end)
+                raise
+            self._end += FRAME_BYTES
+        else:
+            # The segment is full to the last byte. Acks are what makes room again, so they
+            # have a place that no record can take: the second copy of the header.
+            header = self._header._replace(acked=upto)
+            self._files.write_at(self._fd, header.pack(), HEADER_COPY_OFFSET)
+        self._acked_written = upto
+
+    def _begin_block(self, offset: int) -> None:
+        self._pages.forget_synced(self._synced.seq)
+        block = self._pages.begin_block(seq=self.last_seq + 1, offset=offset, end_of_last=self._end)
+        self._frames = block.frames
+
+    # Buffered frames.
+
+    def _flush(self) -> None:
+        """Write what is buffered.
+
+        :raises JournalFull: the disk is full; what could not be written is withdrawn.
+        :raises JournalFailed: the device failed.
+        """
+        if not self._pending:
+            return
+        data, done = b"".join(self._pending), 0
+        try:
+            while done < len(data):
+                done += self._write(self._fd, data[done:])
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                self._withdraw(done, error)
+            else:
+                self._replace(error)
+                if self._failure is not None:
+                    raise self._failure from error
+            return
+        self._written += len(self._pending)
+        self._pending.clear()
+        self._note_unsynced()
+        self._set_limit()
+
+    def _withdraw(self, bytes_written: int, error: OSError) -> None:
+        """Give up buffered frames that are not whole on disk; nobody was told they are."""
+        start = self._end - sum(map(len, self._pending))
+        whole = 0
+        for frame in self._pending:
+            if bytes_written < len(frame):
+                break
+            bytes_written -= len(frame)
+            start += len(frame)
+            whole += 1
+        count = len(self._pending) - whole
+        del self._frames[-count:]
+        self._pending.clear()
+        self._written += whole
+        self._end = start
+        self._files.seek(self._fd, start)
+        self._note_unsynced()
+        self._set_limit()
+        full = self._full(error)
+        self._on_withdrawn(count, full)
+        raise full from error
+
+    # Segments.
+
+    def _rotate(self) -> None:
+        """Begin the next segment.
+
+        :raises JournalFull: there is no room for one.
+        """
+        last = self._file
+        self._begin_segment(self.last_seq + 1)
+        self._syncer.seal(last)
+
+    def _begin_segment(self, base_seq: int) -> None:
+        spare = self._spare
+        file, size = (spare, self._segment_bytes) if spare is not None else self._allocate()
+        ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
+        header = Header(
+            VERSION, ordinal, base_seq, self._acked, self.incarnation, random_salt(self._randbits)
+        )
+        path = self._directory / segment_name(ordinal, base_seq)
+        try:
+            write_header(self._files, file.fd, header)
+            self._files.rename(file.path, path)
+        except OSError as error:
+            if spare is None:
+                self._discard(file)
+            raise self._full(error) from error
+        self._spare = None
+        file.path = path
+        self._syncer.track(file)
+        self._pages.begin_segment(Segment(path, header, size, base_seq), end_of_last=self._end)
+        end_of_last, self._end = self._end, DATA_OFFSET
+        self._file, self._fd, self._size = file, file.fd, size
+        self._header, self._salt, self._crc_seed = header, header.salt, header.crc_seed
+        self._frames = self._pages.begin_block(
+            seq=base_seq, offset=DATA_OFFSET, end_of_last=end_of_last
+        ).frames
+        self._acked_written = self._acked
+        self.wants_checkpoint = True
+        self._note_unsynced()
+        self._want_spare()
+
+    def _allocate(self) -> tuple[Open, int]:
+        """Make a segment file at once: the log grew faster than the spare was prepared."""
+        now = self._clock.monotonic()
+        if self._bytes + self._segment_bytes > self._max_bytes or now < self._allocate_not_before:
+            raise self._full(None)
+        path = self._unused_path()
+        file = None
+        try:
+            file = Open(self._files.create(path), path)
+            self._files.allocate(file.fd, self._segment_bytes)
+        except OSError as error:
+            if file is not None:
+                self._discard(file)
+            self._allocate_not_before = now + _RETRY_SECONDS
+            raise self._full(error) from error
+        self._bytes += self._segment_bytes
+        return file, self._segment_bytes
+
+    def _discard(self, file: Open) -> None:
+        self._syncer.discard(file)
+        self._files.unlink(file.path)
+
+    def _want_spare(self) -> None:
+        # One at a time, until its result was taken in here, and never the same name twice:
+        # a file prepared again while it is already written to would lose its records.
+        if self._preparing or self._spare is not None:
+            return
+        if self._bytes + self._segment_bytes <= self._max_bytes:
+            self._preparing = True
+            self._bytes += self._segment_bytes
+            self._syncer.prepare(self._unused_path(), self._segment_bytes)
+
+    def _unused_path(self) -> Path:
+        self._files_made += 1
+        return self._directory / f"{self.incarnation:014x}-{self._files_made}.tmp"
+
+    def _drop(self) -> None:
+        """Unlink what the retention rule lets go."""
+        segments = self._pages.segments[:-1]
+        count = droppable(
+            (Extent(s.last_seq, s.size, s.acked_at_seconds) for s in segments),
+            durable_acked=self._synced.acked,
+            durable_checkpoint=self._durable_checkpoint,
+            now_seconds=self._clock.monotonic(),
+            retention=self._retention,
+        )
+        if count:
+            self._pages.drop(count)
+            self._syncer.unlink([(s.path, s.size) for s in segments[:count]])
+
+    # Results of the sync thread.
+
+    def _position(self) -> Position:
+        return Position(self._written, self._acked_written)
+
+    def _note_unsynced(self) -> None:
+        if not self._active:
+            self._active = True
+            self._syncer.sync_soon()
+            self._want_spare()
+
+    def _collect(self) -> None:
+        """Take in what the sync thread has done."""
+        results = self._syncer.results
+        while results:
+            match results.popleft():
+                case Synced(generation, _, _) if generation != self._syncer.generation:
+                    continue  # of segments that were replaced while it ran
+                case Synced(_, position, None):
+                    self._on_synced(position)
+                case Synced(_, _, error):
+                    assert error is not None
+                    self._replace(error)
+                case Prepared(file, _):
+                    if file is not None:
+                        self._spare = file
+                        self._preparing = False
+                    self._set_limit()
+                case Unlinked(freed_bytes):
+                    self._bytes -= freed_bytes
+                    self._want_spare()
+
+    def _on_synced(self, position: Position) -> None:
+        self._synced = position
+        self._replaced = False
+        if self._checkpoint <= position.seq:
+            self._durable_checkpoint = self._checkpoint
+        self._on_synced_to(position)
+        if position == self._position() and not self._pending and self._active:
+            self._active = False
+            self._limit = 0
+            self._syncer.rest()
+        self._drop()
+
+    def _replace(self, error: OSError) -> None:
+        """Leave the segments that failed, and write again what is not known to be durable.
+
+        The failed files are never synced or written again, only read up to the last
+        sync that succeeded.
+        """
+        if self._failure is not None or self._closed:
+            return
+        where = f"{self._file.path} failed ({error.strerror})"
+        if self._replaced:
+            self._fail(f"{where}, and so did the segment before it")
+            return
+        self._replaced = True
+        self._limit = 0
+        unsynced = self._pages.take_from(self._synced.seq + 1)
+        self._pending.clear()
+        self._written = self._synced.seq
+        kept: list[Open] = []
+        try:
+            self._begin_segment(self._synced.seq + 1)
+            kept.append(self._file)
+            for kind, body in unsynced:
+                size = FRAME_BYTES + len(body)
+                if self._end + size > self._size:
+                    self._flush()
+                    self._rotate()
+                    kept.append(self._file)
+                elif self._end + size - self._pages.current.start > BLOCK_BYTES and self._frames:
+                    self._flush()
+                    self._begin_block(self._end)
+                frame = encode(self._header, kind, self.last_seq + 1, body)
+                self._pending.append(frame)
+                self._frames.append(frame)
+                self._end += len(frame)
+            self._flush()
+        except JournalError as second:
+            self._fail(f"{where}, and its records could not be written elsewhere: {second}")
+            return
+        self._syncer.recover(kept)
+        self._set_limit()
+        self._on_fault(
+            f"{where}; its {len(unsynced)} unsynced records were written to {self._file.path}. "
+            "Check the disk."
+        )
+
+    def _fail(self, reason: str) -> None:
+        if self._failure is not None:
+            return
+        self._failure = JournalFailed(
+            f"{reason}. What was appended since the last sync may or may not be on disk. "
+            "Repair or replace the disk, then open the journal again."
+        )
+        self._set_limit()
+        self._on_fault(str(self._failure))
+        self._on_failed(self._failure)
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise self._closed_error()
+
+    def _closed_error(self) -> JournalFailed:
+        return JournalFailed(f"{self._directory}: the journal is closed. Open it again.")
+
+    def _full(self, error: OSError | None) -> JournalFull:
+        if error is None and self._bytes + self._segment_bytes > self._max_bytes:
+            return JournalFull(
+                f"{self._directory} holds {self._bytes} of max_bytes={self._max_bytes}, and "
+                f"records from {self._acked + 1} on are not acknowledged. Bring the bus back, "
+                "or raise max_bytes."
+            )
+        cause = error.strerror if error is not None else "tried a moment ago"
+        return JournalFull(
+            f"{self._directory}: no room for {self._segment_bytes} more bytes ({cause}). "
+            "Free disk space; the journal then goes on by itself."
+        )
+
+    # What the subclass adds.
+
+    def _announce(self) -> None:
+        """Have `_collect` called in the loop; called in the sync thread."""
+        raise NotImplementedError
+
+    def _on_synced_to(self, position: Position) -> None:
+        raise NotImplementedError
+
+    def _on_withdrawn(self, count: int, error: JournalFull) -> None:
+        """Told that the newest buffered records were given up."""
+        raise NotImplementedError
+
+    def _on_failed(self, error: JournalFailed) -> None:
+        raise NotImplementedError
