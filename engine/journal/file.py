@@ -14,7 +14,6 @@ import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -29,11 +28,8 @@ from .retention import Retention
 from .syncer import Position
 from .takeover import MIN_SEGMENT_BYTES, Taken, take_over
 
-
-class _Waiter(NamedTuple):
-    seq: int
-    acked: int
-    done: asyncio.Future[None]
+#: Seq and ack that must be synced, and the future of the one who waits.
+_Waiter = tuple[int, int, asyncio.Future[None]]
 
 
 class FileJournal(SegmentLog):
@@ -151,7 +147,7 @@ class FileJournal(SegmentLog):
         if self._end + FRAME_BYTES + len(body) > self._room:
             self._make_room(body, reserve)
         seq = self._written + len(self._pending) + 1
-        frame = encode(self._header, kind, seq, body)
+        frame = encode(self._salt, self._crc_seed, kind, seq, body)
         self._pending.append(frame)
         self._frames.append(frame)
         self._end += len(frame)
@@ -164,7 +160,7 @@ class FileJournal(SegmentLog):
             self._flush_soon = True
             self._loop.call_soon(self._flush_and_sync)
         done = self._loop.create_future()
-        self._waiters.append(_Waiter(seq, 0, done))
+        self._waiters.append((seq, 0, done))
         await done
         return seq
 
@@ -177,7 +173,7 @@ class FileJournal(SegmentLog):
             return
         self._syncer.sync_now()
         done = self._loop.create_future()
-        self._waiters.append(_Waiter(*position, done))
+        self._waiters.append((*position, done))
         await done
 
     async def aclose(self) -> None:
@@ -225,14 +221,17 @@ class FileJournal(SegmentLog):
 
     def _on_synced_to(self, position: Position) -> None:
         waiters = self._waiters
-        while waiters and waiters[0].seq <= position.seq and waiters[0].acked <= position.acked:
-            done = waiters.popleft().done
+        while waiters:
+            seq, acked, done = waiters[0]
+            if seq > position.seq or acked > position.acked:
+                break
+            waiters.popleft()
             if not done.done():  # else its waiter was cancelled
                 done.set_result(None)
 
     def _on_withdrawn(self, count: int, error: JournalFull) -> None:
         waiting = 0
-        while self._waiters and self._waiters[-1].seq > self._written:
+        while self._waiters and self._waiters[-1][0] > self._written:
             _fail(self._waiters.pop(), error)
             waiting += 1
         if count > waiting:
@@ -244,5 +243,6 @@ class FileJournal(SegmentLog):
 
 
 def _fail(waiter: _Waiter, error: JournalError) -> None:
-    if not waiter.done.done():
-        waiter.done.set_exception(error)
+    _, _, done = waiter
+    if not done.done():
+        done.set_exception(error)

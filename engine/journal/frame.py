@@ -100,9 +100,9 @@ def header_damage(data: bytes) -> Iterator[tuple[int, int]]:
             yield offset + HEADER_BYTES, len(rest)
 
 
-def encode(header: Header, kind: int, seq: int, body: bytes) -> bytes:
-    tail = pack_word_and_wire(kind << _SEQ_BITS | len(body), header.salt + seq) + body
-    return pack_crc(zlib.crc32(tail, header.crc_seed)) + tail
+def encode(salt: int, crc_seed: int, kind: int, seq: int, body: bytes) -> bytes:
+    tail = pack_word_and_wire(kind << _SEQ_BITS | len(body), salt + seq) + body
+    return pack_crc(zlib.crc32(tail, crc_seed)) + tail
 
 
 def kind_of(frame: bytes) -> int:

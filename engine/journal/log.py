@@ -199,7 +199,7 @@ class SegmentLog:
         self._make_room(body, reserve)
         self._flush()
         seq = self._written + 1
-        frame = encode(self._header, kind, seq, body)
+        frame = encode(self._salt, self._crc_seed, kind, seq, body)
         try:
             self._write_whole(frame)
         except OSError as error:
@@ -265,7 +265,7 @@ class SegmentLog:
 
     def _write_ack(self, upto: int) -> None:
         if self._end + FRAME_BYTES <= self._size:
-            frame = encode(self._header, ACK, upto, b"")
+            frame = encode(self._salt, self._crc_seed, ACK, upto, b"")
             try:
                 self._write_whole(frame)
             except OSError:
@@ -498,7 +498,7 @@ class SegmentLog:
                 elif self._end + size - self._pages.current.start > BLOCK_BYTES and self._frames:
                     self._flush()
                     self._begin_block(self._end)
-                frame = encode(self._header, kind, self.last_seq + 1, body)
+                frame = encode(self._salt, self._crc_seed, kind, self.last_seq + 1, body)
                 self._pending.append(frame)
                 self._frames.append(frame)
                 self._end += len(frame)

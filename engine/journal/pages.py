@@ -7,6 +7,8 @@ beyond that the newest few megabytes, which serve the shipper and new readers.
 
 from __future__ import annotations
 
+import bisect
+import operator
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
@@ -17,6 +19,9 @@ from .recovery import Segment
 
 #: What memory keeps of the synced log, so that live shipping reads nothing from disk.
 RING_BYTES = 4 << 20
+
+
+_SEQ = operator.itemgetter(0)
 
 
 class Block:
@@ -118,18 +123,18 @@ class Pages:
         self, *, after: int, last_seq: int, limit: int, kinds: Collection[int] | None
     ) -> list[Record]:
         page: list[Record] = []
-        for records in self._runs(after, last_seq):
+        for records, start, stop in self._runs(after, last_seq):
             if kinds is None:
-                page += records[: limit - len(page)]
+                page += records[start : min(stop, start + limit - len(page))]
             else:
-                matching = [record for record in records if record.kind in kinds]
+                matching = [record for record in records[start:stop] if record.kind in kinds]
                 page += matching[: limit - len(page)]
             if len(page) >= limit:
                 break
         return page
 
-    def _runs(self, after: int, last_seq: int) -> Iterator[list[Record]]:
-        """Yield the records after a seq, a block at a time."""
+    def _runs(self, after: int, last_seq: int) -> Iterator[tuple[list[Record], int, int]]:
+        """Yield the records after a seq, a block at a time: `(records, start, stop)`."""
         oldest = self._blocks[0][0] if self._blocks else self.current
         in_memory = oldest.first_seq if oldest.frames else last_seq + 1
         seq = max(after + 1, self.first_seq(last_seq))
@@ -143,19 +148,18 @@ class Pages:
                     break
                 records = self._from_disk(segment, index)
                 if records and records[-1].seq >= seq:
-                    skip = _position(records, seq)
-                    stop = _position(records, in_memory)
-                    yield records[skip:stop]
+                    yield records, _position(records, seq), _position(records, in_memory)
                     seq = records[-1].seq + 1
         for block in [*(block for block, _ in self._blocks), self.current]:
             skip = max(0, seq - block.first_seq)
             if skip < len(block.frames):
                 first = block.first_seq
                 incarnation = self._incarnation
-                yield [
+                records = [
                     make_record((seq, kind_of(frame), incarnation, frame[FRAME_BYTES:]))
                     for seq, frame in enumerate(block.frames[skip:], first + skip)
                 ]
+                yield records, 0, len(records)
 
     def _from_disk(self, segment: Segment, index: int) -> list[Record]:
         if self._cached is not None and self._cached[0] is segment and self._cached[1] == index:
@@ -181,9 +185,4 @@ class Pages:
 
 def _position(records: list[Record], seq: int) -> int:
     """Index of the first record at or after a seq."""
-    guess = seq - records[0].seq
-    if guess <= 0:
-        return 0
-    if guess < len(records) and records[guess].seq == seq:
-        return guess
-    return sum(record.seq < seq for record in records)
+    return bisect.bisect_left(records, seq, key=_SEQ)

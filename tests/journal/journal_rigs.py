@@ -36,6 +36,8 @@ class FaultyFiles(Files):
     """
 
     def __init__(self) -> None:
+        super().__init__()
+        self.write = self._write
         self.free_bytes: int | None = None
         self.failing_syncs = 0
         self.write_errno = errno.EIO
@@ -55,7 +57,7 @@ class FaultyFiles(Files):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self.free_bytes -= size
 
-    def write(self, fd: int, data: bytes) -> int:
+    def _write(self, fd: int, data: bytes) -> int:
         if self.write_short:
             data, self.write_short = data[: self.write_short], 0
             return os.write(fd, data)

@@ -329,7 +329,7 @@ async def test_cancelled_close_leaves_nothing_behind(rig: DiskRig) -> None:
 async def test_files_are_all_closed(rig: DiskRig) -> None:
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        journal = await rig.open(retain_acked_seconds=0)
+        journal = await rig.open(retain_acked_seconds=0, max_bytes=1 << 23)
         for _ in range(300):
             journal.append_nowait(1, b"x" * 1000)
         journal.checkpoint(b"")
