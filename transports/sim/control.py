@@ -18,6 +18,7 @@ from .core import SimulatedVenue
 from .faults import Action, Fault, RequestKind
 from .ledger import ZERO
 from .records import OrderTicket, VenueOrder
+from .requests import RequestLog
 from .rules import VenueError
 from .wire import order_json, positions_json, rounded, text
 
@@ -78,8 +79,9 @@ class ForeignPosition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class ControlApi:
     """Answers `/control/...`."""
 
-    def __init__(self, venue: SimulatedVenue, streams: Streams) -> None:
+    def __init__(self, venue: SimulatedVenue, streams: Streams, requests: RequestLog) -> None:
         self._venue = venue
+        self._requests = requests
         self._streams = streams
         self._posts: Final[Mapping[str, Callable[[bytes], Any]]] = {
             "/control/price": self._on(SetPrice, self._price),
@@ -94,6 +96,8 @@ class ControlApi:
         try:
             if request.method == "GET" and path == "/control/orders":
                 return _json(self.orders(after=int(params.get("after", "0"))))
+            if request.method == "GET" and path == "/control/requests":
+                return _json(self._requests.after(int(params.get("after", "0"))))
             if request.method == "GET" and path == "/control/state":
                 return _json(self.state())
             post = self._posts.get(path)
@@ -147,7 +151,7 @@ class ControlApi:
                 until = venue.now_ms() + round(command.for_seconds * 1000)
             faults.arm(command.kind, command.fault, count=command.count, until_ms=until)
         if command.stream is not None:
-            faults.arm_stream(command.stream, count=command.count or 1)
+            faults.arm_stream(command.stream, count=1 if command.count is None else command.count)
         if command.clock_skew_ms is not None:
             faults.clock_skew_ms = command.clock_skew_ms
         if command.query_lag_ms is not None:

@@ -23,7 +23,7 @@ from typing import Final
 from holdfast.model import OrderStatus, PositionSide, Side
 
 from .faults import VenueFaults
-from .ledger import ZERO, Holding
+from .ledger import ZERO, Holding, money
 from .records import Execution, OrderTicket, Trade, VenueEvent, VenueOrder
 from .rules import CLIENT_ORDER_ID, DEFAULT_MARKETS, Market, VenueError
 
@@ -112,6 +112,10 @@ class SimulatedVenue:
             self._by_name[market.name] = self._by_name[market.symbol] = book
 
     # --- time, listeners -----------------------------------------------------------
+
+    def machine_ns(self) -> int:
+        """UTC on the machine's clock, never skewed: what logs for an observer are stamped with."""
+        return self._time_ns()
 
     def now_ms(self) -> int:
         """The venue's own clock, skew included."""
@@ -450,7 +454,7 @@ class SimulatedVenue:
             book.liquidity_left -= quantity
         holding = book.holdings[order.position_side]
         notional = quantity * price
-        fee = notional * (self._maker_fee if maker else self._taker_fee)
+        fee = money(notional * (self._maker_fee if maker else self._taker_fee))
         realized = holding.apply(quantity if order.side == "buy" else -quantity, price)
         self.wallet_balance += realized - fee
         order.filled += quantity

@@ -17,6 +17,11 @@ COST_STEP: Final = Decimal("0.00000001")
 """Binance shows wallet balances and profit with eight decimals."""
 
 
+def money(value: Decimal) -> Decimal:
+    """Rounded once, to what the venue books."""
+    return value.quantize(COST_STEP, ROUND_HALF_EVEN)
+
+
 @dataclass(slots=True)
 class Holding:
     """Net position of one symbol and position side. Negative quantity is short.
@@ -43,10 +48,7 @@ class Holding:
             self.cost += signed_quantity * price
             return ZERO
         closed = signed_quantity if abs(signed_quantity) <= abs(held) else -held
-        if closed == -held:
-            released = self.cost
-        else:
-            released = (self.cost * -closed / held).quantize(COST_STEP, ROUND_HALF_EVEN)
+        released = self.cost if closed == -held else money(self.cost * -closed / held)
         realized = -closed * price - released
         opened = signed_quantity - closed
         self.quantity = held + signed_quantity

@@ -26,6 +26,7 @@ from .control import ControlApi
 from .core import SimulatedVenue
 from .faults import Fault, StreamFilter
 from .records import VenueEvent
+from .requests import RequestLog, SeenRequest
 from .rules import VenueError
 from .wire import order_update
 
@@ -86,7 +87,8 @@ class VenueServer:
         self._secret = secret.encode()
         self._account = Account(venue, ListenKeys(lambda: f"{entropy.randbits(256):064x}"))
         self._streams: set[UserStream] = set()
-        self._control = ControlApi(venue, self)
+        self._requests_seen = RequestLog(venue.machine_ns)
+        self._control = ControlApi(venue, self, self._requests_seen)
         self._requests = 0
         venue.subscribe(self._on_event)
 
@@ -159,11 +161,12 @@ class VenueServer:
             self._authorize(request, route, query, body, params)
         except VenueError as error:
             return _refusal(error)
+        seen = self._requests_seen.arrived(route.kind, request.path, params)
         faults = self.venue.faults
         fault = None if faults.idle else faults.take(route.kind, self.venue.now_ms())
         if fault is None:
-            return self._perform(route, params)
-        return await self._answer_with_fault(request, route, params, fault)
+            return self._perform(route, params, seen)
+        return await self._answer_with_fault(request, route, params, fault, seen)
 
     @staticmethod
     async def _body(request: web.BaseRequest) -> str:
@@ -202,11 +205,17 @@ class VenueServer:
         if given != signature(payload.encode(), self._secret):
             raise VenueError(-1022, "Signature for this request is not valid.")
 
-    def _perform(self, route: Route, params: dict[str, str]) -> web.Response:
+    def _perform(self, route: Route, params: dict[str, str], seen: SeenRequest) -> web.Response:
+        """Do what is asked. The reply is noted as sent; a fault may say otherwise."""
         try:
-            return _json(route.handle(self._account, params))
+            response = _json(route.handle(self._account, params))
+            seen.taken = True
+            seen.status = response.status
+            return response
         except VenueError as error:
-            return _refusal(error)
+            response = _refusal(error)
+            seen.status, seen.code = response.status, error.code
+            return response
         except Exception:  # whatever a request does to a handler, the venue must go on
             _log.exception("a handler of the simulated venue failed")
             return _json(
@@ -215,13 +224,21 @@ class VenueServer:
             )
 
     async def _answer_with_fault(
-        self, request: web.BaseRequest, route: Route, params: dict[str, str], fault: Fault
+        self,
+        request: web.BaseRequest,
+        route: Route,
+        params: dict[str, str],
+        fault: Fault,
+        seen: SeenRequest,
     ) -> web.StreamResponse:
         if fault.delay_before_seconds:
             await asyncio.sleep(fault.delay_before_seconds)
-        response = self._perform(route, params) if fault.executes else None
+        response = self._perform(route, params, seen) if fault.executes else None
         if fault.delay_after_seconds:
             await asyncio.sleep(fault.delay_after_seconds)
+        if fault.reply != "normal":
+            seen.status = fault.status if fault.reply == "error" else 0
+            seen.code = fault.code
         match fault.reply:
             case "error":
                 return _fault_response(fault)
