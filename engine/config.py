@@ -1,0 +1,258 @@
+"""Reads the configuration file and says exactly what is wrong with it.
+
+The file's sections are those of `Settings`, plus the addresses of the outside
+world. An error names the file, the key, what was given and what is allowed,
+because it is read by somebody who wants to trade, not to debug.
+
+Secrets never stand in the file; `secret` tells how it refers to them.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from .errors import ConfigError
+from .secret import Secret, resolve_address, resolve_secret
+from .settings import (
+    GateSettings,
+    LeaseSettings,
+    LinkSettings,
+    OrderSettings,
+    OutboxSettings,
+    PolicySettings,
+    ReconcileSettings,
+    Settings,
+)
+from .suggestion import did_you_mean
+from .url import Url
+
+_T = TypeVar("_T")
+_CREDENTIALS: Final = ("api_key", "api_secret")
+
+
+class Endpoint(NamedTuple):
+    """Where a transport connects to.
+
+    :ivar options: the transport's own settings, passed to its factory.
+    """
+
+    url: Url
+    options: Mapping[str, Any]
+
+
+class Config(NamedTuple):
+    """Everything `Engine.open` needs.
+
+    :ivar state_dir: absolute; holds the journal and the control socket.
+    :ivar policy: also where the lease is kept; the bus's address unless set.
+    :ivar credentials: `api_key` and `api_secret` of the exchange, as far as given.
+    :ivar source: the file it was read from, or a word for what it was.
+    """
+
+    settings: Settings
+    state_dir: Path
+    bus: Endpoint
+    policy: Endpoint
+    exchange: Endpoint
+    credentials: Mapping[str, Secret]
+    source: str
+
+
+class _Engine(msgspec.Struct, frozen=True, kw_only=True):
+    bot: str = "bot"
+    symbols: tuple[str, ...]
+    state_dir: str = "./state"
+
+
+class _Bus(msgspec.Struct, frozen=True, kw_only=True):
+    url: str
+    options: dict[str, Any] = {}
+
+
+class _Policy(PolicySettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    url: str | None = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class _Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    url: str
+    api_key: str | None = None
+    api_secret: str | None = None
+    options: dict[str, Any] = {}
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file. Each section but the first three may be left out."""
+
+    engine: _Engine
+    bus: _Bus
+    exchange: _Exchange
+    policy: _Policy = _Policy()
+    lease: LeaseSettings = LeaseSettings()
+    gate: GateSettings = GateSettings()
+    orders: OrderSettings = OrderSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    links: LinkSettings = LinkSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+
+
+def load(source: str | Path | Mapping[str, Any]) -> Config:
+    """Read a TOML file, or a mapping of the same shape.
+
+    Relative paths in a file count from the file's own folder, so that a bot finds
+    its state wherever it is started from; in a mapping, from the current folder.
+
+    :raises ConfigError: naming the file, the key (or the line, where the text is no
+        TOML), what was given, and what is allowed.
+    """
+    if isinstance(source, Mapping):
+        return _build(source, name="configuration", folder=Path.cwd())
+    path = Path(source)
+    try:
+        text = path.read_bytes().decode()
+        tree = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: there is no such file; begin with examples/holdfast.toml"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can not be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8, as TOML must be") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return _build(tree, name=str(path), folder=path.absolute().parent)
+
+
+def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
+    try:
+        _check_keys(tree, _File, at="")
+        file = _convert(tree)
+        bus_url = _named("bus.url", resolve_address, file.bus.url, folder)
+        policy_url = (
+            bus_url
+            if file.policy.url is None
+            else _named("policy.url", resolve_address, file.policy.url, folder)
+        )
+        return Config(
+            settings=Settings(
+                bot=file.engine.bot,
+                symbols=file.engine.symbols,
+                policy=PolicySettings(
+                    **{
+                        name: getattr(file.policy, name)
+                        for name in PolicySettings.__struct_fields__
+                    }
+                ),
+                lease=file.lease,
+                gate=file.gate,
+                orders=file.orders,
+                outbox=file.outbox,
+                links=file.links,
+                reconcile=file.reconcile,
+            ),
+            state_dir=folder / Path(file.engine.state_dir).expanduser(),
+            bus=Endpoint(bus_url, file.bus.options),
+            policy=Endpoint(policy_url, file.policy.options),
+            exchange=Endpoint(
+                _named("exchange.url", resolve_address, file.exchange.url, folder),
+                file.exchange.options,
+            ),
+            credentials={
+                key: _named(f"exchange.{key}", resolve_secret, value, folder)
+                for key in _CREDENTIALS
+                if (value := getattr(file.exchange, key)) is not None
+            },
+            source=name,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error.__cause__
+
+
+def _named(key: str, resolve: Callable[[str, Path], _T], text: str, folder: Path) -> _T:
+    try:
+        return resolve(text, folder)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from error.__cause__
+
+
+def _check_keys(tree: Mapping[str, Any], section: type[msgspec.Struct], *, at: str) -> None:
+    """Look for unknown and missing keys, at every level, before any value is judged."""
+    fields = {field.name: field for field in msgspec.structs.fields(section)}
+    for key, value in tree.items():
+        where = f"{at}{key}"
+        field = fields.get(key)
+        if field is None:
+            raise ConfigError(
+                f"{where}: unknown {'key' if at else 'section'}{did_you_mean(str(key), fields)}; "
+                f"known here: {', '.join(sorted(fields))}"
+            )
+        if (nested := _section_of(field.type)) is not None:
+            if not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{where}: is a section, written [{where}]; got {type(value).__name__}"
+                )
+            _check_keys(value, nested, at=f"{where}.")
+    for field in fields.values():
+        if field.required and field.name not in tree:
+            kind = "key" if at else "section"
+            raise ConfigError(
+                f"{at}{field.name}: this {kind} is missing; see examples/holdfast.toml"
+            )
+
+
+def _section_of(wanted: Any) -> type[msgspec.Struct] | None:
+    """The struct that a field holds, possibly as one side of `… | None`."""
+    for choice in (wanted, *typing.get_args(wanted)):
+        if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
+            return choice
+    return None
+
+
+def _convert(tree: Mapping[str, Any]) -> _File:
+    try:
+        return msgspec.convert(tree, _File, strict=True)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        key = path.rstrip("`")
+        raise ConfigError(f"{key}: {_explained(tree, key, reason)}") from None
+
+
+def _explained(tree: Mapping[str, Any], key: str, reason: str) -> str:
+    given: Any = tree
+    wanted: Any = _File
+    for part in re.findall(r"[^.\[\]]+", key):
+        if isinstance(given, Mapping):
+            given = given.get(part)
+        elif isinstance(given, (list, tuple)) and part.isdigit():
+            given = given[int(part)]
+        if (section := _section_of(wanted)) is not None:
+            wanted = next(f.type for f in msgspec.structs.fields(section) if f.name == part)
+    if key.endswith((*_CREDENTIALS, "url")):
+        return f"{reason} (the value is not shown: it may be a secret)"
+    choices = _choices(wanted)
+    if not choices:
+        return f"{reason}; got {given!r}"
+    return f"{given!r} is not allowed{did_you_mean(str(given), choices)}; one of: " + ", ".join(
+        repr(choice) for choice in choices
+    )
+
+
+def _choices(wanted: Any) -> list[str]:
+    """The words that a field accepts, where it accepts only certain ones."""
+    if isinstance(wanted, type) and issubclass(wanted, Enum):
+        return [str(member.value) for member in wanted]
+    if typing.get_origin(wanted) is Literal:
+        return [str(value) for value in typing.get_args(wanted)]
+    for argument in typing.get_args(wanted):
+        if choices := _choices(argument):
+            return choices
+    return []

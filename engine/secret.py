@@ -1,0 +1,95 @@
+"""References to secrets in the configuration, and the values they stand for.
+
+`${NAME}` is replaced by an environment variable, `${file:PATH}` by the content of
+a file that only its owner may read (mode 0600). A secret written out is refused:
+configuration files are mailed, committed and pasted. Inside an address a
+replacement is percent-encoded; an address that is one single reference is taken
+as it comes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from .errors import ConfigError
+from .url import Url
+
+_REFERENCE: Final = re.compile(r"\$\{(file:)?([^{}]*)\}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REMEDY: Final = (
+    "put it into the environment and write ${NAME} in its place, or ${file:PATH} for a file of "
+    "mode 0600"
+)
+
+
+class Secret:
+    """Text that is not shown by accident."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text: Final = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+def resolve_address(text: str, folder: Path) -> Url:
+    """The address with its references replaced.
+
+    :param folder: relative paths count from here.
+    :raises ConfigError: a password is written out, or a reference leads nowhere.
+    """
+    whole = _REFERENCE.fullmatch(text)
+    if whole is None and any(_REFERENCE.sub("", secret) for secret in Url(text).secrets):
+        raise ConfigError(f"a password is written out in the address; {_REMEDY}")
+    return Url(_replace(text, folder, encode=whole is None))
+
+
+def resolve_secret(text: str, folder: Path) -> Secret:
+    """What a reference stands for. :raises ConfigError: as `resolve_address`."""
+    if not _REFERENCE.fullmatch(text):
+        raise ConfigError(f"a secret is written out; {_REMEDY}")
+    return Secret(_replace(text, folder, encode=False))
+
+
+def _replace(text: str, folder: Path, *, encode: bool) -> str:
+    def value(reference: re.Match[str]) -> str:
+        name = reference[2]
+        found = _from_file(folder / Path(name).expanduser()) if reference[1] else _from_env(name)
+        return quote(found, safe="") if encode else found
+
+    return _REFERENCE.sub(value, text)
+
+
+def _from_env(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ConfigError(f"${{{name}}} names no environment variable; write ${{NAME}}")
+    value = os.environ.get(name)
+    if not value:
+        state = "empty" if value == "" else "not set"
+        raise ConfigError(f"the environment variable {name} is {state}")
+    return value
+
+
+def _from_file(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if mode & 0o077:
+                raise ConfigError(
+                    f"{path}: others may read this secret (mode {mode:04o}); chmod 600 {path}"
+                )
+            return file.read().rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"{path}: can not be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
