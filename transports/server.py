@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -131,6 +131,19 @@ def _examine(path: str) -> str | None:
     return version
 
 
+def tied_to_this_process(command: Sequence[str]) -> list[str]:
+    """`command`, such that the process it starts is killed when this one dies (Linux).
+
+    Elsewhere, and off the main thread, it comes back as it is: the signal follows the
+    *thread* that started the process (prctl(2)), and threads of a pool end early. What
+    was started from one is left to its owner to end.
+    """
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return list(command)
+    parent = str(os.getpid())
+    return [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, parent, *command]
+
+
 class RedisServer:
     """One server process on a port of its own. Use it as a context manager, or `close` it.
 
@@ -200,13 +213,8 @@ class RedisServer:
             *self._options.items(),
         ):
             command += [f"--{name}", value]
-        # The signal follows the *thread* that started the process (prctl(2)), and threads of
-        # a pool end early; a server that was started from one is left to `atexit`.
-        if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
-            parent = str(os.getpid())
-            command = [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, parent, *command]
         self._process = subprocess.Popen(
-            command,
+            tied_to_this_process(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
