@@ -1,0 +1,68 @@
+"""holdfast keeps a trading bot safe while its infrastructure fails.
+
+    async with Engine.open("holdfast.toml") as engine:
+        await engine.until_healthy()
+        report = await engine.submit(Order("BTC/USDT:USDT", "buy", "0.010", price="64000"))
+
+What stands in `__all__` is the public interface: it changes only with a note in the
+changelog. Everything else may change at any time. Importing this package is cheap;
+transports, ccxt and the command line are loaded when they are first used.
+"""
+
+from holdfast.states.table import Level, State, Trigger
+
+from .engine import Engine
+from .errors import (
+    ConfigError,
+    EngineClosed,
+    HoldfastError,
+    InvalidOrder,
+    InvalidPayload,
+    LinkDown,
+    NotExecuted,
+    OrderError,
+    OutcomeUnknown,
+    PolicyConflict,
+    Rejected,
+    TradingHalted,
+)
+from .intent import Intent
+from .journal import Durability
+from .model import Event, Fill, Order, OrderReport, OrderSnapshot, OrderStatus, Position
+from .policy import Limits, Mode, Policy
+from .settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "Durability",
+    "Engine",
+    "EngineClosed",
+    "Event",
+    "Fill",
+    "HoldfastError",
+    "Intent",
+    "InvalidOrder",
+    "InvalidPayload",
+    "Level",
+    "Limits",
+    "LinkDown",
+    "Mode",
+    "NotExecuted",
+    "Order",
+    "OrderError",
+    "OrderReport",
+    "OrderSnapshot",
+    "OrderStatus",
+    "OutcomeUnknown",
+    "Policy",
+    "PolicyConflict",
+    "Position",
+    "Rejected",
+    "Settings",
+    "State",
+    "TradingHalted",
+    "Trigger",
+    "__version__",
+]

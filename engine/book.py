@@ -17,6 +17,9 @@ from .model import Fill, OrderSnapshot, Position
 
 ZERO = Decimal(0)
 
+MAX_EARLY = 1000
+"""Orders with fills that came before the order itself; more would be somebody else's."""
+
 
 class Holding(msgspec.Struct):
     quantity: Decimal = ZERO
@@ -60,6 +63,8 @@ class Book:
         self.synced: dict[str, int] = {}
         """Per symbol: every fill up to this trade id is counted."""
         self._seen: dict[str, set[int]] = {}
+        self._early: dict[str, Decimal] = {}
+        """Fills counted before their order was known to be open, by client order id."""
         self.version = 0
 
     def count(self, fill: Fill) -> bool:
@@ -75,6 +80,12 @@ class Book:
         if order is not None:
             order.counted += fill.quantity
             self._forget_when_done(fill.client_order_id, order)
+        else:
+            self._early[fill.client_order_id] = (
+                self._early.get(fill.client_order_id, ZERO) + fill.quantity
+            )
+            while len(self._early) > MAX_EARLY:
+                del self._early[next(iter(self._early))]
         self.version += 1
         return True
 
@@ -101,12 +112,12 @@ class Book:
         self.version += 1
         return True
 
-    def opened(self, snapshot: OrderSnapshot, counted: Decimal = ZERO) -> None:
+    def opened(self, snapshot: OrderSnapshot) -> None:
         """The venue has this order of ours. Known already: as `saw`."""
         if snapshot.client_order_id in self.orders:
             self.saw(snapshot)
             return
-        order = OpenOrder(snapshot, counted)
+        order = OpenOrder(snapshot, self._early.pop(snapshot.client_order_id, ZERO))
         self.orders[snapshot.client_order_id] = order
         self._forget_when_done(snapshot.client_order_id, order)
         self.version += 1
@@ -138,6 +149,10 @@ class Book:
         holding = self.holdings.get((symbol, position_side))
         return ZERO if holding is None else holding.quantity
 
+    def counted_ids(self) -> frozenset[tuple[str, int]]:
+        """Trade ids counted above `synced`, with their symbols."""
+        return frozenset((symbol, t) for symbol, ids in self._seen.items() for t in ids)
+
     def positions(self) -> list[Position]:
         return [
             Position(symbol, h.quantity, h.entry_price, side)  # type: ignore[arg-type]
@@ -156,6 +171,7 @@ class BookState(msgspec.Struct, frozen=True):
     orders: tuple[OpenOrder, ...] = ()
     synced: dict[str, int] = {}
     seen: dict[str, tuple[int, ...]] = {}
+    early: dict[str, Decimal] = {}
 
     @classmethod
     def of(cls, book: Book) -> BookState:
@@ -164,6 +180,7 @@ class BookState(msgspec.Struct, frozen=True):
             tuple(book.orders.values()),
             dict(book.synced),
             {symbol: tuple(sorted(ids)) for symbol, ids in book._seen.items()},
+            dict(book._early),
         )
 
     def restore(self) -> Book:
@@ -172,4 +189,5 @@ class BookState(msgspec.Struct, frozen=True):
         book.orders = {o.snapshot.client_order_id: o for o in self.orders}
         book.synced = dict(self.synced)
         book._seen = {symbol: set(ids) for symbol, ids in self.seen.items()}
+        book._early = dict(self.early)
         return book

@@ -30,7 +30,8 @@ every order of every strategy, and attribute look-ups were a fifth of its cost.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import NamedTuple
 
@@ -127,6 +128,8 @@ class Gate:
         self._on_blocked = on_blocked
         self._floor = Level.HALTED
         self._floor_reason = "not started"
+        self._floor_by_operator = False
+        self._operators = 0
         self._restricted: dict[str, dict[str, str]] = {}
 
     @property
@@ -147,10 +150,24 @@ class Gate:
             return "the event loop stalled: the gate's lease ran out"
         return self._shut_reason()
 
-    def set_floor(self, level: Level, reason: str) -> None:
-        """What stays allowed while the gate is shut: REDUCING or HALTED, and why."""
+    def set_floor(self, level: Level, reason: str, *, by_operator: bool = False) -> None:
+        """What stays allowed while the gate is shut: REDUCING or HALTED, and why.
+
+        :param by_operator: HALTED by a person's word alone, so that the same person may
+            still close positions (`operator`).
+        """
         self._floor = level
         self._floor_reason = reason
+        self._floor_by_operator = by_operator
+
+    @contextmanager
+    def operator(self) -> Iterator[None]:
+        """Inside, reducing orders pass a halt that is the operator's own."""
+        self._operators += 1
+        try:
+            yield
+        finally:
+            self._operators -= 1
 
     def restrict(self, symbol: str, client_order_id: str, reason: str) -> None:
         """Make `symbol` REDUCING because of one order, until it is released."""
@@ -196,6 +213,8 @@ class Gate:
         return Permit(epoch, symbol, True, verify)
 
     def _allow_reducing(self) -> None:
+        if self._operators and self._floor_by_operator:
+            return
         if not self._is_open() and self._floor is Level.HALTED:
             raise self._refusal(f"halted: {self._floor_reason}")
 

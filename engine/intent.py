@@ -68,6 +68,8 @@ class Intent:
         self.stage = Stage.SENDING
         self.doubt = ""
         """Why the outcome is unknown, in words."""
+        self.doubted_at = 0.0
+        """Monotonic moment since when it is unknown, in this life."""
         self.absent = False
         """The venue's absence of it is proven: may be sent again, or closed."""
         self.report: OrderReport | None = None
@@ -77,6 +79,9 @@ class Intent:
     def __repr__(self) -> str:
         o = self.order
         return f"<Intent {self.client_order_id} {o.side} {o.quantity} {o.symbol} {self.stage}>"
+
+    def has_ended(self) -> bool:
+        return self.report is not None
 
     async def resolved(self) -> OrderReport:
         """Wait until there is evidence of how it ended: accepted, rejected or not executed."""

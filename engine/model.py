@@ -254,6 +254,8 @@ class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 1
     evidence: str = ""
     key: str | None = None
+    code: int | None = None
+    """The venue's error code, where there was one."""
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -186,7 +186,8 @@ class PolicyStore(Protocol):
         """
 
     async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
-        """Store `policy` as version `expected_version + 1` (0: there was none).
+        """Store `policy` as version `expected_version + 1` (0: there was none), or as its own
+        `version` where that is greater (a restored policy stays above every one ever seen).
 
         If `policy.version` is higher, as that: a store that lost its data gets back
         the newest policy ever seen without its version going down.

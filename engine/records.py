@@ -106,6 +106,12 @@ class PolicySeen(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: bytes
 
 
+class Probed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Written to learn whether the disk takes records again."""
+
+    time_ns: int
+
+
 Fact = (
     Intended
     | Attempted
@@ -118,6 +124,7 @@ Fact = (
     | Transitioned
     | Held
     | PolicySeen
+    | Probed
 )
 
 KINDS: Final[dict[int, type[Any]]] = {
@@ -132,12 +139,9 @@ KINDS: Final[dict[int, type[Any]]] = {
     10: Transitioned,
     11: Held,
     12: PolicySeen,
+    13: Probed,
 }
 KIND_OF: Final[dict[type[Any], int]] = {cls: kind for kind, cls in KINDS.items()}
-
-NEEDS_ROOM: Final = (Intended,)
-"""Only these stop at a full disk. Everything that ends or records something that has
-already happened uses the journal's reserve, because getting out must stay possible."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in KINDS.items()}

@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import ConfigError
 from .journal import Durability
-from .policy import OnEmpty
+from .policy import OnEmpty, Policy
 
 BOT_NAME = re.compile(r"[a-z0-9]{1,8}")
 """Short, because it is part of every client order id (36 characters at Binance)."""
@@ -64,6 +64,8 @@ class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class PolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     freshness_seconds: float = 1.0
     """A policy its store has not confirmed for so long is not traded on."""
+    initial: Policy | None = None
+    """Written to a store that has never held a policy, at the very first start."""
     on_empty: OnEmpty = "hold"
     """A store that comes back without (or with an older) policy: wait for the operator, or
     write the newest one ever seen back into it."""

@@ -1,0 +1,492 @@
+"""The engine's parts, wired: what every fault, report and step passes through.
+
+The way of a fault: a transport's callback -> `LinkHealth.down` -> `Core.fault`,
+which shuts the gate before anything else -> the machine -> the runner, which
+cancels whatever effect was running and begins those of DEGRADED. All of it is
+synchronous; when the transport's callback returns, no order that opens a position
+can be written any more.
+
+`Core` wires and holds no behaviour of its own: transitions stand in the table,
+what a state does in `effects`, and what the user calls in `engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import anyio
+
+from holdfast.states.guards import Facts
+from holdfast.states.machine import Machine, Step
+from holdfast.states.table import SHUTTING, Level, State, Trigger
+
+from . import policy as policy_rules
+from .broadcast import Broadcast
+from .errors import ConfigError, Rejected, TradingHalted
+from .gate import Gate
+from .intent import Intent
+from .journal import Journal, JournalError
+from .lease import LeaseKeeper
+from .ledger import Ledger
+from .links import LinkHealth, Links
+from .metrics import Meter
+from .model import Event, ExecutionReport, Fill, Gap, Order, OrderReport
+from .orders import OrderPath
+from .outbox import Outbox
+from .policy import Policy
+from .policy_cell import PolicyCell
+from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus, PolicyStore
+from .reconcile import rules_from
+from .reconciler import Reconciler
+from .recorder import Recorder
+from .records import Filled, Probed, Transitioned
+from .runner import Runner
+from .settings import Settings
+from .venue_clock import VenueClock
+
+log = logging.getLogger("holdfast.engine")
+
+HISTORY: Final = 1000
+"""Steps kept in memory; the journal has all of them."""
+
+
+DISK_RETRY_SECONDS: Final = 1.0
+
+
+class Moment(NamedTuple):
+    """A step and when it was made."""
+
+    time_ns: int
+    monotonic: float
+    step: Step
+
+
+class Core:
+    """See the module; the arguments are those of `Engine`."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        journal: Journal,
+        bus: MessageBus,
+        policy: PolicyStore,
+        lease: LeaseStore | None,
+        exchange: ExecutionClient,
+        clock: Clock,
+        entropy: Entropy,
+        links: Sequence[Link],
+        meter: Meter,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.entropy = entropy
+        self.meter = meter
+        self.bus = bus
+        self.exchange = exchange
+        self.journal = journal
+        self.extra_links = tuple(links)
+        self.changes = Broadcast()
+        """Notified after every step, every change of a link, of the lease, of a hold."""
+        self.history: deque[Moment] = deque(maxlen=HISTORY)
+        self.divergences = 0
+        """Counts the times the books were found not to be believed."""
+        self.compared: tuple[int, int] | None = None
+        """(value of `divergences`, unsettled differences) of the last comparison."""
+        self.bus_down_since: float | None = None
+        self.stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._listeners: list[Callable[[Step], None]] = []
+        self._fill_listeners: list[Callable[[Fill], None]] = []
+        self._blocked_epoch = 0
+        self.last_price: dict[str, Decimal] = {}
+
+        self.gate = Gate(
+            monotonic=clock.monotonic,
+            lease_seconds=settings.gate.loop_lease_seconds,
+            on_blocked=self._on_blocked,
+        )
+        self.ticket = self.gate.epoch
+        self.ledger = Ledger(keys_kept=settings.orders.keys_kept)
+        self.recorder = Recorder(journal, self.ledger, on_fault=self._disk_down)
+        self.machine = Machine(
+            facts=self.facts, before_shutting=self._before_shutting, on_step=self._on_step
+        )
+        self.links = Links(
+            monotonic=clock.monotonic, on_fault=self._link_fault, on_change=self._on_link_change
+        )
+        self.bus_link = self.links.add("bus", probe=bus.probe)
+        self.policy_link = self.links.add("policy", probe=policy.probe)
+        self.exchange_link = self.links.add("exchange", probe=self._probe_exchange)
+        self.stream_link = self.links.add("exchange stream", probe=_nothing_to_ask)
+        self.disk_link = self.links.add("disk", probe=_nothing_to_ask)
+        for link in self.extra_links:
+            self.links.add(link.name, probe=link.probe)
+
+        self.venue_clock = VenueClock(exchange, clock)
+        self.outbox = Outbox(
+            bot=settings.bot,
+            journal=journal,
+            bus=bus,
+            clock=clock,
+            entropy=entropy.child("trace"),
+            batch_events=settings.outbox.batch_events,
+            batches_in_flight=settings.outbox.batches_in_flight,
+            on_fault=self.bus_link.down,
+            on_disk_fault=self._disk_down,
+            on_gap=self._on_gap,
+        )
+        self.policy = PolicyCell(
+            store=policy,
+            link=self.policy_link,
+            recorder=self.recorder,
+            clock=clock,
+            settings=settings.policy,
+            on_change=self._on_policy_change,
+            on_reloaded=lambda seconds: meter.observe("cache_invalidation_latency", seconds),
+            on_fault=self.policy_link.down,
+        )
+        self.lease = LeaseKeeper(
+            store=lease if settings.lease.enabled else None,
+            owner=f"{settings.bot}:{journal.incarnation:x}",
+            ttl_seconds=settings.lease.ttl_seconds,
+            clock=clock,
+            on_lost=lambda why: self.fault("lease", why),
+            on_change=self._on_lease_change,
+        )
+        self.orders = OrderPath(
+            bot=settings.bot,
+            settings=settings.orders,
+            client=exchange,
+            gate=self.gate,
+            recorder=self.recorder,
+            venue_clock=self.venue_clock,
+            clock=clock,
+            entropy=entropy.child("orders"),
+            admit=self._admit,
+            can_ask=lambda: self.exchange_link.is_up,
+            on_resolved=self._on_resolved,
+            on_closed=lambda r: meter.observe("order_retry_count", r.attempts - 1),
+            on_refused_by_venue=self.exchange_link.down,
+        )
+        self.runner = Runner(
+            effects=self._effects(), fire=self.machine.fire, monotonic=clock.monotonic
+        )
+        try:
+            rules = rules_from(settings.reconcile.rules)
+        except ValueError as error:
+            raise ConfigError(f"reconcile.rules: {error}") from None
+        self.reconciler = Reconciler(
+            symbols=settings.symbols,
+            settings=settings.reconcile,
+            rules=rules,
+            client=exchange,
+            recorder=self.recorder,
+            orders=self.orders,
+            clock=clock,
+            count=self.count_fill,
+            reduce=self.orders.submit,
+            on_progress=self.runner.progress,
+        )
+
+    def _effects(self) -> dict[Any, Callable[[], Any]]:
+        from .effects import effects_of  # the other half of the wiring; needs `Core` itself
+
+        return effects_of(self)
+
+    def begin(self) -> None:
+        """Fold the journal in and enter DEGRADED: a cold start is a recovery.
+
+        :raises msgspec.DecodeError: the journal was written by something else.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self.recorder.replay()
+        self.outbox.recover()
+        for intent in self.ledger.unknown:
+            self.gate.restrict(
+                intent.order.symbol,
+                intent.client_order_id,
+                "the outcome of an order of an earlier run is unknown",
+            )
+        self.disk_link.up()
+        self.ticket = self.gate.shut("starting: links, events and books are being checked")
+        self.refresh_floor()
+        self.runner.enter(State.DEGRADED)
+
+    # --- faults and steps ------------------------------------------------------------
+
+    def fault(self, source: str, reason: str) -> None:
+        """Something failed: shut the gate now, recover afterwards. From any thread."""
+        self._link_fault(f"{source}: {reason}")
+
+    def _link_fault(self, cause: str) -> None:
+        self.fire(Trigger.FAULT, cause)
+
+    def fire(self, trigger: Trigger, cause: str) -> None:
+        """Raise a trigger. From any thread: the gate is shut in the caller's."""
+        if self._loop is None or threading.get_ident() == self._thread:
+            self.machine.fire(trigger, cause)
+            return
+        if trigger in SHUTTING:
+            self.gate.shut(cause)
+        self._loop.call_soon_threadsafe(self.machine.fire, trigger, cause)
+
+    def _before_shutting(self, trigger: Trigger, cause: str) -> None:
+        self.gate.shut(cause)
+
+    def _on_step(self, step: Step) -> None:
+        if step.trigger in SHUTTING:
+            self.ticket = self.gate.epoch
+        if step.trigger is Trigger.DIVERGED:
+            self.divergences += 1
+        self.history.append(Moment(self.clock.time_ns(), self.clock.monotonic(), step))
+        if step.entered:
+            log.info(
+                "%s: %s -> %s (%s)",
+                step.trigger,
+                step.source,
+                step.dest,
+                step.cause,
+                extra={"trigger": step.trigger.value, "state": step.dest.value},
+            )
+            self._write_down(step)
+            for listener in self._listeners:
+                self._tell(listener, step)
+            self.refresh_floor()
+            self.runner.enter(step.dest)
+        self.changes.notify()
+
+    def _write_down(self, step: Step) -> None:
+        number = self.ledger.transitions + 1
+        fact = Transitioned(
+            number, step.trigger, step.cause, step.source, step.dest, self.clock.time_ns()
+        )
+        try:
+            self.recorder.write(fact)
+        except JournalError as error:  # a step is taken whether it can be written or not
+            log.error("transition not journalled", extra={"reason": str(error)})
+            self.ledger.apply(fact)
+
+    def _tell(self, listener: Callable[[Any], None], value: object) -> None:
+        """Call a user's listener; what it raises is its own affair and stops nothing."""
+        try:
+            listener(value)
+        except Exception:
+            log.exception("a listener failed")
+
+    def facts(self) -> Facts:
+        """What the guards decide by, as it is now."""
+        compared = self.compared
+        return Facts(
+            links_unproven=self.links.unproven(self.ticket),
+            lease_held=self.lease.held,
+            hold=self.ledger.hold,
+            outbox_behind=self.outbox.behind(self.replay_mark),
+            policy_problem=self.policy.problem(),
+            unknown_orders=len(self.ledger.unknown),
+            unsettled_differences=(
+                compared[1] if compared is not None and compared[0] == self.divergences else None
+            ),
+            ticket_current=self.ticket == self.gate.epoch,
+        )
+
+    replay_mark = 0
+    """Newest event when RECOVERING was entered: what has to be on the bus before going on."""
+
+    # --- links -----------------------------------------------------------------------
+
+    def _on_link_change(self, link: LinkHealth) -> None:
+        if link is self.bus_link:
+            self._on_bus_change()
+        elif link is self.exchange_link:
+            self.orders.changes.notify()
+        if link is self.policy_link:
+            self.lease.set_connected(link.is_up)
+            self.policy.changes.notify()
+        self.refresh_floor()
+        self.changes.notify()
+
+    def _on_bus_change(self) -> None:
+        if not self.bus_link.is_up:
+            self.meter.count("redis_health_check_failures")
+            if self.bus_down_since is None:
+                self.bus_down_since = self.clock.monotonic()
+                self.meter.gauge("redis_down", 1)
+                self.announce("system.redis_lost", {"reason": self.bus_link.reason})
+        self.outbox.set_connected(self.bus_link.is_up)
+
+    def refresh_floor(self) -> None:
+        """What stays allowed while the gate is shut."""
+        if not self.exchange_link.is_up:
+            self.gate.set_floor(Level.HALTED, f"exchange: {self.exchange_link.reason}")
+        elif not self.lease.held:
+            self.gate.set_floor(Level.HALTED, f"lease: {self.lease.reason}")
+        elif self.ledger.hold is not None:
+            self.gate.set_floor(Level.HALTED, f"operator: {self.ledger.hold}", by_operator=True)
+        else:
+            self.gate.set_floor(Level.REDUCING, self.gate.reason)
+
+    def _on_lease_change(self) -> None:
+        self.outbox.fencing_token = self.orders.fencing_token = self.lease.fencing_token
+        self.refresh_floor()
+        self.changes.notify()
+
+    async def _probe_exchange(self) -> None:
+        await self.exchange.probe()
+        await self.venue_clock.sync(timeout_seconds=self.settings.orders.timeout_seconds)
+
+    def _disk_down(self, reason: str) -> None:
+        self.disk_link.down(reason)
+
+    async def watch_disk(self) -> None:
+        """While the journal takes no entries, try now and then whether there is room again."""
+        while True:
+            if self.disk_link.is_up:
+                await self.changes.wait()
+                continue
+            await anyio.sleep(DISK_RETRY_SECONDS)
+            try:
+                self.recorder.write_within_limits(Probed(self.clock.time_ns()))
+            except JournalError as error:
+                log.info("still no room", extra={"reason": str(error)})
+            else:
+                self.disk_link.up()
+
+    # --- what the parts tell ---------------------------------------------------------
+
+    def announce(self, type_: str, body: dict[str, Any]) -> Event | None:
+        """Publish an event of the engine's own. Needs no bus, and never fails an effect."""
+        try:
+            return self.outbox.publish_nowait(type_, body, reserve=True)
+        except JournalError as error:
+            log.error("%s not journalled", type_, extra={"reason": str(error)})
+            return None
+
+    def _on_blocked(self, reason: str) -> None:
+        self.meter.count("trading_gate_blocks")
+        if threading.get_ident() == self._thread and self._blocked_epoch != self.gate.epoch:
+            self._blocked_epoch = self.gate.epoch  # one event a shut, not one an order
+            self.announce("gate.blocked", {"reason": reason, "gate_epoch": self._blocked_epoch})
+
+    def _on_gap(self, gap: Gap) -> None:
+        log.error("events lost by the bus and no longer kept here: %s", gap)
+        self.meter.count("events_lost_beyond_window", gap.last - gap.first + 1)
+
+    def _on_policy_change(self, policy: Policy) -> None:
+        self.announce(
+            "policy.changed",
+            {"mode": policy.active_mode.value, "version": policy.version, "by": policy.updated_by},
+        )
+        self.changes.notify()
+
+    def _on_resolved(self, intent: Intent, report: OrderReport) -> None:
+        self.announce(
+            "execution.order_resolved",
+            {
+                "client_order_id": report.client_order_id,
+                "symbol": report.symbol,
+                "status": report.status,
+                "doubt": intent.doubt,
+                "evidence": report.evidence,
+                "attempts": report.attempts,
+            },
+        )
+        self.changes.notify()
+
+    def _admit(self, order: Order) -> None:
+        """The policy's word on an opening order."""
+        policy = self.policy.get()
+        if policy is None:
+            reason = self.policy.problem() or "no policy"
+            self._on_blocked(reason)
+            raise TradingHalted(f"policy: {reason}")
+        exposure = self.orders.exposure(order.symbol, self.last_price.get(order.symbol))
+        objection = policy_rules.objection(policy, order, exposure)
+        if objection is None:
+            return
+        if policy.active_mode is policy_rules.Mode.HALT:
+            self._on_blocked(objection)
+            raise TradingHalted(f"policy: {objection}")
+        raise Rejected(f"policy: {objection}")
+
+    def on_report(self, report: ExecutionReport) -> None:
+        """A message of the venue's user stream."""
+        order, fill = report.order, report.fill
+        ours = order.client_order_id.startswith(self.orders.prefix)
+        try:
+            if ours:
+                self.orders.saw(order, "the venue's user stream")
+            if fill is not None:
+                self._on_fill(fill, ours=ours)
+        except JournalError as error:
+            # What happened is not written down: only asking the venue again can make it so.
+            self.fire(Trigger.DIVERGED, f"a report could not be journalled: {error}")
+
+    def _on_fill(self, fill: Fill, *, ours: bool) -> None:
+        if fill.symbol not in self.settings.symbols or self.ledger.book.has_counted(fill):
+            return
+        if not ours:
+            self.fire(Trigger.DIVERGED, f"a fill of another hand in {fill.symbol}")
+            return
+        self.count_fill(fill)
+
+    def count_fill(self, fill: Fill) -> None:
+        """Count a fill of ours once: journal, listeners, event."""
+        if self.ledger.book.has_counted(fill):
+            return
+        self.recorder.write(Filled(fill))
+        self.last_price[fill.symbol] = fill.price
+        for listener in self._fill_listeners:
+            self._tell(listener, fill)
+        self.announce(
+            "execution.fill",
+            {
+                "symbol": fill.symbol,
+                "trade_id": fill.trade_id,
+                "client_order_id": fill.client_order_id,
+                "side": fill.side,
+                "quantity": f"{fill.quantity:f}",
+                "price": f"{fill.price:f}",
+            },
+        )
+
+    def on_transition(self, listener: Callable[[Step], None]) -> None:
+        self._listeners.append(listener)
+
+    def on_fill(self, listener: Callable[[Fill], None]) -> None:
+        self._fill_listeners.append(listener)
+
+
+class ExchangeWatch:
+    """`ports.ExecutionWatch`: the two links of the venue and its reports."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def up(self) -> None:
+        self._core.exchange_link.up()
+
+    def down(self, reason: str) -> None:
+        self._core.exchange_link.down(reason)
+
+    def stream_up(self) -> None:
+        self._core.stream_link.up()
+
+    def stream_down(self, reason: str) -> None:
+        self._core.stream_link.down(reason)
+
+    def report(self, report: ExecutionReport) -> None:
+        self._core.on_report(report)
+
+
+async def _nothing_to_ask() -> None:
+    """A link that has no question to ask. The user stream: what happened while it was not
+    connected is asked for by the reconciliation. The disk: every record proves it."""

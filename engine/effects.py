@@ -1,0 +1,176 @@
+"""What each state does on entering: the functions behind the table's effects.
+
+An effect is either plain (run inside the trigger) or a coroutine, run by the one
+runner and cancelled when the state is left. It ends by raising the trigger that
+its state is there for, and when the guards refuse, it looks at the world again:
+none of them ever assumes that a transition happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from holdfast.states.table import Effect, State, Trigger
+
+from .core import Core
+from .errors import LinkDown
+
+log = logging.getLogger("holdfast.effects")
+
+
+def effects_of(core: Core) -> dict[Effect, Callable[[], Any]]:
+    """The function of each effect, bound to one engine."""
+    effects = _Effects(core)
+    return {effect: getattr(effects, effect.value) for effect in Effect}
+
+
+class _Effects:
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def announce(self) -> None:
+        """Publish the transition, and what it means for those who watch the bus."""
+        core = self._core
+        if not core.history:
+            return  # the very first state: nothing led to it
+        step = core.history[-1].step
+        core.announce(
+            "engine.transition",
+            {
+                "number": core.ledger.transitions,
+                "trigger": step.trigger.value,
+                "cause": step.cause,
+                "source": step.source.value,
+                "dest": step.dest.value,
+            },
+        )
+        if step.trigger is Trigger.REPLAYED and core.bus_down_since is not None:
+            downtime = core.clock.monotonic() - core.bus_down_since
+            core.bus_down_since = None
+            core.meter.gauge("redis_down", 0)
+            core.announce("system.redis_recovered", {"downtime_seconds": downtime})
+
+    async def cancel_resting_entries(self) -> None:
+        core = self._core
+        if core.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
+            # What could not be cancelled now is tried again in RECONCILING.
+            await core.orders.cancel_resting_entries()
+
+    async def probe_links(self) -> None:
+        """Probe until every link has answered a question asked after the last fault."""
+        core, settings = self._core, self._core.settings.links
+        pause = settings.probe_backoff_seconds
+        while core.machine.state is State.DEGRADED:
+            await core.links.until_all_up()
+            began = core.gate.epoch
+            failures = await core.links.probe_all(
+                began, timeout_seconds=settings.probe_timeout_seconds
+            )
+            if core.gate.epoch != began:
+                continue  # a fault came in between: these answers prove nothing
+            if failures:
+                log.info("probe failed", extra={"failures": failures})
+                await core.changes.wait_at_most(pause)
+                pause = min(2 * pause, settings.probe_backoff_max_seconds)
+                continue
+            pause = settings.probe_backoff_seconds
+            core.fire(Trigger.LINKS_RESTORED, "every link answered a probe")
+            if core.machine.state is State.DEGRADED:
+                # Held by the operator, or the lease is not ours: only a change can help.
+                await core.changes.wait()
+
+    def invalidate_caches(self) -> None:
+        core = self._core
+        core.policy.drop()
+        core.replay_mark = core.outbox.mark
+
+    async def reload_policy(self) -> None:
+        core = self._core
+        while True:
+            await core.policy.reload()
+            if core.policy.problem() is None:
+                return
+            if not core.policy.needs_person:
+                raise LinkDown(f"policy: {core.policy.problem()}")
+            log.warning("waiting for a policy", extra={"reason": core.policy.problem()})
+            with core.runner.waiting(f"policy: {core.policy.problem()}"):
+                await core.policy.changes.wait()
+                core.policy.needs_person = False
+
+    async def replay_outbox(self) -> None:
+        """Wait until the shipper has brought the bus up to the mark."""
+        core = self._core
+        began, behind = core.clock.monotonic(), core.outbox.behind(core.replay_mark)
+        if behind:
+            log.info("replaying", extra={"events": behind})
+        while core.outbox.behind(core.replay_mark):
+            await core.outbox.changes.wait()
+            core.runner.progress()
+        core.meter.observe("event_replay_duration_seconds", core.clock.monotonic() - began)
+        core.meter.gauge("replayed_events", behind)
+        core.fire(Trigger.REPLAYED, f"{behind} records up to the mark are on the bus")
+        if core.machine.state is State.RECOVERING:
+            raise LinkDown(f"after the replay: {core.policy.problem() or 'outbox fell behind'}")
+
+    async def resolve_unknown(self) -> None:
+        """Wait for the outcome of every order that was on its way when the state was entered."""
+        core = self._core
+        if not core.orders.instruments:
+            core.orders.instruments = await core.exchange.instruments(
+                timeout_seconds=core.settings.reconcile.snapshot_timeout_seconds
+            )
+        on_their_way = list(core.ledger.intents.values())
+        with core.runner.waiting("the outcome of orders is unknown"):
+            for intent in on_their_way:
+                while not intent.has_ended():
+                    await intent.change()
+
+    async def reconcile_books(self) -> None:
+        """Compare and settle until the guards are content, then go HEALTHY."""
+        core = self._core
+        while core.machine.state is State.RECONCILING:
+            divergences = core.divergences
+            core.compared = None
+            settled = await core.reconciler.settle(core.runner.waiting)
+            core.meter.gauge("position_reconciliation_divergence", settled.differences)
+            core.announce(
+                "execution.positions_reconciled",
+                {
+                    "differences": settled.differences,
+                    "actions": list(settled.actions),
+                    "fills_counted": settled.fills_counted,
+                },
+            )
+            core.compared = (divergences, 0)
+            core.fire(Trigger.RECONCILED, "the local book equals the venue's")
+            if core.machine.state is State.RECONCILING:
+                if core.divergences == divergences:
+                    # An order became unknown meanwhile, or something is about to fault.
+                    await core.changes.wait_at_most(core.settings.reconcile.settle_seconds)
+                await self.resolve_unknown()
+
+    def open_gate(self) -> None:
+        """With the ticket taken on the way down: what shut the gate since keeps it shut."""
+        self._core.gate.open_if(self._core.ticket)
+
+    async def audit(self) -> None:
+        """For as long as HEALTHY lasts, compare the books now and then."""
+        core, settings = self._core, self._core.settings.reconcile
+        while True:
+            await anyio.sleep(settings.audit_seconds)
+            now = core.clock.monotonic()
+            for intent in core.ledger.unknown:
+                if now - intent.doubted_at >= settings.unknown_patience_seconds:
+                    core.fire(
+                        Trigger.DIVERGED,
+                        f"order {intent.client_order_id} unknown for too long: {intent.doubt}",
+                    )
+                    return
+            why = await core.reconciler.audit()
+            if why is not None:
+                core.fire(Trigger.DIVERGED, f"audit: {why}")
+                return

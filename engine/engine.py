@@ -1,0 +1,410 @@
+"""The engine a bot embeds: what the user calls.
+
+`async with engine:` starts it; it begins DEGRADED, walks up by itself, and stops
+cleanly at the end of the block: gate shut, resting entries by rule, events shipped
+as far as the bus takes them, journal closed. Nothing it starts outlives the block.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from os import PathLike
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from holdfast.states import diagram
+from holdfast.states.machine import Step
+from holdfast.states.table import Level, State, Trigger
+
+from .clock import SystemClock, SystemEntropy
+from .core import Core, ExchangeWatch
+from .errors import EngineClosed, TradingHalted
+from .gate import Gate
+from .journal import Durability, Journal, JournalError
+from .metrics import Meter, Metrics
+from .model import Event, Fill, Order, OrderReport, OrderSnapshot, Position
+from .policy import Policy
+from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus, PolicyStore
+from .reconcile import Difference
+from .records import Held
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .blocking import BlockingEngine
+    from .opening import OpeningEngine
+
+log = logging.getLogger("holdfast.engine")
+
+STOP_SECONDS: Final = 3.0
+"""Most that a clean stop waits for the venue (cancels) and for the bus (last events)."""
+
+
+class Engine:
+    """Guards one bot.
+
+    :param journal: open already; closed by the engine at the end.
+    :param lease: None: no single-instance lease is taken.
+    :param links: further links without which the bot must not trade.
+    :param on_close: awaited last, whatever happened.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        journal: Journal,
+        bus: MessageBus,
+        policy: PolicyStore,
+        exchange: ExecutionClient,
+        lease: LeaseStore | None = None,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+        links: Sequence[Link] = (),
+        meter: Meter | None = None,
+    ) -> None:
+        self.settings = settings
+        self.metrics = meter if meter is not None else Metrics()
+        self._core = Core(
+            settings=settings,
+            journal=journal,
+            bus=bus,
+            policy=policy,
+            lease=lease,
+            exchange=exchange,
+            clock=clock if clock is not None else SystemClock(),
+            entropy=entropy if entropy is not None else SystemEntropy(),
+            links=links,
+            meter=self.metrics,
+        )
+        self._policy_store = policy
+        self._group: TaskGroup | None = None
+        self._running = False
+
+    @classmethod
+    def open(cls, config: str | PathLike[str] | Mapping[str, Any]) -> OpeningEngine:
+        """An engine from a configuration file (or the same as a mapping).
+
+        Use as `async with Engine.open("holdfast.toml") as engine:`.
+
+        :raises ConfigError: naming file, line or key, and the remedy.
+        """
+        from .opening import OpeningEngine
+
+        return OpeningEngine(config)
+
+    @classmethod
+    def open_blocking(cls, config: str | PathLike[str] | Mapping[str, Any]) -> BlockingEngine:
+        """The same engine for a synchronous script: `with Engine.open_blocking(…) as engine:`."""
+        from .blocking import BlockingEngine
+
+        return BlockingEngine(config)
+
+    # --- life ------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        core = self._core
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        core.begin()
+        self._running = True
+        start = self._group.start_soon
+        start(core.runner.run)
+        start(core.bus.run, core.bus_link)
+        start(self._policy_store.run, core.policy)
+        start(core.exchange.run, ExchangeWatch(core))
+        for link in core.extra_links:
+            start(link.run, core.links[link.name])
+        start(core.outbox.run)
+        start(core.orders.run)
+        start(core.policy.run)
+        start(core.lease.run)
+        start(core.watch_disk)
+        if self.settings.gate.loop_lease_seconds is not None:
+            start(self._renew_lease, self.settings.gate.loop_lease_seconds)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        assert self._group is not None
+        self._running = False
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._wind_down()
+        finally:
+            self._group.cancel_scope.cancel()
+            try:
+                suppress = await self._group.__aexit__(exc_type, exc, tb)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._core.journal.aclose()
+        return suppress
+
+    async def _wind_down(self) -> None:
+        """Leave the venue and the bus as a successor would like to find them."""
+        core = self._core
+        core.gate.shut("stopping")
+        if self.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
+            with anyio.move_on_after(STOP_SECONDS):
+                await core.orders.cancel_resting_entries()
+        if core.bus_link.is_up:
+            with anyio.move_on_after(STOP_SECONDS):
+                while core.outbox.behind(core.outbox.mark):
+                    await core.outbox.changes.wait()
+        await core.lease.release()
+
+    async def _renew_lease(self, lease_seconds: float) -> None:
+        core = self._core
+        while True:
+            await anyio.sleep(lease_seconds / 4)
+            if not core.gate.renew() and core.gate.expired():
+                core.fault("event loop", f"it did not run for {lease_seconds:g} s")
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise EngineClosed("the engine is not running; use it inside `async with engine:`")
+
+    # --- state -----------------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        return self._core.gate
+
+    @property
+    def state(self) -> State:
+        return self._core.machine.state
+
+    def level(self, symbol: str | None = None) -> Level:
+        """What may be written to the venue now: ACTIVE, REDUCING or HALTED."""
+        return self._core.gate.level(symbol)
+
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """What the engine waits for that only time, the venue or a person can bring."""
+        core = self._core
+        held = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
+        return held + core.runner.waiting_for
+
+    async def until_healthy(self) -> None:
+        """Wait until orders may be opened. Ends at once if they may."""
+        await self.until(State.HEALTHY)
+
+    async def until(self, state: State) -> None:
+        """Wait until the machine is in `state`."""
+        while self.state is not state:
+            await self._core.changes.wait()
+
+    def fault(self, source: str, reason: str) -> None:
+        """Report a fault of your own: the gate is shut when this returns. From any thread."""
+        self._core.fault(source, reason)
+
+    def on_transition(self, listener: Callable[[Step], None]) -> None:
+        """Call `listener` with every step that enters a state, before its effects."""
+        self._core.on_transition(listener)
+
+    def on_fill(self, listener: Callable[[Fill], None]) -> None:
+        """Call `listener` once with every fill of ours, after it was counted."""
+        self._core.on_fill(listener)
+
+    # --- orders and events -----------------------------------------------------------
+
+    async def submit(self, order: Order) -> OrderReport:
+        """Send an order, at most once. There is nothing to check before calling this.
+
+        Returns when the venue has the order (it may rest unfilled). With `Order(key=…)`
+        a repeated call is the same intent and returns, or raises, the same outcome, also
+        after a restart.
+
+        :raises InvalidOrder: wrong for the venue; nothing was journalled or sent.
+        :raises TradingHalted: the gate is shut for it; nothing was sent.
+        :raises Rejected: the venue or the policy said no for good.
+        :raises NotExecuted: attempts or deadline ran out; the venue does not have it.
+        :raises OutcomeUnknown: nobody knows yet; await `error.intent.resolved()`.
+        :raises JournalFull: an opening order, and the disk is full; nothing was sent.
+        """
+        self._check_running()
+        if order.symbol not in self.settings.symbols:
+            raise TradingHalted(
+                f"{order.symbol} is not a declared symbol; add it to engine.symbols so that "
+                "its position is reconciled"
+            )
+        if order.symbol in self._core.reconciler.repairing:
+            raise TradingHalted(f"a repair of the position in {order.symbol} is under way")
+        return await self._core.orders.submit(order)
+
+    async def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
+        """Cancel one order; how it stands afterwards, None if the venue does not know it.
+
+        :raises LinkDown: the venue could not be asked; cancelling again is harmless.
+        """
+        self._check_running()
+        return await self._core.orders.cancel(symbol, client_order_id)
+
+    async def publish(
+        self,
+        type_: str,
+        body: Any,
+        *,
+        durability: Durability | Literal["memory", "process", "power"] = Durability.PROCESS,
+        trace_id: str | None = None,
+    ) -> Event:
+        """Append an event; it reaches the bus exactly once and in order, whatever dies.
+
+        :param type_: e.g. `trade.opened`.
+        :param body: what msgpack can hold: text, numbers, Decimal, lists, mappings, structs.
+        :param durability: what the event has survived when this returns: `process` a
+            kill -9, `power` a power cut.
+        :raises InvalidPayload: it can not be encoded; the outbox is as before.
+        :raises JournalFull: the disk is full; nothing was appended.
+        """
+        self._check_running()
+        return await self._core.outbox.publish(
+            type_, body, durability=Durability(durability), trace_id=trace_id
+        )
+
+    def position(self, symbol: str) -> Decimal:
+        """Net quantity by our own fills; negative is short. One-way mode."""
+        return self._core.ledger.book.position(symbol)
+
+    def positions(self) -> list[Position]:
+        return self._core.ledger.book.positions()
+
+    def open_orders(self) -> list[OrderSnapshot]:
+        """Our orders that rest at the venue, as last heard of."""
+        return self._core.ledger.book.resting()
+
+    # --- policy ----------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that may be traded on; None when `policy_problem` says why there is none."""
+        return self._core.policy.get()
+
+    @property
+    def policy_problem(self) -> str | None:
+        return self._core.policy.problem()
+
+    async def set_policy(self, policy: Policy) -> Policy:
+        """Store a new version. :raises PolicyConflict: :raises LinkDown:"""
+        self._check_running()
+        return await self._core.policy.set(policy)
+
+    async def confirm_policy(self) -> Policy:
+        """Accept what the store holds, though it is older than what was seen. :raises LinkDown:"""
+        self._check_running()
+        return await self._core.policy.confirm()
+
+    # --- the operator ----------------------------------------------------------------
+
+    async def halt(self, reason: str, *, by: str = "api") -> None:
+        """Shut the gate until `resume`, also across restarts. Works without bus and venue."""
+        self._check_running()
+        core = self._core
+        core.gate.shut(f"halted by {by}: {reason}")
+        try:
+            core.recorder.write(Held(reason, by, core.clock.time_ns()))
+        except JournalError:
+            core.ledger.apply(Held(reason, by, core.clock.time_ns()))
+            core.fire(Trigger.HALT, f"{by}: {reason} (not journalled: it ends with this process)")
+            raise
+        core.fire(Trigger.HALT, f"{by}: {reason}")
+        core.refresh_floor()
+        await core.journal.sync()
+
+    async def resume(self, *, by: str = "api") -> None:
+        """End the operator's hold; the engine probes anew and walks up by itself."""
+        self._check_running()
+        core = self._core
+        core.recorder.write(Held(None, by, core.clock.time_ns()))
+        core.refresh_floor()
+        core.fire(Trigger.RESUME, by)
+
+    async def flatten(self, symbol: str | None = None, *, by: str = "api") -> list[OrderReport]:
+        """Close our positions with orders that can only reduce, and halt.
+
+        Works in every state as long as the venue can be reached. :raises as `submit`.
+        """
+        self._check_running()
+        core = self._core
+        if core.ledger.hold is None:
+            await self.halt("flatten", by=by)
+        with core.gate.operator():
+            return [
+                await core.orders.submit(_closing(held))
+                for held in core.ledger.book.positions()
+                if symbol in (None, held.symbol)
+            ]
+
+    async def reconcile(self) -> list[Difference]:
+        """A dry run: what differs between the local book and the venue now. :raises LinkDown:"""
+        self._check_running()
+        return await self._core.reconciler.compare()
+
+    async def adopt(self, *, by: str = "api") -> list[Difference]:
+        """Take the venue's positions and foreign orders for true. :raises LinkDown:"""
+        self._check_running()
+        return await self._core.reconciler.adopt(by=by)
+
+    # --- looking in ------------------------------------------------------------------
+
+    @property
+    def history(self) -> list[Step]:
+        """The latest steps, refused and ignored ones too, oldest first."""
+        return [moment.step for moment in self._core.history]
+
+    def status(self) -> dict[str, Any]:
+        """Everything an operator asks first, as JSON-ready values."""
+        core = self._core
+        policy = core.policy.get()
+        return {
+            "bot": self.settings.bot,
+            "state": self.state.value,
+            "level": self.level().value,
+            "gate": {
+                "open": core.gate.is_open,
+                "epoch": core.gate.epoch,
+                "reason": core.gate.reason,
+            },
+            "waiting_for": list(self.waiting_for),
+            "links": [
+                {"name": s.name, "up": s.up, "link_epoch": s.link_epoch, "reason": s.reason}
+                for s in core.links.statuses()
+            ],
+            "lease": {"held": core.lease.held, "reason": core.lease.reason},
+            "hold": core.ledger.hold,
+            "policy": None
+            if policy is None
+            else {"mode": policy.active_mode.value, "version": policy.version},
+            "policy_problem": core.policy.problem(),
+            "outbox": {"behind": core.outbox.behind(core.outbox.mark)},
+            "positions": {p.symbol: f"{p.quantity:f}" for p in self.positions()},
+            "open_orders": len(self.open_orders()),
+            "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
+            "differences": [str(d) for d in core.reconciler.held],
+            "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
+        }
+
+    def diagram(self, form: Literal["svg", "mermaid", "dot"] = "svg") -> str:
+        """The state machine with the current state and the last transition highlighted."""
+        entered = [step for step in self.history if step.entered]
+        last = (entered[-1].source, entered[-1].trigger, entered[-1].dest) if entered else None
+        draw = {"svg": diagram.svg, "mermaid": diagram.mermaid, "dot": diagram.dot}[form]
+        return draw(current=self.state, last=last)
+
+
+def _closing(held: Position) -> Order:
+    return Order(
+        held.symbol,
+        "sell" if held.quantity > 0 else "buy",
+        abs(held.quantity),
+        reduce_only=held.position_side == "BOTH",
+        position_side=held.position_side,
+    )

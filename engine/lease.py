@@ -1,0 +1,119 @@
+"""One bot, one instance: a lease with a fencing token, kept by one task.
+
+Held means: the store granted it, and by a clock counted from the moment the last
+request was *sent* it can not have run out. An unanswered renewal therefore costs
+nothing until then, and after it the engine is HALTED, because from that moment
+another instance may hold it. A store that had never heard of a lease may have
+lost one: then a full term is waited, unless our own still runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from math import inf
+
+import anyio
+
+from .broadcast import Broadcast
+from .errors import LinkDown
+from .ports import Clock, LeaseStore
+
+log = logging.getLogger("holdfast.lease")
+
+RETRY_SECONDS = 1.0
+"""Between two attempts while another instance holds it."""
+
+
+class LeaseKeeper:
+    """
+    :param store: None: no lease is used, and it counts as held.
+    :param owner: this instance's name in the store.
+    :param on_lost: called synchronously when it is no longer held.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: LeaseStore | None,
+        owner: str,
+        ttl_seconds: float,
+        clock: Clock,
+        on_lost: Callable[[str], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+        self._on_lost = on_lost
+        self._on_change = on_change
+        self._expires_at = inf if store is None else -inf
+        self._usable_from = -inf
+        self.fencing_token = 0
+        self.reason = "" if store is None else "not acquired yet"
+        self.link_changed = Broadcast()
+        """Notify when the store can be asked again."""
+        self._can_ask = False
+
+    @property
+    def held(self) -> bool:
+        now = self._clock.monotonic()
+        return self._usable_from <= now < self._expires_at
+
+    def set_connected(self, connected: bool) -> None:
+        self._can_ask = connected
+        self.link_changed.notify()
+
+    async def run(self) -> None:
+        """Acquire and renew until cancelled."""
+        if self._store is None:
+            return
+        was_held = False
+        while True:
+            pause = await self._renew(self._store) if self._can_ask else inf
+            now = self._clock.monotonic()
+            if self.held != was_held:
+                was_held = self.held
+                if not was_held:
+                    self.reason = self.reason or "it ran out before it could be renewed"
+                    self._on_lost(self.reason)
+                self._on_change()
+            for moment in (self._usable_from, self._expires_at):
+                if moment > now:
+                    pause = min(pause, moment - now)
+            if pause == inf:
+                await self.link_changed.wait()
+            else:
+                await self.link_changed.wait_at_most(max(pause, 0.001))
+
+    async def _renew(self, store: LeaseStore) -> float:
+        """One request; returns how long to wait before the next."""
+        sent = self._clock.monotonic()
+        try:
+            grant = await store.acquire(self._owner, ttl_seconds=self._ttl_seconds)
+        except LinkDown as error:
+            log.info("lease not renewed", extra={"reason": str(error)})
+            return RETRY_SECONDS
+        if grant is None:
+            self._expires_at = -inf
+            self.reason = "another instance holds the lease"
+            return RETRY_SECONDS
+        unbroken = sent < self._expires_at
+        if grant.virgin and not unbroken:
+            self._usable_from = sent + self._ttl_seconds
+            log.warning("the store had lost its leases; waiting a full term")
+        self._expires_at = grant.expires_at
+        self.fencing_token = grant.fencing_token
+        self.reason = ""
+        return inf if grant.expires_at == inf else self._ttl_seconds / 3
+
+    async def release(self) -> None:
+        """Give it back on a clean stop, so that a successor need not wait."""
+        if self._store is not None and self.held and self._can_ask:
+            self._expires_at = -inf
+            try:
+                with anyio.move_on_after(1.0):
+                    await self._store.release(self._owner)
+            except LinkDown as error:
+                log.info("lease not released; it runs out", extra={"reason": str(error)})

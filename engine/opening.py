@@ -1,0 +1,118 @@
+"""From a configuration to a running engine: journal, transports by URL, control socket.
+
+The journal is opened first: it is what tells a second copy of the bot on this
+machine that it is one, and what must be sound before anything is connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import anyio
+
+from . import registry
+from .clock import SystemClock, SystemEntropy
+from .config import Config, load
+from .control import ControlServer
+from .engine import Engine
+from .journal import FileJournal
+from .settings import Settings
+
+JOURNAL_FOLDER = "journal"
+
+
+async def open_journal(
+    state_dir: Path, settings: Settings, *, on_fault: Callable[[str], None]
+) -> FileJournal:
+    """Open (or create) the journal of a bot for writing.
+
+    :param on_fault: told when the device fails behind an append's back.
+    :raises JournalLocked: another process has it; the message names its pid.
+    :raises JournalError: it can not be used; nothing of it was changed.
+    """
+    outbox = settings.outbox
+    return await FileJournal.open(
+        state_dir / JOURNAL_FOLDER,
+        clock=SystemClock(),
+        randbits=SystemEntropy().randbits,
+        on_fault=on_fault,
+        segment_bytes=outbox.segment_bytes,
+        max_bytes=outbox.max_bytes,
+        retain_acked_seconds=outbox.retain_acked_seconds,
+        retain_acked_bytes=outbox.retain_acked_bytes,
+    )
+
+
+class OpeningEngine:
+    """What `Engine.open` returns: enter it and the engine runs.
+
+    :raises ConfigError: the configuration is wrong (when made).
+    """
+
+    def __init__(self, source: str | PathLike[str] | Mapping[str, Any] | Config) -> None:
+        if isinstance(source, Config):
+            self.config = source
+        else:
+            self.config = load(source if isinstance(source, Mapping) else Path(source))
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Engine:
+        config, clock, entropy = self.config, SystemClock(), SystemEntropy()
+        settings = config.settings
+        own = {"bot": settings.bot}
+        bus = registry.open_bus(
+            config.bus.url, clock=clock, entropy=entropy, **own, **config.bus.options
+        )
+        policy = registry.open_policy_store(
+            config.policy.url, clock=clock, entropy=entropy, **own, **config.policy.options
+        )
+        lease = (
+            registry.open_lease_store(
+                config.policy.url, clock=clock, entropy=entropy, **own, **config.policy.options
+            )
+            if settings.lease.enabled
+            else None
+        )
+        exchange = registry.open_execution(
+            config.exchange.url,
+            clock=clock,
+            entropy=entropy,
+            **config.exchange.options,
+            **config.credentials,
+        )
+        await anyio.Path(config.state_dir).mkdir(parents=True, exist_ok=True)
+
+        def on_fault(reason: str) -> None:  # while the journal is opened there is no engine yet
+            if engine is not None:
+                engine.fault("disk", reason)
+
+        engine: Engine | None = None
+        journal = await open_journal(config.state_dir, settings, on_fault=on_fault)
+        engine = Engine(
+            settings=settings,
+            journal=journal,
+            bus=bus,
+            policy=policy,
+            lease=lease,
+            exchange=exchange,
+            clock=clock,
+            entropy=entropy,
+        )
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(engine)
+            await stack.enter_async_context(ControlServer(engine, config.state_dir))
+            self._stack = stack.pop_all()
+        return engine
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(exc_type, exc, tb)

@@ -1,0 +1,349 @@
+"""Events on their way to the bus: appended to the journal first, shipped in order after.
+
+There is one path. `publish` appends and returns; the shipper sends whatever the
+bus has not confirmed, in sequence. An outage only makes the backlog longer, and
+a replay is the shipper going on, so live and replayed events can not be in
+different order. Exactly once comes from the bus's side, which keeps the last
+sequence of each producer next to its data and skips what it has.
+
+A producer is one opening of the journal (`bot:incarnation`) and its sequences
+have no holes. Acknowledged is not durable: a bus may restart empty or lose its
+tail. So the shipper begins every connection by asking what the bus has, goes
+back as far as that says, and where the journal no longer holds what is missing
+puts a gap marker in its place: never silence.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from .broadcast import Broadcast
+from .errors import InvalidPayload, LinkDown, OutboxRolledBack
+from .journal import MAX_BODY_BYTES, Durability, Journal, JournalError, Record
+from .model import Event, Gap
+from .ports import AppendStatus, Batch, Clock, Entropy, MessageBus
+from .records import EVENT
+
+log = logging.getLogger("holdfast.outbox")
+
+_sequence: Final = struct.Struct("<Q")
+_encoder = msgspec.msgpack.Encoder()
+_event_decoder = msgspec.msgpack.Decoder(Event)
+
+RETRY_PAUSE_SECONDS: Final = 0.05
+"""After a bus that refuses (read-only, out of memory) while its connection stands."""
+
+
+class _InFlight(NamedTuple):
+    answer: Awaitable[AppendStatus]
+    last_record: int
+    """Journal position that is acknowledged once the bus confirms."""
+    producer: str
+    last_sequence: int
+
+
+class Outbox:
+    """
+    :param on_fault: told when the bus refuses or contradicts the journal; shuts the gate.
+    :param on_disk_fault: told when the journal takes no record; shuts the gate.
+    :param on_gap: told of events that no longer exist anywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        bot: str,
+        journal: Journal,
+        bus: MessageBus,
+        clock: Clock,
+        entropy: Entropy,
+        batch_events: int,
+        batches_in_flight: int,
+        on_fault: Callable[[str], None],
+        on_disk_fault: Callable[[str], None],
+        on_gap: Callable[[Gap], None],
+    ) -> None:
+        self._bot = bot
+        self._journal = journal
+        self._bus = bus
+        self._clock = clock
+        self._entropy = entropy
+        self._batch_events = batch_events
+        self._batches_in_flight = batches_in_flight
+        self._on_fault = on_fault
+        self._on_disk_fault = on_disk_fault
+        self._on_gap = on_gap
+        self.producer = self.producer_of(journal.incarnation)
+        self.fencing_token = 0
+        self._connected = False
+        self._agreed = False
+        """Whether the bus was asked, over the connection that stands now, what it holds."""
+        self.changes = Broadcast()
+        """Notified by every publish, every confirmation and every change of the link."""
+        self._last_sequence = 0
+        self._last_record = 0
+        self._confirmed: dict[str, int] = {}
+        """Per producer, the last sequence the bus has confirmed in this life of ours."""
+        self._shipped_record = journal.acked
+
+    def set_connected(self, connected: bool) -> None:
+        """The bus link's health, as its transport reports it."""
+        self._connected = connected
+        self._agreed = False
+        self.changes.notify()
+
+    def producer_of(self, incarnation: int) -> str:
+        return f"{self._bot}:{incarnation:x}"
+
+    # --- publishing ------------------------------------------------------------------
+
+    def publish_nowait(
+        self, type_: str, body: Any, *, trace_id: str | None = None, reserve: bool = False
+    ) -> Event:
+        """Append at level `process` (survives kill -9) and return the event.
+
+        :raises InvalidPayload: the body can not be encoded; nothing was appended.
+        :raises JournalFull, JournalFailed: nothing was appended.
+        """
+        event, record = self._prepare(type_, body, trace_id)
+        try:
+            seq = self._journal.append_nowait(EVENT, record, reserve=reserve)
+        except JournalError as error:
+            self._on_disk_fault(str(error))
+            raise
+        self._published(event, seq)
+        return event
+
+    async def publish(
+        self,
+        type_: str,
+        body: Any,
+        *,
+        durability: Durability = Durability.PROCESS,
+        trace_id: str | None = None,
+    ) -> Event:
+        """As `publish_nowait`, returning once the event has reached `durability`.
+
+        If the wait fails or is cancelled the event may be there, and is shipped if it is.
+        """
+        if durability is not Durability.POWER:
+            # The level is the least that is given: `memory` costs no less here.
+            return self.publish_nowait(type_, body, trace_id=trace_id)
+        event = self.publish_nowait(type_, body, trace_id=trace_id)
+        await self._journal.sync()
+        return event
+
+    def _prepare(self, type_: str, body: Any, trace_id: str | None) -> tuple[Event, bytes]:
+        if not type_ or not isinstance(type_, str):
+            raise InvalidPayload(f"type: {type_!r} is no name; give e.g. 'trade.opened'")
+        event = Event(
+            type=type_,
+            producer=self.producer,
+            sequence=self._last_sequence + 1,
+            time_ns=self._clock.time_ns(),
+            trace_id=trace_id or f"{self._entropy.randbits(64):016x}",
+            body=body,
+        )
+        try:
+            payload = _encoder.encode(event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise InvalidPayload(f"body of {type_}: {error}; give what msgpack can hold") from None
+        if len(payload) + _sequence.size > MAX_BODY_BYTES:
+            raise InvalidPayload(
+                f"body of {type_}: {len(payload)} bytes encoded, {MAX_BODY_BYTES} at most"
+            )
+        return event, _sequence.pack(event.sequence) + payload
+
+    def _published(self, event: Event, seq: int) -> None:
+        self._last_sequence = event.sequence
+        self._last_record = seq
+        self.changes.notify()
+
+    # --- what is still to be shipped -------------------------------------------------
+
+    @property
+    def mark(self) -> int:
+        """Journal position of the newest event: what a recovery has to reach."""
+        return self._last_record
+
+    @property
+    def shipped(self) -> int:
+        """Journal position up to which the bus has confirmed everything."""
+        return self._shipped_record
+
+    def behind(self, mark: int) -> int:
+        """How far the bus is behind `mark`, in journal records; 0: it has confirmed them all.
+
+        Never 0 before the bus was asked over the present connection: what it confirmed
+        over an earlier one, it may have lost since.
+        """
+        return max(mark - self._shipped_record, 0 if self._agreed else 1)
+
+    def recover(self) -> None:
+        """Find the newest event that earlier incarnations left unconfirmed."""
+        after = self._journal.acked
+        while page := self._journal.read(after=after, limit=5000, kinds=(EVENT,)):
+            after = self._last_record = page[-1].seq
+
+    # --- shipping --------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Ship until cancelled. Waits without polling while there is no link or nothing to do."""
+        while True:
+            if not self._connected:
+                await self.changes.wait()
+                continue
+            try:
+                await self._ship()
+            except LinkDown as error:
+                log.info("bus lost", extra={"reason": str(error)})
+                if self._connected:  # it refuses, but the connection stands
+                    await self.changes.wait_at_most(RETRY_PAUSE_SECONDS)
+
+    async def _ship(self) -> None:
+        """Ship over one connection until it fails.
+
+        :raises LinkDown: the connection failed, or the bus must be asked anew.
+        """
+        after, skip, lineage = await self._agree()
+        in_flight: deque[_InFlight] = deque()
+        waiting: deque[Record] = deque()
+        while self._connected:
+            while len(in_flight) < self._batches_in_flight:
+                if not waiting:
+                    page = self._journal.read(after=after, limit=self._batch_events, kinds=(EVENT,))
+                    if not page:
+                        break
+                    after = page[-1].seq
+                    waiting.extend(page)
+                batch, last_record = self._batch(waiting, skip, lineage)
+                if batch is not None:
+                    last = batch.first + len(batch.payloads) - 1
+                    skip[batch.producer] = last
+                    in_flight.append(
+                        _InFlight(self._bus.append(batch), last_record, batch.producer, last)
+                    )
+                elif in_flight:  # the bus has them: confirmed together with what is before them
+                    in_flight[-1] = in_flight[-1]._replace(last_record=last_record)
+                else:
+                    self._confirm(last_record)
+            if in_flight:
+                self._check(await in_flight[0].answer, in_flight[0])
+                in_flight.popleft()
+            else:
+                await self.changes.wait()
+
+    async def _agree(self) -> tuple[int, dict[str, int], str]:
+        """Ask what the bus holds; returns where to begin reading, what to skip, and its lineage.
+
+        :raises LinkDown: the bus could not be asked.
+        """
+        own = await self._bus.position(self.producer)
+        if own.last_sequence > self._last_sequence:
+            reason = (
+                f"the bus has event {own.last_sequence} of {self.producer}, the journal only "
+                f"{self._last_sequence}: the journal was restored from a copy while in use; "
+                "stop this process and start it anew"
+            )
+            self._on_fault(reason)
+            raise OutboxRolledBack(reason)
+        positions = {self.producer: own.last_sequence}
+        lost = own.last_sequence < self._confirmed.get(self.producer, 0)
+        for producer in self._confirmed:
+            if producer != self.producer:
+                held = await self._bus.position(producer)
+                positions[producer] = held.last_sequence
+                lost = lost or held.last_sequence < self._confirmed[producer]
+        # An unknown past (this life has confirmed nothing yet) is read from the window's
+        # beginning once: only there can be seen whether the bus still has it all.
+        begin = lost or not self._confirmed
+        after = self._journal.first_seq - 1 if begin else self._shipped_record
+        if begin:
+            for producer in self._producers(after):
+                if producer not in positions:
+                    positions[producer] = (await self._bus.position(producer)).last_sequence
+        if lost:
+            log.warning("the bus lost events it had confirmed; sending them again")
+        if begin:
+            self._shipped_record = after
+        self._confirmed = dict(positions)
+        self._agreed = True
+        self.changes.notify()
+        return after, positions, own.lineage
+
+    def _producers(self, after: int) -> list[str]:
+        """Producers of all events the journal still holds, oldest first."""
+        found: dict[int, None] = {}
+        while page := self._journal.read(after=after, limit=5000, kinds=(EVENT,)):
+            found.update(dict.fromkeys(record.incarnation for record in page))
+            after = page[-1].seq
+        return [self.producer_of(incarnation) for incarnation in found]
+
+    def _batch(
+        self, waiting: deque[Record], skip: dict[str, int], lineage: str
+    ) -> tuple[Batch | None, int]:
+        """Take the next batch of one producer off `waiting`; None if the bus has it all.
+
+        :returns: the batch and the journal position it reaches.
+        """
+        payloads: list[bytes] = []
+        producer, first, last_record = "", 0, 0
+        gap: Gap | None = None
+        while waiting and len(payloads) < self._batch_events:
+            record = waiting[0]
+            name = self.producer_of(record.incarnation)
+            if payloads and name != producer:
+                break
+            sequence = _sequence.unpack_from(record.body)[0]
+            expected = first + len(payloads) if payloads else skip.get(name, 0) + 1
+            if payloads and sequence != expected:
+                break  # a hole: the next batch begins with its marker
+            waiting.popleft()
+            last_record = record.seq
+            if sequence < expected:
+                continue
+            if not payloads:
+                producer, first = name, sequence
+                if sequence > expected:
+                    gap = Gap(name, expected, sequence - 1)
+                    self._on_gap(gap)
+            payloads.append(record.body[_sequence.size :])
+        if not payloads:
+            return None, last_record
+        return Batch(producer, first, payloads, lineage, self.fencing_token, gap), last_record
+
+    def _check(self, status: AppendStatus, sent: _InFlight) -> None:
+        if status.kind == "ok":
+            self._confirmed[sent.producer] = max(
+                sent.last_sequence, self._confirmed.get(sent.producer, 0)
+            )
+            self._confirm(sent.last_record)
+        elif status.kind == "fenced":
+            self._on_fault("a newer holder of the lease writes to the bus")
+            raise LinkDown("fenced: a newer holder of the lease writes to the bus")
+        elif status.kind == "error":
+            self._on_fault(f"bus refused an append: {status.reason}")
+            raise LinkDown(status.reason)
+        else:  # gap or lineage: the bus is not what we agreed on; agree anew
+            raise LinkDown(f"the bus holds something else than agreed: {status.kind}")
+
+    def _confirm(self, record: int) -> None:
+        if record > self._shipped_record:
+            self._shipped_record = record
+            try:
+                self._journal.ack(record)
+            except JournalError as error:
+                # The bus has them; that they are sent again after a restart does no harm.
+                self._on_disk_fault(str(error))
+            self.changes.notify()
+
+
+def event_of(record: Record) -> Event:
+    """Decode the event of a journal record of kind `EVENT`. :raises msgspec.DecodeError:"""
+    return _event_decoder.decode(record.body[_sequence.size :])

@@ -1,0 +1,227 @@
+"""Holds the policy that may be traded on, and says why when there is none.
+
+A value is served only if it was read over the connection that stands now, no
+change was announced since, its store confirmed it within the freshness bound, and
+no newer one was ever seen, in this life or an earlier one. Everything else is a
+reason to keep the gate shut. Losing the connection needs no work here: the next
+connection has another `link_epoch`, and a value of an earlier one is void.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from . import policy as rules
+from .broadcast import Broadcast
+from .errors import LinkDown, PolicyConflict
+from .links import LinkHealth
+from .policy import Identity, Policy, Regression
+from .ports import Clock, PolicyStore, StoredPolicy
+from .recorder import Recorder
+from .records import PolicySeen
+from .settings import PolicySettings
+
+log = logging.getLogger("holdfast.policy")
+
+
+class PolicyCell:
+    """Satisfies `ports.PolicyWatch` together with the link it wraps.
+
+    :param on_change: told of every policy that replaces another one.
+    :param on_reloaded: told how long it took from the loss of the value to a fresh one.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: PolicyStore,
+        link: LinkHealth,
+        recorder: Recorder,
+        clock: Clock,
+        settings: PolicySettings,
+        on_change: Callable[[Policy], None],
+        on_reloaded: Callable[[float], None],
+        on_fault: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._recorder = recorder
+        self._clock = clock
+        self._settings = settings
+        self._on_change = on_change
+        self._on_reloaded = on_reloaded
+        self._on_fault = on_fault
+        self._value: Policy | None = None
+        self._link_epoch = 0
+        self._unfit = "no policy was read yet"
+        self._unfit_since: float | None = None
+        self.needs_person = False
+        """Reading again would not help: the operator has to decide."""
+        self.changes = Broadcast()
+
+    # --- ports.PolicyWatch -----------------------------------------------------------
+
+    def up(self) -> None:
+        self._void("the policy is read over the new connection")
+        self._unfit_since = self._clock.monotonic()
+        self._link.up()
+
+    def down(self, reason: str) -> None:
+        self._void(f"the policy store is lost: {reason}")
+        self._link.down(reason)
+
+    def changed(self) -> None:
+        self._void("the policy has changed and is being read again")
+        self.changes.notify()
+
+    # ---------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Forget the value; it is served again only after it was read again."""
+        self._void("the policy is being read again")
+
+    def _void(self, why: str) -> None:
+        if not self._unfit:
+            self._unfit_since = self._clock.monotonic()
+        self._unfit = why
+        self._value = None
+
+    def problem(self) -> str | None:
+        """Why there is no policy to trade on right now; None when there is one."""
+        if self._unfit:
+            return self._unfit
+        if not self._link.is_up or self._link_epoch != self._link.link_epoch:
+            return "the policy was read over an earlier connection"
+        age = self._clock.monotonic() - self._store.verified_at()
+        if age > self._settings.freshness_seconds:
+            return f"the policy store has not confirmed the policy for {age:.3g} s"
+        return None
+
+    def get(self) -> Policy | None:
+        """The policy to trade on; None when `problem` says why not."""
+        return None if self.problem() is not None else self._value
+
+    async def reload(self) -> None:
+        """Read the store once and judge what it says.
+
+        :raises LinkDown: it could not be asked.
+        """
+        epoch = self._link.link_epoch
+        stored = await self._store.read()
+        if epoch != self._link.link_epoch or not self._link.is_up:
+            raise LinkDown("the policy store was lost while the policy was read")
+        seen = self._recorder.ledger.policy_identity
+        verdict = rules.regression(seen, None if stored is None else _identity(stored))
+        if verdict is not Regression.FRESH:
+            stored = await self._by_rule(verdict, stored)
+        if stored is not None:
+            self._serve(stored, epoch)
+        self.changes.notify()
+
+    async def _by_rule(
+        self, verdict: Regression, stored: StoredPolicy | None
+    ) -> StoredPolicy | None:
+        """The store is empty or older than what was seen: what the rule says then."""
+        seen = self._recorder.ledger.policy_seen
+        version = 0 if stored is None else stored.policy.version
+        first = self._settings.initial if seen is None else None
+        if first is not None:
+            return await self._put(first, expected_version=version)
+        if seen is not None and self._settings.on_empty == "restore":
+            newest = rules.decode(seen.policy)
+            above = msgspec.structs.replace(newest, version=seen.version + 1)
+            log.warning("policy restored by rule", extra={"version": above.version})
+            return await self._put(above, expected_version=version)
+        if seen is None:
+            why = "the store holds no policy; set one with `holdfast policy set`"
+        elif verdict is Regression.EMPTY:
+            why = f"the store came back without a policy (version {seen.version} was seen)"
+        elif verdict is Regression.OLDER:
+            why = f"the store came back with version {version} (version {seen.version} was seen)"
+        else:
+            why = f"the store holds another version {version} than the one that was seen"
+        if seen is not None:
+            why += (
+                "; confirm it with `holdfast policy confirm` or set one with `holdfast policy set`"
+            )
+        self._void(why)
+        self.needs_person = True
+        return None
+
+    async def _put(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+        try:
+            return await self._store.compare_and_set(policy, expected_version=expected_version)
+        except PolicyConflict as error:
+            raise LinkDown(f"another writer was faster: {error}") from error
+
+    def _serve(self, stored: StoredPolicy, epoch: int) -> None:
+        seen = self._recorder.ledger.policy_identity
+        identity = _identity(stored)
+        if identity != seen:
+            self._recorder.write(
+                PolicySeen(*identity, policy=rules.encode(stored.policy)),
+            )
+            self._on_change(stored.policy)
+        self._value = stored.policy
+        self._link_epoch = epoch
+        self._unfit = ""
+        self.needs_person = False
+        if self._unfit_since is not None:
+            self._on_reloaded(self._clock.monotonic() - self._unfit_since)
+            self._unfit_since = None
+
+    async def set(self, policy: Policy) -> Policy:
+        """Store a new version above everything ever seen, and serve it.
+
+        :raises PolicyConflict: somebody else was faster.
+        :raises LinkDown: the outcome is unknown; read before trying again.
+        """
+        stored = await self._store.read()
+        expected = 0 if stored is None else stored.policy.version
+        seen = self._recorder.ledger.policy_seen
+        version = max(expected, 0 if seen is None else seen.version) + 1
+        await self._store.compare_and_set(
+            msgspec.structs.replace(policy, version=version), expected_version=expected
+        )
+        await self.reload()
+        return await self._served()
+
+    async def confirm(self) -> Policy:
+        """Take what the store holds now for true, also if it is older than what was seen.
+
+        :raises LinkDown: it could not be asked, or it holds none.
+        """
+        epoch = self._link.link_epoch
+        stored = await self._store.read()
+        if stored is None:
+            raise LinkDown("the store holds no policy to confirm; set one")
+        self._serve(stored, epoch)
+        self.changes.notify()
+        return stored.policy
+
+    async def _served(self) -> Policy:
+        while (policy := self._value) is None:
+            await self.changes.wait()
+        return policy
+
+    async def run(self) -> None:
+        """Read again whenever the store announced a change, until cancelled.
+
+        On a new connection the effects of RECOVERING read; this is for changes while
+        the connection stands.
+        """
+        while True:
+            await self.changes.wait()
+            if self._value is None and not self.needs_person and self._link.is_up:
+                try:
+                    await self.reload()
+                except LinkDown as error:
+                    if self._link.is_up:
+                        self._on_fault(f"the policy could not be read: {error}")
+
+
+def _identity(stored: StoredPolicy) -> Identity:
+    return Identity(stored.lineage, stored.policy.version, stored.policy.content_hash)

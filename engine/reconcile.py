@@ -1,0 +1,303 @@
+"""Compares the local book with the venue: what differs, and what to do about it.
+
+Pure: `differences(view, snapshot)` and then `plan(differences, rules)`; one
+executor performs the actions, a dry run prints them. `Snapshot` has no way to
+say "not observed": a leg that could not be asked means there is no snapshot,
+so nothing missing is ever taken for nothing there.
+
+Scope: declared symbols, and orders that carry our own id prefix. What the owner
+holds or orders by hand is left alone once it was seen and consented to; until
+that consent, a first start with anything in the account trades nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from .model import Fill, OrderSnapshot, Position
+
+Rule = Literal["adopt", "flatten", "cancel", "ignore", "hold"]
+
+
+class Kind(StrEnum):
+    ORPHAN_POSITION = "orphan_position"  # the venue has one, the book has none
+    PHANTOM_POSITION = "phantom_position"  # the book has one, the venue has none
+    SIZE_MISMATCH = "size_mismatch"
+    SIDE_FLIP = "side_flip"
+    ORPHAN_ORDER = "orphan_order"  # an order of ours that we do not know
+    FOREIGN_ORDER = "foreign_order"  # another hand's, before the first consent
+    MISSING_ORDER = "missing_order"  # open in the book, not open at the venue
+    STALE_ORDER = "stale_order"  # the venue knows more of it than the book
+    MISSED_FILL = "missed_fill"
+    UNEXPECTED_FILL = "unexpected_fill"  # under our prefix, of an order we do not know
+    UNKNOWN_OUTCOME = "unknown_outcome"
+
+
+DEFAULT_RULES: Final[dict[Kind, Rule]] = {
+    Kind.ORPHAN_POSITION: "hold",
+    Kind.PHANTOM_POSITION: "hold",
+    Kind.SIZE_MISMATCH: "hold",
+    Kind.SIDE_FLIP: "hold",
+    Kind.ORPHAN_ORDER: "hold",
+    Kind.FOREIGN_ORDER: "hold",
+    Kind.MISSING_ORDER: "adopt",
+    Kind.STALE_ORDER: "adopt",
+    Kind.MISSED_FILL: "adopt",
+    Kind.UNEXPECTED_FILL: "adopt",
+    Kind.UNKNOWN_OUTCOME: "hold",
+}
+"""Where money would move, or a decision be guessed, a person decides. What is adopted by
+default only makes the book say what the venue has already done."""
+
+ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
+    Kind.ORPHAN_POSITION: frozenset({"hold", "adopt", "flatten"}),
+    Kind.PHANTOM_POSITION: frozenset({"hold", "adopt"}),
+    Kind.SIZE_MISMATCH: frozenset({"hold", "adopt"}),
+    Kind.SIDE_FLIP: frozenset({"hold", "adopt", "flatten"}),
+    Kind.ORPHAN_ORDER: frozenset({"hold", "cancel"}),
+    Kind.FOREIGN_ORDER: frozenset({"hold", "ignore"}),
+    Kind.MISSING_ORDER: frozenset({"adopt", "hold"}),
+    Kind.STALE_ORDER: frozenset({"adopt", "hold"}),
+    Kind.MISSED_FILL: frozenset({"adopt", "hold"}),
+    Kind.UNEXPECTED_FILL: frozenset({"adopt", "hold"}),
+    Kind.UNKNOWN_OUTCOME: frozenset({"hold"}),
+}
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What the venue said, every leg of it observed.
+
+    :ivar fills: of each declared symbol, everything after the id up to which the book
+        had counted (`Book.synced`).
+    """
+
+    positions: tuple[Position, ...]
+    open_orders: tuple[OrderSnapshot, ...]
+    fills: tuple[Fill, ...]
+
+
+class View(msgspec.Struct, frozen=True):
+    """The local side, as it was when the snapshot was taken.
+
+    :ivar in_flight: client order ids of intents without an outcome yet; what the venue
+        shows of them is no difference.
+    :ivar fill_ids: trade ids already counted, per symbol, above `Book.synced`.
+    """
+
+    symbols: frozenset[str]
+    prefix: str
+    positions: dict[tuple[str, str], Decimal]
+    orders: dict[str, OrderSnapshot]
+    in_flight: frozenset[str]
+    fill_ids: frozenset[tuple[str, int]]
+    known_foreign: frozenset[str]
+    consented: bool
+    unknown: tuple[str, ...] = ()
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing the two sides disagree on. `identity` recognises it in the next snapshot."""
+
+    kind: Kind
+    symbol: str
+    local: str
+    venue: str
+    client_order_id: str = ""
+    position_side: str = "BOTH"
+    fill: Fill | None = None
+    order: OrderSnapshot | None = None
+    quantity: Decimal = Decimal(0)
+    """The venue's signed position, for position kinds."""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (
+            self.kind,
+            self.symbol,
+            self.position_side,
+            self.client_order_id,
+            self.local,
+            self.venue,
+        )
+
+    def __str__(self) -> str:
+        what = self.client_order_id or self.symbol
+        return f"{self.kind} {what}: here {self.local}, at the venue {self.venue}"
+
+
+class Action(NamedTuple):
+    """What is to be done about one difference; `rule` says which rule decided."""
+
+    rule: Rule
+    difference: Difference
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.difference}"
+
+
+def differences(view: View, snapshot: Snapshot) -> list[Difference]:
+    """Everything the venue and the book disagree on, in a stable order.
+
+    Fills come first: once they are counted, most position differences are gone, so
+    the caller settles them and compares again.
+    """
+    found = [
+        *_fills(view, snapshot),
+        *_orders(view, snapshot),
+        *_positions(view, snapshot),
+        *(
+            Difference(Kind.UNKNOWN_OUTCOME, "", "unknown", "unknown", client_order_id=cid)
+            for cid in view.unknown
+        ),
+    ]
+    order = list(Kind)
+    rank = {kind: (kind not in _FILLS, order.index(kind)) for kind in Kind}
+    return sorted(found, key=lambda d: (rank[d.kind], d.identity))
+
+
+_FILLS = (Kind.MISSED_FILL, Kind.UNEXPECTED_FILL)
+
+
+def _fills(view: View, snapshot: Snapshot) -> list[Difference]:
+    found = []
+    for fill in snapshot.fills:
+        if fill.symbol not in view.symbols or (fill.symbol, fill.trade_id) in view.fill_ids:
+            continue
+        if not fill.client_order_id.startswith(view.prefix):
+            continue  # another hand's: shows in the position, if it matters
+        if not view.consented:
+            continue  # of a life before this journal: the position tells the sum
+        known = fill.client_order_id in view.orders or fill.client_order_id in view.in_flight
+        found.append(
+            Difference(
+                Kind.MISSED_FILL if known else Kind.UNEXPECTED_FILL,
+                fill.symbol,
+                "not counted",
+                f"{fill.side} {fill.quantity:f} at {fill.price:f}, trade {fill.trade_id}",
+                client_order_id=fill.client_order_id,
+                fill=fill,
+            )
+        )
+    return found
+
+
+def _orders(view: View, snapshot: Snapshot) -> list[Difference]:
+    found = []
+    at_venue = {o.client_order_id: o for o in snapshot.open_orders if o.symbol in view.symbols}
+    for cid, order in at_venue.items():
+        if cid in view.in_flight:
+            continue
+        known = view.orders.get(cid)
+        if known is not None:
+            if (known.filled, known.status) != (order.filled, order.status):
+                found.append(
+                    Difference(
+                        Kind.STALE_ORDER,
+                        order.symbol,
+                        f"{known.status}, filled {known.filled:f}",
+                        f"{order.status}, filled {order.filled:f}",
+                        client_order_id=cid,
+                        order=order,
+                    )
+                )
+        elif cid.startswith(view.prefix):
+            found.append(
+                Difference(
+                    Kind.ORPHAN_ORDER,
+                    order.symbol,
+                    "not known",
+                    _describe(order),
+                    client_order_id=cid,
+                    order=order,
+                )
+            )
+        elif not view.consented and order.venue_order_id not in view.known_foreign:
+            found.append(
+                Difference(
+                    Kind.FOREIGN_ORDER,
+                    order.symbol,
+                    "not ours",
+                    _describe(order),
+                    client_order_id=cid,
+                    order=order,
+                )
+            )
+    for cid, known in view.orders.items():
+        if known.status.final or cid in at_venue or cid in view.in_flight:
+            continue
+        found.append(
+            Difference(
+                Kind.MISSING_ORDER,
+                known.symbol,
+                _describe(known),
+                "not open",
+                client_order_id=cid,
+                order=known,
+            )
+        )
+    return found
+
+
+def _describe(order: OrderSnapshot) -> str:
+    price = "market" if order.price is None else f"at {order.price:f}"
+    return f"{order.status} {order.side} {order.quantity:f} {price}"
+
+
+def _positions(view: View, snapshot: Snapshot) -> list[Difference]:
+    found = []
+    at_venue = {
+        (p.symbol, str(p.position_side)): p.quantity
+        for p in snapshot.positions
+        if p.symbol in view.symbols and p.quantity != 0
+    }
+    local = {k: q for k, q in view.positions.items() if k[0] in view.symbols and q != 0}
+    for key in sorted(at_venue.keys() | local.keys()):
+        here, there = local.get(key, Decimal(0)), at_venue.get(key, Decimal(0))
+        if here == there:
+            continue
+        if here == 0:
+            kind = Kind.ORPHAN_POSITION
+        elif there == 0:
+            kind = Kind.PHANTOM_POSITION
+        elif (here > 0) != (there > 0):
+            kind = Kind.SIDE_FLIP
+        else:
+            kind = Kind.SIZE_MISMATCH
+        found.append(
+            Difference(
+                kind, key[0], f"{here:f}", f"{there:f}", position_side=key[1], quantity=there
+            )
+        )
+    return found
+
+
+def rules_from(overrides: Mapping[str, str]) -> dict[Kind, Rule]:
+    """The defaults with the user's rules over them.
+
+    :raises ValueError: naming the kind or the rule that does not fit, and what does.
+    """
+    rules = dict(DEFAULT_RULES)
+    for name, rule in overrides.items():
+        if name not in Kind.__members__.values():
+            raise ValueError(f"{name!r} is no kind of difference; kinds: {', '.join(Kind)}")
+        kind = Kind(name)
+        if rule not in ALLOWED_RULES[kind]:
+            allowed = ", ".join(sorted(ALLOWED_RULES[kind]))
+            raise ValueError(f"{name}: {rule!r} is not possible, only {allowed}")
+        rules[kind] = rule
+    return rules
+
+
+def confirmed(first: Sequence[Difference], second: Sequence[Difference]) -> list[Difference]:
+    """Those of `second` that were there in `first` too; the others may be a race."""
+    before = {d.identity for d in first}
+    return [d for d in second if d.identity in before]
+
+
+def plan(found: Sequence[Difference], rules: Mapping[Kind, Rule]) -> list[Action]:
+    return [Action(rules[d.kind], d) for d in found]

@@ -1,0 +1,313 @@
+"""Carries out what `reconcile` decides: takes snapshots, settles differences, waits for people.
+
+`settle` ends only when the local book equals the venue's. Facts that the venue can
+prove (fills we missed, orders that ended) are written into the book at once;
+whatever would move money or guess a decision is acted on only by its rule, and
+only after two snapshots have shown it. A leg of the snapshot that can not be
+observed raises, so there is never half a comparison.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import anyio
+from msgspec.structs import replace
+
+from .broadcast import Broadcast
+from .errors import LinkDown
+from .ledger import Ledger
+from .model import Fill, Order, OrderReport, OrderStatus, QueryKind
+from .orders import OrderPath
+from .ports import Clock, ExecutionClient
+from .reconcile import (
+    Action,
+    Difference,
+    Kind,
+    Rule,
+    Snapshot,
+    View,
+    confirmed,
+    differences,
+    plan,
+)
+from .recorder import Recorder
+from .records import Adopted, Synced
+from .settings import ReconcileSettings
+
+log = logging.getLogger("holdfast.reconcile")
+
+_FACTS = (
+    Kind.MISSED_FILL,
+    Kind.UNEXPECTED_FILL,
+    Kind.STALE_ORDER,
+    Kind.MISSING_ORDER,
+)
+"""Kinds that the venue itself proves; adopting them only writes down what happened."""
+
+
+class Settlement(NamedTuple):
+    """What it took until both sides were equal."""
+
+    differences: int
+    actions: tuple[str, ...]
+    fills_counted: int
+
+
+class Reconciler:
+    """
+    :param count: counts a fill: writes it, tells listeners, publishes it.
+    :param reduce: sends a reduce-only order; used by the rule `flatten`.
+    :param waiting: a context in which standing still is no stall.
+    """
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str],
+        settings: ReconcileSettings,
+        rules: dict[Kind, Rule],
+        client: ExecutionClient,
+        recorder: Recorder,
+        orders: OrderPath,
+        clock: Clock,
+        count: Callable[[Fill], None],
+        reduce: Callable[[Order], Awaitable[OrderReport]],
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._symbols = tuple(symbols)
+        self._settings = settings
+        self._rules = rules
+        self._client = client
+        self._recorder = recorder
+        self._ledger: Ledger = recorder.ledger
+        self._orders = orders
+        self._clock = clock
+        self._count = count
+        self._reduce = reduce
+        self._on_progress = on_progress
+        self.held: tuple[Difference, ...] = ()
+        """Differences that wait for the operator."""
+        self.repairing: set[str] = set()
+        """Symbols whose position is being repaired; the bot's exits of them wait."""
+        self.decided = Broadcast()
+        """Notify when the operator has decided something."""
+
+    async def observe(self) -> tuple[View, Snapshot]:
+        """Both sides at one moment; taken again if the book moved meanwhile.
+
+        :raises LinkDown: a leg could not be observed.
+        """
+        book, timeout = self._ledger.book, self._settings.snapshot_timeout_seconds
+        for _ in range(5):
+            version, in_flight = book.version, frozenset(self._ledger.intents)
+            orders = await self._client.open_orders(timeout_seconds=timeout)
+            fills: list[Fill] = []
+            for symbol in self._symbols:
+                fills += await self._client.fills(
+                    symbol,
+                    after_trade_id=book.synced.get(symbol, 0),
+                    timeout_seconds=timeout,
+                )
+            positions = await self._client.positions(timeout_seconds=timeout)
+            self._on_progress()
+            if book.version == version and in_flight == frozenset(self._ledger.intents):
+                break
+        view = View(
+            symbols=frozenset(self._symbols),
+            prefix=self._orders.prefix,
+            positions={key: h.quantity for key, h in book.holdings.items()},
+            orders={cid: o.snapshot for cid, o in book.orders.items()},
+            in_flight=in_flight | frozenset(self._ledger.intents),
+            fill_ids=book.counted_ids(),
+            known_foreign=self._ledger.foreign_orders,
+            consented=self._ledger.consented,
+            unknown=tuple(i.client_order_id for i in self._ledger.unknown),
+        )
+        return view, Snapshot(tuple(positions), tuple(orders), tuple(fills))
+
+    async def compare(self) -> list[Difference]:
+        """A dry run: what differs now. :raises LinkDown:"""
+        return differences(*await self.observe())
+
+    async def settle(self, waiting: Callable[[str], AbstractContextManager[None]]) -> Settlement:
+        """Make the book equal to the venue's; returns when it is.
+
+        :raises LinkDown: the venue could not be observed.
+        """
+        seen: set[tuple[str, ...]] = set()
+        done: list[str] = []
+        fills = 0
+        before: list[Difference] | None = None
+        while True:
+            view, snapshot = await self.observe()
+            found = differences(view, snapshot)
+            seen.update(d.identity for d in found)
+            facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
+            adopted = [a for a in facts if a.rule == "adopt"]
+            if adopted:
+                for action in adopted:
+                    fills += await self._adopt_fact(action.difference)
+                    done.append(str(action))
+                before = None
+                continue
+            if not found:
+                self._conclude(snapshot)
+                self.held = ()
+                return Settlement(len(seen), tuple(done), fills)
+            if before is None:  # it may be a race: a difference counts once it is seen twice
+                before = found
+                await anyio.sleep(self._settings.settle_seconds)
+                continue
+            lasting, before = confirmed(before, found), None
+            held = []
+            for action in plan(lasting, self._rules):
+                if action.rule == "hold":
+                    held.append(action.difference)
+                else:
+                    await self._act(action, snapshot)
+                    done.append(str(action))
+            if held:
+                self.held = tuple(held)
+                log.warning(
+                    "waiting for the operator", extra={"differences": [str(d) for d in held]}
+                )
+                with waiting(f"{len(held)} differences wait for the operator"):
+                    # Looked at again now and then: the owner may settle it at the venue.
+                    await self.decided.wait_at_most(self._settings.audit_seconds)
+
+    async def _adopt_fact(self, difference: Difference) -> int:
+        """Write down what the venue has proven. Returns how many fills were counted."""
+        if difference.fill is not None:
+            self._count(difference.fill)
+            return 1
+        assert difference.order is not None
+        if difference.kind is Kind.STALE_ORDER:
+            self._orders.saw(difference.order, "the venue's list of open orders")
+            return 0
+        answer = await self._client.query(
+            difference.symbol,
+            difference.client_order_id,
+            timeout_seconds=self._settings.snapshot_timeout_seconds,
+        )
+        if answer.kind is QueryKind.UNANSWERED:
+            raise LinkDown(f"order {difference.client_order_id}: {answer.reason}")
+        ended = answer.order
+        if ended is None:
+            # Known to us as accepted, in no list and forgotten: Binance keeps unfilled
+            # cancelled orders three days, filled ones ninety ("Query Order").
+            ended = replace(difference.order, status=OrderStatus.CANCELED)
+        self._orders.saw(ended, "not among the venue's open orders any more")
+        return 0
+
+    async def _act(self, action: Action, snapshot: Snapshot) -> None:
+        difference = action.difference
+        match action.rule:
+            case "adopt":
+                self._adopt_positions(snapshot, by=f"rule for {difference.kind}")
+            case "cancel":
+                await self._orders.cancel(difference.symbol, difference.client_order_id)
+            case "flatten":
+                # First take the position for true: the order's fills then lead to flat on
+                # both sides.
+                self._adopt_positions(snapshot, by=f"rule for {difference.kind}")
+                await self._flatten(difference)
+            case "ignore":
+                self._recorder.write(
+                    Adopted(
+                        tuple(self._ledger.book.positions()),
+                        tuple(sorted(self._ledger.foreign_orders | {_venue_id(difference)})),
+                        f"rule for {difference.kind}",
+                        self._clock.time_ns(),
+                    )
+                )
+
+    async def _flatten(self, difference: Difference) -> None:
+        """Close what the venue holds, with one order that can only reduce."""
+        quantity = difference.quantity
+        if quantity == 0:
+            return
+        self.repairing.add(difference.symbol)
+        try:
+            await self._reduce(
+                Order(
+                    difference.symbol,
+                    "sell" if quantity > 0 else "buy",
+                    abs(quantity),
+                    reduce_only=difference.position_side == "BOTH",
+                    position_side=difference.position_side,  # type: ignore[arg-type]
+                )
+            )
+        finally:
+            self.repairing.discard(difference.symbol)
+
+    def _adopt_positions(self, snapshot: Snapshot, *, by: str) -> None:
+        self._recorder.write(
+            Adopted(
+                tuple(p for p in snapshot.positions if p.symbol in self._symbols),
+                tuple(
+                    sorted(
+                        o.venue_order_id
+                        for o in snapshot.open_orders
+                        if not o.client_order_id.startswith(self._orders.prefix)
+                    )
+                ),
+                by,
+                self._clock.time_ns(),
+            )
+        )
+        self._sync_fills(snapshot)
+
+    async def adopt(self, *, by: str) -> list[Difference]:
+        """The operator's consent: the venue's positions and foreign orders are taken for true.
+
+        :returns: the differences that were settled by it.
+        :raises LinkDown:
+        """
+        view, snapshot = await self.observe()
+        found = differences(view, snapshot)
+        for difference in found:
+            if difference.kind is Kind.ORPHAN_ORDER:
+                await self._orders.cancel(difference.symbol, difference.client_order_id)
+        self._adopt_positions(snapshot, by=by)
+        self.decided.notify()
+        return found
+
+    def _conclude(self, snapshot: Snapshot) -> None:
+        """Both sides are equal: remember up to which fill, and that it was so once."""
+        if not self._ledger.consented:
+            self._adopt_positions(snapshot, by="equal at the first comparison")
+        self._sync_fills(snapshot)
+
+    def _sync_fills(self, snapshot: Snapshot) -> None:
+        newest: dict[str, int] = {}
+        for fill in snapshot.fills:
+            newest[fill.symbol] = max(fill.trade_id, newest.get(fill.symbol, 0))
+        for symbol, trade_id in newest.items():
+            if trade_id > self._ledger.book.synced.get(symbol, 0):
+                self._recorder.write(Synced(symbol, trade_id))
+
+    async def audit(self) -> str | None:
+        """One look while HEALTHY: why the books must be reconciled, or None.
+
+        :raises LinkDown:
+        """
+        view, snapshot = await self.observe()
+        found = differences(view, snapshot)
+        if found:
+            await anyio.sleep(self._settings.settle_seconds)
+            view, snapshot = await self.observe()
+            found = confirmed(found, differences(view, snapshot))
+        lasting = [d for d in found if d.kind is not Kind.UNKNOWN_OUTCOME]
+        if lasting:
+            return "; ".join(str(d) for d in lasting[:3])
+        if not differences(view, snapshot):
+            self._sync_fills(snapshot)
+        return None
+
+
+def _venue_id(difference: Difference) -> str:
+    return difference.order.venue_order_id if difference.order is not None else ""

@@ -1,0 +1,78 @@
+"""A whole world in virtual time: server, venue, disk, and engines that may die and come back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from holdfast.engine import Engine
+from holdfast.journal import MemoryDisk, MemoryJournal
+from holdfast.model import Event
+from holdfast.policy import Mode, Policy
+from holdfast.settings import (
+    GateSettings,
+    PolicySettings,
+    Settings,
+)
+from holdfast.simulation import SeededEntropy, VirtualClock
+from holdfast.transports.memory import MemoryBus, MemoryServer, MemoryStore
+from holdfast.transports.sim import LocalLine, SimExecutionClient, SimulatedVenue
+
+BTC = "BTC/USDT:USDT"
+
+
+class World:
+    """Everything outside the bot. Make it inside a simulation."""
+
+    def __init__(self, seed: int = 0, *, latency_seconds: float = 0.01) -> None:
+        self.clock = VirtualClock()
+        self.entropy = SeededEntropy(seed, "world")
+        self.server = MemoryServer(entropy=self.entropy.child("server"))
+        self.venue = SimulatedVenue(time_ns=self.clock.time_ns)
+        self.venue.on_price(BTC, Decimal(64000))
+        self.line = LocalLine(self.venue)
+        self.disk = MemoryDisk()
+        self.latency_seconds = latency_seconds
+        self.lives = 0
+
+    def settings(self, **changes: Any) -> Settings:
+        defaults: dict[str, Any] = {
+            "bot": "alpha",
+            "symbols": (BTC,),
+            "gate": GateSettings(loop_lease_seconds=None),
+            "policy": PolicySettings(initial=Policy(Mode.NORMAL)),
+        }
+        return Settings(**{**defaults, **changes})
+
+    @asynccontextmanager
+    async def engine(self, **changes: Any) -> AsyncIterator[Engine]:
+        self.lives += 1
+        entropy = self.entropy.child(f"life{self.lives}")
+        journal = MemoryJournal.open(
+            self.disk,
+            clock=self.clock,
+            randbits=entropy.child("journal").randbits,
+            on_fault=lambda reason: engine.fault("disk", reason),
+        )
+        store = MemoryStore(self.server, clock=self.clock)
+        engine = Engine(
+            settings=self.settings(**changes),
+            journal=journal,
+            bus=MemoryBus(self.server),
+            policy=store,
+            lease=store,
+            exchange=SimExecutionClient(self.line, latency_seconds=self.latency_seconds),
+            clock=self.clock,
+            entropy=entropy,
+        )
+        async with engine:
+            yield engine
+
+    def events(self) -> list[Event]:
+        """What is on the bus, decoded, in its order."""
+        decoder = msgspec.msgpack.Decoder(Event)
+        return [decoder.decode(e.payload) for e in self.server.log.entries if e.gap is None]
