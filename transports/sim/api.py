@@ -30,8 +30,8 @@ from .wire import (
 
 Params = Mapping[str, str]
 
-_NUMBER: Final = re.compile(r"-?\d{1,20}(\.\d{1,20})?")
-_INTEGER: Final = re.compile(r"\d{1,19}")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+_INTEGER: Final = re.compile(r"[0-9]{1,19}")
 _ALGO_TYPES: Final = frozenset(
     ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 )

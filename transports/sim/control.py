@@ -105,8 +105,8 @@ class ControlApi:
                 return _json(post(await request.read()))
         except VenueError as error:
             return _json({"code": error.code, "msg": error.message}, 400)
-        except (msgspec.MsgspecError, ValueError) as error:
-            return _json({"error": str(error)}, 400)
+        except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
+            return _json({"error": f"{type(error).__name__}: {error}"}, 400)
         return _json({"error": f"no {request.method} {path}"}, 404)
 
     def orders(self, *, after: int = 0) -> list[dict[str, Any]]:
