@@ -14,7 +14,7 @@ observer compares a client's belief with. It is never trimmed.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -461,16 +461,8 @@ class SimulatedVenue:
         order.cost += notional
         order.fill_count += 1
         order.updated_ms = now_ms = self.now_ms()
-        trade = Trade(
-            trade_id=FIRST_TRADE_ID + len(book.trades),
-            order=order,
-            quantity=quantity,
-            price=price,
-            fee=fee,
-            realized=realized,
-            maker=maker,
-            time_ms=now_ms,
-        )
+        trade_id = FIRST_TRADE_ID + len(book.trades)
+        trade = Trade(trade_id, order, quantity, price, fee, realized, maker, now_ms)
         book.trades.append(trade)
         if order.filled == order.quantity:
             order.status = OrderStatus.FILLED
@@ -478,7 +470,7 @@ class SimulatedVenue:
         else:
             order.status = OrderStatus.PARTIALLY_FILLED
         self._emit(order, "TRADE", trade)
-        if not holding.quantity:
+        if not holding.quantity and (book.bids or book.asks):
             self._expire_closing(book, order.position_side)
         return True
 
@@ -508,12 +500,13 @@ class SimulatedVenue:
 
     def _close(self, book: Book, order: VenueOrder) -> None:
         self._open.pop(order.client_order_id, None)
-        if order.price is not None:
-            entries = book.bids if order.side == "buy" else book.asks
-            for index, entry in enumerate(entries):
-                if entry[2] is order:
-                    del entries[index]
-                    break
+        if order.price is None:
+            return
+        buys = order.side == "buy"
+        entries = book.bids if buys else book.asks
+        index = bisect_left(entries, (-order.price if buys else order.price, order.order_id))
+        if index < len(entries) and entries[index][2] is order:
+            del entries[index]
 
     # --- views ---------------------------------------------------------------------
 
@@ -533,13 +526,13 @@ class SimulatedVenue:
         if self._listeners:
             self._events.append(
                 VenueEvent(
-                    order=order,
-                    execution=execution,
-                    status=order.status,
-                    filled=order.filled,
-                    average_price=order.average_price,
-                    trade=trade,
-                    time_ms=order.updated_ms,
+                    order,
+                    execution,
+                    order.status,
+                    order.filled,
+                    order.average_price,
+                    trade,
+                    order.updated_ms,
                 )
             )
 
