@@ -9,6 +9,8 @@ changelog. Everything else may change at any time. Importing this package is che
 transports, ccxt and the command line are loaded when they are first used.
 """
 
+import logging
+
 from holdfast.states.table import Level, State, Trigger
 
 from .engine import Engine
@@ -33,6 +35,9 @@ from .policy import Limits, Mode, Policy
 from .settings import Settings
 
 __version__ = "0.1.0"
+
+# A library is silent until asked; `holdfast.logs.configure` is one way to ask.
+logging.getLogger("holdfast").addHandler(logging.NullHandler())
 
 __all__ = [
     "ConfigError",
