@@ -14,8 +14,8 @@ from .as_mermaid import mermaid
 from .as_png import RenderError, png
 from .as_svg import svg
 from .as_timeline import timeline_svg
+from .geometry import Layout, layout
 from .graph import Last
-from .layout import Layout, layout
 from .timeline import GateSpan, Mark, MarkKind, StateSpan, Timeline
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The state picture as SVG: the geometry of `layout`, painted."""
+"""The state picture as SVG: the `geometry`, painted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 from holdfast.states.table import Level, State
 
 from .elements import arrow_head, document, number, path, rect, route_data, text
+from .geometry import Card, Edge, Layout, Sample, layout
 from .graph import Last, check_last, is_last
-from .layout import Card, Edge, Layout, Sample, layout
 from .shapes import Box, Route, Text
 from .style import KIND_HUE, LEVEL_HUE, STATE_HUE
 

@@ -139,13 +139,17 @@ def _grid(scale: _Scale, top: float, bottom: float) -> list[str]:
     most = max(2, int((scale.right - scale.left) // 85))
     step = axis_step(length, most) if length > 0 else 1.0
     parts = []
+    free_from = 0.0
     for i in range(int(length / step + 1e-9) + 1):
         x = scale.x(scale.start_seconds + i * step)
         parts.append(path(f"M{number(x)} {number(top)}V{number(bottom)}", "hf-rim"))
-        label = duration(i * step)
-        half = text_width(label, 11) / 2
-        label_x = min(max(x, scale.left + half), scale.right - half)
-        parts.append(text(Text(label, label_x, bottom + 17, 11, "dim", anchor="middle"), "hf-dim"))
+        words = duration(i * step)
+        half = text_width(words, 11) / 2
+        inside = min(max(x, scale.left + half), scale.right - half)
+        label = Text(words, inside, bottom + 17, 11, "dim", anchor="middle")
+        if label.box.left >= free_from:  # the last one, moved inside, may have no room left
+            parts.append(text(label, "hf-dim"))
+            free_from = label.box.right + 4
     return parts
 
 
