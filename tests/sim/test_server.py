@@ -196,6 +196,10 @@ async def test_every_endpoint_answers_in_binances_shape(wire: Wire) -> None:
     assert await wire.signed("GET", "/fapi/v1/order", *name) == placed
     assert await wire.signed("GET", "/fapi/v1/order", *by_number) == placed
     assert await wire.signed("GET", "/fapi/v1/openOrders") == [placed]
+    assert await wire.signed("GET", "/fapi/v1/allOrders", ORDER[0]) == [placed]
+    assert len(await wire.signed("GET", "/fapi/v1/leverageBracket")) == 3
+    assert (await wire.signed("GET", "/fapi/v1/symbolConfig", ORDER[0]))[0]["leverage"] == 20
+    assert not (await wire.signed("GET", "/fapi/v1/positionSide/dual"))["dualSidePosition"]
     assert (await wire.signed("DELETE", "/fapi/v1/order", *name))["status"] == "CANCELED"
     await wire.signed("POST", "/fapi/v1/order", *ORDER)
     answer = await wire.signed("DELETE", "/fapi/v1/allOpenOrders", ORDER[0])
@@ -236,8 +240,11 @@ async def test_listen_key_opens_one_stream_and_expires(wire: Wire) -> None:
     for path in (f"/ws/{key}", f"/private/ws?listenKey={key}"):
         async with wire.session.ws_connect(wire.url + path) as stream:
             await wire.control("order", {"symbol": "BTCUSDT", "side": "buy", "quantity": "0.01"})
-            frames = [(await stream.receive_json(timeout=5)) for _ in range(2)]
-            assert [frame["o"]["x"] for frame in frames] == ["NEW", "TRADE"]
+            frames = [(await stream.receive_json(timeout=5)) for _ in range(3)]
+            assert [frame["o"]["x"] for frame in frames[:2]] == ["NEW", "TRADE"]
+            assert frames[2]["e"] == "ACCOUNT_UPDATE"
+            (position,) = frames[2]["a"]["P"]
+            assert Decimal(position["pa"]) == wire.venue.book(BTC).holdings["BOTH"].quantity
             assert frames[1]["o"]["c"].startswith("web_")
     async with wire.session.ws_connect(f"{wire.url}/ws/{key}") as stream:
         await wire.control("faults", {"expire_listen_key": True})

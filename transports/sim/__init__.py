@@ -11,10 +11,11 @@ URLs: `sim://127.0.0.1:PORT` is a running server (`python -m holdfast.transports
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from holdfast.errors import ConfigError
+from holdfast.secret import Secret
 
 from .core import SimulatedVenue
 from .faults import Fault, VenueFaults
@@ -43,51 +44,56 @@ __all__ = [
 DEFAULT_KEY = DEFAULT_SECRET = "demo"
 
 
-def factory(url: str, *, clock: Clock, entropy: Entropy, **settings: Any) -> ExecutionClient:
+def factory(
+    url: str,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    name: str = "exchange",
+    key: str | Secret | None = None,
+    secret: str | Secret | None = None,
+    stream_ping_seconds: float = 5.0,
+    line: LocalLine | None = None,
+    core: SimulatedVenue | None = None,
+    latency_seconds: float = 0.0,
+) -> ExecutionClient:
     """The execution client a `sim://` URL names.
 
-    :param settings: for `sim://local`: `core` or `line`, `latency_seconds`. For a server:
-        `key` and `secret`, else from the environment (HOLDFAST_SIM_KEY,
-        HOLDFAST_SIM_SECRET), else the key in the URL, else "demo". For both: `name`.
-    :raises ConfigError: a setting is missing or unknown.
+    :param name: of the link, in reports.
+    :param key, secret: of a server; else from the environment (HOLDFAST_SIM_KEY,
+        HOLDFAST_SIM_SECRET), else the `key` of the URL, else "demo".
+    :param stream_ping_seconds: how often a server's user stream is pinged.
+    :param line, core: for `sim://local`: the line to a venue, or the venue alone.
+    :param latency_seconds: for `sim://local`: from the client to the venue.
+    :raises ConfigError: the URL names neither `local` nor host and port, or what it
+        needs is missing.
     """
     parts = urlsplit(url)
-    name = str(settings.pop("name", "exchange"))
     if parts.hostname == "local":
-        client: ExecutionClient = _local(url, name, settings)
-    else:
-        client = _http(url, name, settings, clock=clock, entropy=entropy)
-    if settings:
-        raise ConfigError(f"{url}: unknown setting {', '.join(sorted(settings))}")
-    return client
-
-
-def _local(url: str, name: str, settings: dict[str, Any]) -> ExecutionClient:
-    line = settings.pop("line", None)
-    core = settings.pop("core", None)
-    if line is None:
-        if core is None:
-            raise ConfigError(f"{url}: give the venue as core= (a SimulatedVenue) or line=")
-        line = LocalLine(core)
-    latency_seconds = float(settings.pop("latency_seconds", 0.0))
-    return SimExecutionClient(line, name=name, latency_seconds=latency_seconds)
-
-
-def _http(
-    url: str, name: str, settings: dict[str, Any], *, clock: Clock, entropy: Entropy
-) -> ExecutionClient:
-    from .http import SimHttpExecutionClient
-
-    parts = urlsplit(url)
+        if line is None:
+            if core is None:
+                raise ConfigError(f"{url}: give the venue as core= (a SimulatedVenue) or line=")
+            line = LocalLine(core)
+        return SimExecutionClient(line, name=name, latency_seconds=latency_seconds)
     try:
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"{url}: {error}") from None
+        raise ConfigError(f"{url}: {error}; give it as in sim://127.0.0.1:8081") from None
     if not host or port is None:
         raise ConfigError(f"{url}: give host and port, as in sim://127.0.0.1:8081")
+    from .http import SimHttpExecutionClient
+
     in_url = parse_qs(parts.query).get("key", [DEFAULT_KEY])[-1]
-    key = settings.pop("key", None) or os.environ.get("HOLDFAST_SIM_KEY") or in_url
-    secret = settings.pop("secret", None) or os.environ.get("HOLDFAST_SIM_SECRET") or DEFAULT_SECRET
     return SimHttpExecutionClient(
-        f"http://{host}:{port}", key=key, secret=secret, clock=clock, entropy=entropy, name=name
+        f"http://{f'[{host}]' if ':' in host else host}:{port}",
+        key=_revealed(key) or os.environ.get("HOLDFAST_SIM_KEY") or in_url,
+        secret=_revealed(secret) or os.environ.get("HOLDFAST_SIM_SECRET") or DEFAULT_SECRET,
+        clock=clock,
+        entropy=entropy,
+        name=name,
+        stream_ping_seconds=stream_ping_seconds,
     )
+
+
+def _revealed(secret: str | Secret | None) -> str | None:
+    return secret.reveal() if isinstance(secret, Secret) else secret

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from holdfast.model import PositionSide
 
@@ -277,6 +277,25 @@ def open_orders(account: Account, params: Params) -> Any:
     return [order_json(order) for order in account.venue.open_orders(params.get("symbol"))]
 
 
+def all_orders(account: Account, params: Params) -> Any:
+    """Open or not, by ascending number; from `orderId` on, else the latest."""
+    venue, limit = account.venue, integer(params, "limit", 500)
+    if not 0 < limit <= MAX_PAGE:
+        raise malformed("limit")
+    market = venue.book(required(params, "symbol")).market
+    start, end = integer(params, "startTime", 0), integer(params, "endTime", 0)
+    chosen = [
+        order
+        for order in venue.order_log
+        if order.market is market
+        and start <= order.accepted_ms
+        and (not end or order.accepted_ms <= end)
+    ]
+    if first := integer(params, "orderId", 0):
+        chosen = [order for order in chosen if order.order_id >= first][:limit]
+    return [order_json(order) for order in chosen[-limit:]]
+
+
 def cancel_all(account: Account, params: Params) -> Any:
     account.venue.cancel_all(required(params, "symbol"))
     return {"code": 200, "msg": "The operation of cancel all open order is done."}
@@ -334,6 +353,40 @@ def leverage(account: Account, params: Params) -> Any:
     return {"leverage": wanted, "maxNotionalValue": "1000000000", "symbol": book.market.name}
 
 
+def leverage_bracket(account: Account, params: Params) -> Any:
+    """One bracket per symbol: the venue has no margin tiers."""
+    symbol = params.get("symbol")
+    books = account.venue.books.values() if symbol is None else (account.venue.book(symbol),)
+    bracket = {
+        "bracket": 1,
+        "initialLeverage": MAX_LEVERAGE,
+        "notionalCap": 1_000_000_000,
+        "notionalFloor": 0,
+        "maintMarginRatio": 0.004,
+        "cum": 0.0,
+    }
+    return [{"symbol": book.market.name, "brackets": [bracket]} for book in books]
+
+
+def symbol_config(account: Account, params: Params) -> Any:
+    symbol = params.get("symbol")
+    books = account.venue.books.values() if symbol is None else (account.venue.book(symbol),)
+    return [
+        {
+            "symbol": book.market.name,
+            "marginType": "CROSSED",
+            "isAutoAddMargin": False,
+            "leverage": book.leverage,
+            "maxNotionalValue": "1000000000",
+        }
+        for book in books
+    ]
+
+
+def position_mode(account: Account, _params: Params) -> Any:
+    return {"dualSidePosition": account.venue.hedge_mode}
+
+
 def listen_key_create(account: Account, _params: Params) -> Any:
     return {"listenKey": account.listen_keys.create(account.venue.now_ms())}
 
@@ -348,7 +401,6 @@ def listen_key_delete(account: Account, _params: Params) -> Any:
     return {}
 
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
 _NONE, _KEY, _SIGNED = Security.NONE, Security.KEY, Security.SIGNED
 
 ROUTES: Final[Mapping[tuple[str, str], Route]] = {
@@ -361,6 +413,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/fapi/v1/order"): Route(get_order, _SIGNED, "query", 1),
     ("DELETE", "/fapi/v1/order"): Route(cancel_order, _SIGNED, "cancel", 1),
     ("GET", "/fapi/v1/openOrders"): Route(open_orders, _SIGNED, "snapshot", 40),
+    ("GET", "/fapi/v1/allOrders"): Route(all_orders, _SIGNED, "snapshot", 5),
     ("DELETE", "/fapi/v1/allOpenOrders"): Route(cancel_all, _SIGNED, "cancel", 1),
     ("POST", "/fapi/v1/countdownCancelAll"): Route(countdown_cancel_all, _SIGNED, "cancel", 10),
     ("GET", "/fapi/v1/userTrades"): Route(user_trades, _SIGNED, "snapshot", 5),
@@ -370,6 +423,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/fapi/v3/account"): Route(account_info, _SIGNED, "snapshot", 5),
     ("GET", "/fapi/v2/balance"): Route(balance, _SIGNED, "probe", 5),
     ("GET", "/fapi/v3/balance"): Route(balance, _SIGNED, "probe", 5),
+    ("GET", "/fapi/v1/leverageBracket"): Route(leverage_bracket, _SIGNED, "snapshot", 1),
+    ("GET", "/fapi/v1/symbolConfig"): Route(symbol_config, _SIGNED, "snapshot", 5),
+    ("GET", "/fapi/v1/positionSide/dual"): Route(position_mode, _SIGNED, "snapshot", 30),
     ("POST", "/fapi/v1/leverage"): Route(leverage, _SIGNED, "snapshot", 1),
     ("POST", "/fapi/v1/listenKey"): Route(listen_key_create, _KEY, "stream", 1),
     ("PUT", "/fapi/v1/listenKey"): Route(listen_key_extend, _KEY, "stream", 1),

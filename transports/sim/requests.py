@@ -17,7 +17,7 @@ MAX_REQUESTS: Final = 200_000
 """The oldest are forgotten first."""
 
 
-class SeenRequest(msgspec.Struct, rename="camel", kw_only=True):
+class SeenRequest(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     """One authorized request.
 
     :ivar arrived_us: UTC on the machine's clock, never skewed.

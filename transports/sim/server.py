@@ -28,7 +28,7 @@ from .faults import Fault, StreamFilter
 from .records import VenueEvent
 from .requests import RequestLog, SeenRequest
 from .rules import VenueError
-from .wire import order_update
+from .wire import account_update, order_update
 
 _log = logging.getLogger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
@@ -53,11 +53,15 @@ class UserStream:
         self._cut = False
 
     def send(self, frame: bytes) -> None:
+        """Through the armed stream faults."""
         for delivered in self._shape(frame):
-            if len(self._frames) >= MAX_QUEUED_FRAMES:
-                self.cut()
-                return
-            self._frames.append(delivered)
+            self.send_untouched(delivered)
+
+    def send_untouched(self, frame: bytes) -> None:
+        if len(self._frames) >= MAX_QUEUED_FRAMES:
+            self.cut()
+            return
+        self._frames.append(frame)
         self._wake.set()
 
     def cut(self) -> None:
@@ -127,7 +131,7 @@ class VenueServer:
         if key is not None:
             frame = {"e": "listenKeyExpired", "E": self.venue.now_ms(), "listenKey": key}
             for stream in tuple(self._streams):
-                stream.send(_encode(frame))
+                stream.send_untouched(_encode(frame))
 
     def describe(self) -> dict[str, Any]:
         return {"streams": len(self._streams), "requests": self._requests}
@@ -289,9 +293,16 @@ class VenueServer:
 
     def _on_event(self, event: VenueEvent) -> None:
         if self._streams:
+            # The order first, then what it did to the account. Faults hit frames of orders:
+            # a test that drops one means the order's.
             frame = _encode(order_update(event))
+            account = None
+            if event.trade is not None:
+                account = _encode(account_update(self.venue, event))
             for stream in tuple(self._streams):
                 stream.send(frame)
+                if account is not None:
+                    stream.send_untouched(account)
 
     async def _tick(self) -> None:
         while True:

@@ -290,5 +290,36 @@ def order_update(event: VenueEvent) -> dict[str, Any]:
     }
 
 
+def account_update(venue: SimulatedVenue, event: VenueEvent) -> dict[str, Any]:
+    """ACCOUNT_UPDATE after an execution: wallet and the one position it changed."""
+    order = event.order
+    book = venue.book(order.market.name)
+    holding = book.holdings[order.position_side]
+    mark = book.last if book.last is not None else ZERO
+    wallet = rounded(venue.wallet_balance)
+    return {
+        "e": "ACCOUNT_UPDATE",
+        "E": event.time_ms,
+        "T": event.time_ms,
+        "a": {
+            "m": "ORDER",
+            "B": [{"a": order.market.quote, "wb": wallet, "cw": wallet, "bc": "0"}],
+            "P": [
+                {
+                    "s": order.market.name,
+                    "pa": text(holding.quantity),
+                    "ep": rounded(holding.entry_price),
+                    "bep": rounded(holding.entry_price),
+                    "cr": rounded(holding.realized),
+                    "up": rounded(holding.unrealized(mark)),
+                    "mt": "cross",
+                    "iw": "0",
+                    "ps": order.position_side,
+                }
+            ],
+        },
+    }
+
+
 def _digits(step: Decimal) -> int:
     return max(0, -int(step.normalize().as_tuple().exponent))
