@@ -36,28 +36,31 @@ def schemes(port: Port) -> list[str]:
     return sorted({point.name for point in entry_points(group=f"holdfast.{port}")})
 
 
-def open_bus(url: str | Url, *, clock: Clock, entropy: Entropy, **settings: Any) -> MessageBus:
+def open_bus(
+    url: str | Url, *, clock: Clock, entropy: Entropy, bot: str | None = None, **settings: Any
+) -> MessageBus:
     """The message bus at this address; nothing is connected yet.
 
+    :param bot: named in what the transport keeps, if it keeps bots apart.
     :param settings: the transport's own, such as `stream_max_events`.
     :raises ConfigError: no transport for the scheme, a package that it needs is
         missing, or a setting that it does not have.
     """
-    return cast(MessageBus, _open("bus", url, clock, entropy, settings))
+    return cast(MessageBus, _open("bus", url, clock, entropy, settings, bot))
 
 
 def open_policy_store(
-    url: str | Url, *, clock: Clock, entropy: Entropy, **settings: Any
+    url: str | Url, *, clock: Clock, entropy: Entropy, bot: str | None = None, **settings: Any
 ) -> PolicyStore:
     """The policy store at this address. :raises ConfigError: as `open_bus`."""
-    return cast(PolicyStore, _open("policy", url, clock, entropy, settings))
+    return cast(PolicyStore, _open("policy", url, clock, entropy, settings, bot))
 
 
 def open_lease_store(
-    url: str | Url, *, clock: Clock, entropy: Entropy, **settings: Any
+    url: str | Url, *, clock: Clock, entropy: Entropy, bot: str | None = None, **settings: Any
 ) -> LeaseStore:
     """The lease store at this address. :raises ConfigError: as `open_bus`."""
-    return cast(LeaseStore, _open("lease", url, clock, entropy, settings))
+    return cast(LeaseStore, _open("lease", url, clock, entropy, settings, bot))
 
 
 def open_execution(
@@ -68,11 +71,24 @@ def open_execution(
 
 
 def _open(
-    port: Port, url: str | Url, clock: Clock, entropy: Entropy, settings: dict[str, Any]
+    port: Port,
+    url: str | Url,
+    clock: Clock,
+    entropy: Entropy,
+    settings: dict[str, Any],
+    bot: str | None = None,
 ) -> object:
     address = url if isinstance(url, Url) else Url(url)
     factory = _load(port, address.scheme)
-    _check_settings(port, address, factory, settings)
+    parameters = inspect.signature(factory).parameters.values()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    known = {
+        parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    if bot is not None and (takes_any or "bot" in known):
+        settings = {"bot": bot, **settings}
+    if not takes_any:
+        _check_settings(port, address, sorted(known - _PORTS_ARGUMENTS), settings)
     return factory(address.reveal(), clock=clock, entropy=entropy, **settings)
 
 
@@ -130,17 +146,8 @@ def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
 
 
-def _check_settings(port: Port, url: Url, factory: Factory, settings: dict[str, Any]) -> None:
+def _check_settings(port: Port, url: Url, known: list[str], settings: dict[str, Any]) -> None:
     """Name a setting the transport does not have, before it fails with a TypeError."""
-    parameters = inspect.signature(factory).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = sorted(
-        parameter.name
-        for parameter in parameters
-        if parameter.kind is not parameter.POSITIONAL_ONLY
-        and parameter.name not in _PORTS_ARGUMENTS
-    )
     for name in settings:
         if name not in known:
             raise ConfigError(

@@ -65,6 +65,12 @@ def test_the_factory_gets_the_password_and_the_settings(third_party: str) -> Non
     assert open_bus("acme-any://", clock=CLOCK, entropy=ENTROPY, x=1) == {"x": 1}
 
 
+def test_the_bot_is_told_to_those_who_ask(third_party: str) -> None:
+    told = open_bus("acme-any://", clock=CLOCK, entropy=ENTROPY, bot="alpha", x=1)
+    assert told == {"bot": "alpha", "x": 1}
+    open_bus("acme://h", clock=CLOCK, entropy=ENTROPY, bot="alpha")
+
+
 def test_an_option_the_transport_does_not_have(third_party: str) -> None:
     with pytest.raises(ConfigError, match=r"dept: .*did you mean 'depth'.*it has: depth"):
         open_bus("acme://h", clock=CLOCK, entropy=ENTROPY, dept=3)
