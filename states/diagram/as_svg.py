@@ -33,7 +33,7 @@ def svg(*, current: State | None = None, last: Last | None = None) -> str:
     return document(plan.width, plan.height, "holdfast: states", _description(plan), body)
 
 
-def gate_icon(x: float, y: float, *, is_open: bool) -> str:
+def _gate_icon(x: float, y: float, *, is_open: bool) -> str:
     """A level crossing's boom, 18 wide: level when shut, raised when open. (x, y): post's foot."""
     boom = f"M{number(x)} {number(y - 5)}l13 -8" if is_open else f"M{number(x)} {number(y - 6)}h17"
     post = f"M{number(x)} {number(y)}v-9"
@@ -107,7 +107,7 @@ def _card(card: Card, current: State | None, last: Last | None) -> str:
     parts += [
         f'<g class="hf-{LEVEL_HUE[card.level]}">',
         rect(badge.box, "hf-frame", radius=badge.box.height / 2),
-        gate_icon(badge.box.left + 10, badge.box.bottom - 6, is_open=card.level is Level.ACTIVE),
+        _gate_icon(badge.box.left + 10, badge.box.bottom - 6, is_open=card.level is Level.ACTIVE),
         text(badge.text, "hf-fill"),
         "</g>",
     ]

@@ -82,7 +82,7 @@ def timeline_svg(timeline: Timeline, *, width: float = 960.0) -> str:
     height = axis_y + 44
     if hidden:
         note = Text(
-            f"{hidden} more marks without room for their label", width - _MARGIN, height - 4,
+            f"marks without room for their label: {hidden}", width - _MARGIN, height - 4,
             11, "dim", anchor="end",
         )  # fmt: skip
         body.append(text(note, "hf-dim"))

@@ -82,7 +82,7 @@ class Text(NamedTuple):
     y: float
     size: float
     role: str
-    """What it is, as the class names of `style`."""
+    """What it is; whoever paints it chooses the colour by that."""
     bold: bool = False
     mono: bool = False
     anchor: str = "start"

@@ -47,6 +47,37 @@ def test_every_highlight_looks_different(draw: Draw) -> None:
     assert len(set(pictures)) == len(pictures)
 
 
+@pytest.mark.parametrize("row", [r for r in _ROWS if r[2] is not None])
+def test_the_last_transition_is_a_thick_line(row: Last) -> None:
+    drawn = graph.graph().arcs
+    arc = next(a for a in drawn if (a.source, a.dest) == (row[0], row[2]) and row[1] in a.triggers)
+    root = ET.fromstring(svg(last=row))
+    thick = [e for e in root.iter() if "hf-last" in e.get("class", "").split()]
+    assert len(thick) == 1
+    assert {e.text for e in thick[0] if e.text} >= set(arc.triggers)
+    assert ".hf-last .hf-line{stroke-width:4.5}" in sheet()
+    thick_in_dot = [line for line in dot(last=row).splitlines() if "penwidth=4," in line]
+    assert len(thick_in_dot) == 1
+    assert thick_in_dot[0].lstrip().startswith(f"{row[0]} -> {row[2]} ")
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_current_state_has_a_thick_border(state: State) -> None:
+    cards = [
+        {child.text for child in e}
+        for e in ET.fromstring(svg(current=state)).iter()
+        if any(child.get("style") == "stroke-width:4" for child in e)
+    ]
+    assert len(cards) == 1
+    assert state in cards[0]
+    assert len(re.findall(rf"{state} \[label=<<table border=\"4\"", dot(current=state))) == 1
+    assert dot(current=state).count('border="4"') == 1
+    assert mermaid(current=state).count("stroke-width:4px") == 1
+    assert f"classDef {state.lower()} " in next(
+        line for line in mermaid(current=state).splitlines() if "stroke-width:4px" in line
+    )
+
+
 @every_format
 def test_highlighting_changes_no_word_but_the_mark(draw: Draw) -> None:
     marked = draw(current=State.DEGRADED, last=_ROWS[0])

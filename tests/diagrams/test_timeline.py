@@ -111,7 +111,7 @@ def test_a_long_noisy_run_gives_a_small_picture() -> None:
     marks = tuple(Mark(MarkKind.FAULT, i, f"fault {i}") for i in range(flaps))
     picture = timeline_svg(Timeline("noise", states, gate, marks))
     assert len(picture) < 1_000_000
-    assert "more marks without room" in picture
+    assert "marks without room" in picture
 
 
 def test_a_run_without_length_is_drawn() -> None:
