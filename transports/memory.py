@@ -13,7 +13,7 @@ import asyncio
 from asyncio import Future
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from math import inf
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -426,7 +426,7 @@ class MemoryBus(_Client):
             self.flap("the connection was lost before an answer")
         return answer
 
-    async def subscribe(self, *, after: str | None = None) -> AsyncIterator[BusEntry]:
+    async def subscribe(self, *, after: str | None = None) -> AsyncGenerator[BusEntry, None]:
         """Every entry after `after`, each event once, missing ones as a gap."""
         cursor = 0 if after is None else _entry_number(after)
         delivery = Delivery()

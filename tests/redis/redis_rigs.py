@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 from collections import deque
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -49,6 +51,15 @@ class ServerControl:
 
     async def wipe(self) -> None:
         await anyio.to_thread.run_sync(lambda: self._server.restart(empty=True))
+
+
+def free_port_below(limit: int) -> int:
+    """The system's free ports may all lie above; these are tried one by one."""
+    for port in random.sample(range(20_000, limit), 200):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError(f"no free port below {limit}")
 
 
 def batch(lineage: str, first: int, count: int, *, producer: str = "p", **more: Any) -> Batch:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from redis_rigs import Clients, ServerControl
+from redis_rigs import Clients, ServerControl, batch, free_port_below
 
+from holdfast.policy import Mode, Policy
 from holdfast.transports import conformance
 from holdfast.transports.redis import acl
 from holdfast.transports.server import RedisServer, ServerBinary
@@ -80,9 +81,13 @@ async def test_without_push_messages_the_heartbeat_sees_a_change(
 
 async def test_one_node_of_a_cluster(start_redis: Callable[..., RedisServer]) -> None:
     """All keys of a bot lie in one slot."""
-    server = start_redis(options={"cluster-enabled": "yes", "cluster-port": "0"})
-    slots = ("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-    server.command(*slots)
+    # The cluster bus listens at port + 10000.
+    server = start_redis(port=free_port_below(55_000), options={"cluster-enabled": "yes"})
+    server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
     clients = Clients(server)
-    async with conformance.connected(clients.bus()), conformance.connected(clients.store()):
-        pass
+    bus, store = clients.bus(), clients.store()
+    async with conformance.connected(bus), conformance.connected(store):
+        position = await bus.position("p")
+        assert (await bus.append(batch(position.lineage, 1, 3))).kind == "ok"
+        assert await store.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
+        assert await store.acquire("a", ttl_seconds=5)

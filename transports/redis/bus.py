@@ -16,7 +16,7 @@ second, a failover more. The outbox keeps what was acknowledged for that.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, Final
 
 from holdfast.errors import LinkDown
@@ -104,7 +104,7 @@ class RedisBus:
             return _failed(error)
         return wire.request(*command, on_reply=lambda reply: self._status(wire, reply))
 
-    def subscribe(self, *, after: str | None = None) -> AsyncIterator[BusEntry]:
+    def subscribe(self, *, after: str | None = None) -> AsyncGenerator[BusEntry, None]:
         """Every entry after `after`, over a connection of its own.
 
         Each event once, also when the server lost it and got it again; what the server

@@ -11,7 +11,7 @@ for the page. Reading again what was seen is harmless: `Delivery` drops it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from holdfast.errors import ConfigError, LinkDown
@@ -35,7 +35,7 @@ async def subscribe(
     events_key: str,
     progress_key: str,
     entropy: Entropy,
-) -> AsyncIterator[BusEntry]:
+) -> AsyncGenerator[BusEntry, None]:
     """Each entry after `after`, in order, until the iterator is closed.
 
     Never raises for a lost connection: it waits for the server and goes on.
