@@ -25,6 +25,7 @@ from .journal import Durability
 from .model import Event, Order, OrderReport, OrderSnapshot
 from .opening import OpeningEngine
 from .policy import Policy
+from .termination import on_sigterm_exit
 
 
 class BlockingEngine:
@@ -38,6 +39,7 @@ class BlockingEngine:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            stack.enter_context(on_sigterm_exit())
             self._portal = stack.enter_context(start_blocking_portal())
             self._engine = stack.enter_context(
                 self._portal.wrap_async_context_manager(self._opening)

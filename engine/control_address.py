@@ -24,7 +24,7 @@ def control_address(state_dir: Path) -> str:
 
     :raises ConfigError: there is no place for the short link.
     """
-    folder = Path(os.path.abspath(state_dir))
+    folder = state_dir.resolve()
     direct = str(folder / SOCKET_NAME)
     if len(os.fsencode(direct)) <= LONGEST_BYTES:
         return direct

@@ -139,8 +139,9 @@ class Core:
             entropy=entropy.child("trace"),
             batch_events=settings.outbox.batch_events,
             batches_in_flight=settings.outbox.batches_in_flight,
-            on_fault=self.bus_link.down,
+            on_fault=lambda why: self.fault("bus", why),
             on_disk_fault=self._disk_down,
+            on_fenced=self._on_fenced,
             on_gap=self._on_gap,
         )
         self.policy = PolicyCell(
@@ -151,7 +152,7 @@ class Core:
             settings=settings.policy,
             on_change=self._on_policy_change,
             on_reloaded=lambda seconds: meter.observe("cache_invalidation_latency", seconds),
-            on_fault=self.policy_link.down,
+            on_fault=lambda why: self.fault("policy", why),
         )
         self.lease = LeaseKeeper(
             store=lease if settings.lease.enabled else None,
@@ -174,7 +175,7 @@ class Core:
             can_ask=lambda: self.exchange_link.is_up,
             on_resolved=self._on_resolved,
             on_closed=lambda r: meter.observe("order_retry_count", r.attempts - 1),
-            on_refused_by_venue=self.exchange_link.down,
+            on_refused_by_venue=lambda why: self.fault("exchange", why),
         )
         self.runner = Runner(
             effects=self._effects(), fire=self.machine.fire, monotonic=clock.monotonic
@@ -359,6 +360,11 @@ class Core:
                 log.info("still no room", extra={"reason": str(error)})
             else:
                 self.disk_link.up()
+
+    def _on_fenced(self) -> None:
+        if self.lease.held:  # we believed so; the store knows better
+            self.lease.renew_now()
+            self.fault("lease", "a newer holder of it writes to the bus")
 
     # --- what the parts tell ---------------------------------------------------------
 

@@ -140,13 +140,26 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 await self._wind_down()
         finally:
-            self._group.cancel_scope.cancel()
-            try:
-                suppress = await self._group.__aexit__(exc_type, exc, tb)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._core.journal.aclose()
+            suppress = await self._end_tasks(self._group, exc_type, exc, tb)
         return suppress
+
+    async def _end_tasks(
+        self,
+        group: TaskGroup,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        group.cancel_scope.cancel()
+        try:
+            if isinstance(exc, anyio.get_cancelled_exc_class()):
+                return await group.__aexit__(exc_type, exc, tb)
+            # An error of the caller's own block passes as it is, not wrapped in a group.
+            await group.__aexit__(None, None, None)
+            return None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._core.journal.aclose()
 
     async def _wind_down(self) -> None:
         """Leave the venue and the bus as a successor would like to find them."""
@@ -190,8 +203,9 @@ class Engine:
     def waiting_for(self) -> tuple[str, ...]:
         """What the engine waits for that only time, the venue or a person can bring."""
         core = self._core
-        held = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
-        return held + core.runner.waiting_for
+        hold = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
+        lease = () if core.lease.held else (f"lease: {core.lease.reason}",)
+        return hold + lease + core.runner.waiting_for
 
     async def until_healthy(self) -> None:
         """Wait until orders may be opened. Ends at once if they may."""

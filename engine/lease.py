@@ -65,6 +65,10 @@ class LeaseKeeper:
         self._can_ask = connected
         self.link_changed.notify()
 
+    def renew_now(self) -> None:
+        """Ask the store again at once."""
+        self.link_changed.notify()
+
     async def run(self) -> None:
         """Acquire and renew until cancelled."""
         if self._store is None:
@@ -102,10 +106,15 @@ class LeaseKeeper:
         unbroken = sent < self._expires_at
         if grant.virgin and not unbroken:
             self._usable_from = sent + self._ttl_seconds
-            log.warning("the store had lost its leases; waiting a full term")
+            self.reason = (
+                "the store knows of no earlier lease and may have lost one: waiting "
+                f"{self._ttl_seconds:g} s, the longest that another instance could hold it"
+            )
+            log.warning(self.reason)
+        elif sent >= self._usable_from:
+            self.reason = ""
         self._expires_at = grant.expires_at
         self.fencing_token = grant.fencing_token
-        self.reason = ""
         return inf if grant.expires_at == inf else self._ttl_seconds / 3
 
     async def release(self) -> None:

@@ -31,6 +31,10 @@ class LinkStatus(NamedTuple):
 class LinkHealth:
     """One link, as its transport reports it. Satisfies `ports.LinkWatch`.
 
+    Only the transport calls `up` and `down`: whoever says that a link is down has to
+    say later that it is up. Anything else that goes wrong is a fault (`Core.fault`),
+    which is over when the links have answered their probes.
+
     :ivar link_epoch: counts connections; what was read in an earlier one is void.
     """
 

@@ -20,8 +20,11 @@ from .clock import SystemClock, SystemEntropy
 from .config import Config, load
 from .control import ControlServer
 from .engine import Engine
+from .errors import ConfigError
 from .journal import FileJournal
+from .ports import LeaseStore
 from .settings import Settings
+from .termination import EXIT_STATUS, on_sigterm_call
 
 JOURNAL_FOLDER = "journal"
 
@@ -51,6 +54,8 @@ async def open_journal(
 class OpeningEngine:
     """What `Engine.open` returns: enter it and the engine runs.
 
+    SIGTERM cancels the block, lets the engine stop cleanly, and ends the program.
+
     :raises ConfigError: the configuration is wrong (when made).
     """
 
@@ -60,6 +65,7 @@ class OpeningEngine:
         else:
             self.config = load(source if isinstance(source, Mapping) else Path(source))
         self._stack = AsyncExitStack()
+        self._terminated = False
 
     async def __aenter__(self) -> Engine:
         config, clock, entropy = self.config, SystemClock(), SystemEntropy()
@@ -71,13 +77,12 @@ class OpeningEngine:
         policy = registry.open_policy_store(
             config.policy.url, clock=clock, entropy=entropy, **own, **config.policy.options
         )
-        lease = (
-            registry.open_lease_store(
-                config.policy.url, clock=clock, entropy=entropy, **own, **config.policy.options
+        lease = policy if settings.lease.enabled else None
+        if not isinstance(lease, LeaseStore | None):
+            raise ConfigError(
+                f"policy.url: a {config.policy.url.scheme}:// store keeps no lease; set "
+                "lease.enabled = false, and make sure that only one instance of this bot runs"
             )
-            if settings.lease.enabled
-            else None
-        )
         exchange = registry.open_execution(
             config.exchange.url,
             clock=clock,
@@ -106,6 +111,13 @@ class OpeningEngine:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(engine)
             await stack.enter_async_context(ControlServer(engine, config.state_dir))
+            block = stack.enter_context(anyio.CancelScope())
+
+            def terminate() -> None:
+                self._terminated = True
+                block.cancel()
+
+            stack.enter_context(on_sigterm_call(terminate))
             self._stack = stack.pop_all()
         return engine
 
@@ -115,4 +127,7 @@ class OpeningEngine:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> bool | None:
-        return await self._stack.__aexit__(exc_type, exc, tb)
+        suppress = await self._stack.__aexit__(exc_type, exc, tb)
+        if self._terminated:
+            raise SystemExit(EXIT_STATUS)
+        return suppress

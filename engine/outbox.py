@@ -37,7 +37,8 @@ _encoder = msgspec.msgpack.Encoder()
 _event_decoder = msgspec.msgpack.Decoder(Event)
 
 RETRY_PAUSE_SECONDS: Final = 0.05
-"""After a bus that refuses (read-only, out of memory) while its connection stands."""
+"""After a bus that refuses (read-only, out of memory) while its connection stands; doubles."""
+LONGEST_RETRY_PAUSE_SECONDS: Final = 1.0
 
 
 class _InFlight(NamedTuple):
@@ -52,6 +53,7 @@ class Outbox:
     """
     :param on_fault: told when the bus refuses or contradicts the journal; shuts the gate.
     :param on_disk_fault: told when the journal takes no record; shuts the gate.
+    :param on_fenced: told when a newer holder of the lease has written to the bus.
     :param on_gap: told of events that no longer exist anywhere.
     """
 
@@ -67,6 +69,7 @@ class Outbox:
         batches_in_flight: int,
         on_fault: Callable[[str], None],
         on_disk_fault: Callable[[str], None],
+        on_fenced: Callable[[], None],
         on_gap: Callable[[Gap], None],
     ) -> None:
         self._bot = bot
@@ -78,6 +81,7 @@ class Outbox:
         self._batches_in_flight = batches_in_flight
         self._on_fault = on_fault
         self._on_disk_fault = on_disk_fault
+        self._on_fenced = on_fenced
         self._on_gap = on_gap
         self.producer = self.producer_of(journal.incarnation)
         self.fencing_token = 0
@@ -195,16 +199,19 @@ class Outbox:
 
     async def run(self) -> None:
         """Ship until cancelled. Waits without polling while there is no link or nothing to do."""
+        pause = RETRY_PAUSE_SECONDS
         while True:
             if not self._connected:
+                pause = RETRY_PAUSE_SECONDS
                 await self.changes.wait()
                 continue
             try:
                 await self._ship()
-            except LinkDown as error:
-                log.info("bus lost", extra={"reason": str(error)})
-                if self._connected:  # it refuses, but the connection stands
-                    await self.changes.wait_at_most(RETRY_PAUSE_SECONDS)
+            except (LinkDown, OutboxRolledBack) as error:
+                log.info("shipping stopped", extra={"reason": str(error)})
+                if self._connected:  # the bus refuses while its connection stands
+                    await self.changes.wait_at_most(pause)
+                    pause = min(2 * pause, LONGEST_RETRY_PAUSE_SECONDS)
 
     async def _ship(self) -> None:
         """Ship over one connection until it fails.
@@ -325,7 +332,7 @@ class Outbox:
             )
             self._confirm(sent.last_record)
         elif status.kind == "fenced":
-            self._on_fault("a newer holder of the lease writes to the bus")
+            self._on_fenced()
             raise LinkDown("fenced: a newer holder of the lease writes to the bus")
         elif status.kind == "error":
             self._on_fault(f"bus refused an append: {status.reason}")

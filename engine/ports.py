@@ -218,7 +218,10 @@ class LeaseGrant(NamedTuple):
     virgin: bool
 
 
+@runtime_checkable
 class LeaseStore(Protocol):
+    """Usually the policy store itself: one connection carries both."""
+
     async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
         """Take or renew the lease; None when another owner holds it.
 
