@@ -7,6 +7,10 @@ sockets in the same process.
 from __future__ import annotations
 
 import functools
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +26,7 @@ from holdfast.ports import Clock, ExecutionClient
 from holdfast.simulation import VirtualClock
 from holdfast.transports.sim import LocalLine, SimExecutionClient, SimulatedVenue
 from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.transports.sim.requests import SeenRequest
 from holdfast.transports.sim.server import VenueServer
 
 BTC = "BTC/USDT:USDT"
@@ -67,8 +72,14 @@ class Rig:
     venue: SimulatedVenue
     clock: Clock
     watch: RecordingWatch
-    cut_stream: Callable[[], None]
+    cut_stream: Callable[[], object]
+    server: VenueServer | None = None
     permits: int = 0
+
+    def requests(self, kind: str) -> list[SeenRequest]:
+        """What the server was asked, of one kind."""
+        assert self.server is not None
+        return [seen for seen in self.server.requests.after(0) if seen.kind == kind]
 
     def permit(self) -> None:
         self.permits += 1
@@ -117,13 +128,10 @@ async def http_rig() -> AsyncIterator[Rig]:
         client = SimHttpExecutionClient(
             f"http://127.0.0.1:{port}", key="k", secret="s", clock=clock, entropy=SystemEntropy()
         )
-        made = Rig(client, venue, clock, RecordingWatch(), lambda: void(server.cut_streams()))
+        watch = RecordingWatch()
+        made = Rig(client, venue, clock, watch, server.cut_streams, server=server)
         async with _running(made) as rig:
             yield rig
-
-
-def void(_: object) -> None:
-    """For callbacks whose value nobody wants."""
 
 
 @asynccontextmanager
@@ -134,6 +142,28 @@ async def _running(rig: Rig) -> AsyncIterator[Rig]:
         await rig.watch.until(lambda watch: {"up", "stream_up"} <= set(watch.heard))
         yield rig
         tasks.cancel_scope.cancel()
+
+
+def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """A venue as a process of its own, and its URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "holdfast.transports.sim", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    return process, f"sim://127.0.0.1:{ready['port']}"
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
+    process.send_signal(number)
+    try:
+        _, errors = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    return process.returncode, errors
 
 
 Case = Callable[[Rig], Awaitable[None]]

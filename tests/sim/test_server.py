@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +14,7 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
-from sim_rigs import BTC
+from sim_rigs import BTC, start, stop
 from yarl import URL
 
 from holdfast.clock import SystemClock, SystemEntropy
@@ -294,27 +292,6 @@ async def test_control_arms_faults_and_refuses_nonsense(wire: Wire) -> None:
         assert (status, bool(answer)) == (400, True), body
     assert (await wire.ask("GET", "/control/nothing"))[0] == 404
     assert (await wire.ask("GET", "/control/orders", "after=x"))[0] == 400
-
-
-def start(*arguments: str) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "holdfast.transports.sim", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    return process, f"sim://127.0.0.1:{ready['port']}"
-
-
-def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
-    process.send_signal(number)
-    try:
-        _, errors = process.communicate(timeout=10)
-    finally:
-        process.kill()
-    return process.returncode, errors
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

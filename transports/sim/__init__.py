@@ -50,8 +50,8 @@ def factory(
     clock: Clock,
     entropy: Entropy,
     name: str = "exchange",
-    key: str | Secret | None = None,
-    secret: str | Secret | None = None,
+    api_key: str | Secret | None = None,
+    api_secret: str | Secret | None = None,
     stream_ping_seconds: float = 5.0,
     line: LocalLine | None = None,
     core: SimulatedVenue | None = None,
@@ -60,7 +60,7 @@ def factory(
     """The execution client a `sim://` URL names.
 
     :param name: of the link, in reports.
-    :param key, secret: of a server; else from the environment (HOLDFAST_SIM_KEY,
+    :param api_key, api_secret: of a server; else from the environment (HOLDFAST_SIM_KEY,
         HOLDFAST_SIM_SECRET), else the `key` of the URL, else "demo".
     :param stream_ping_seconds: how often a server's user stream is pinged.
     :param line, core: for `sim://local`: the line to a venue, or the venue alone.
@@ -86,8 +86,8 @@ def factory(
     in_url = parse_qs(parts.query).get("key", [DEFAULT_KEY])[-1]
     return SimHttpExecutionClient(
         f"http://{f'[{host}]' if ':' in host else host}:{port}",
-        key=_revealed(key) or os.environ.get("HOLDFAST_SIM_KEY") or in_url,
-        secret=_revealed(secret) or os.environ.get("HOLDFAST_SIM_SECRET") or DEFAULT_SECRET,
+        key=_revealed(api_key) or os.environ.get("HOLDFAST_SIM_KEY") or in_url,
+        secret=_revealed(api_secret) or os.environ.get("HOLDFAST_SIM_SECRET") or DEFAULT_SECRET,
         clock=clock,
         entropy=entropy,
         name=name,

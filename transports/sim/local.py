@@ -150,6 +150,7 @@ class SimExecutionClient:
     """Execution client of the venue behind `line`, in this process.
 
     :param latency_seconds: from the permit to the venue; answers come back at once.
+    :ivar line: where outages are made.
     """
 
     def __init__(
@@ -162,12 +163,12 @@ class SimExecutionClient:
     ) -> None:
         self.name = name
         self.venue = venue
-        self._line = line
+        self.line = line
         self._core = line.core
         self._latency_seconds = latency_seconds
 
     async def run(self, watch: ExecutionWatch) -> None:
-        line = self._line
+        line = self.line
         detach = line.attach(watch)
         try:
             if line.rest_down is None:
@@ -192,9 +193,9 @@ class SimExecutionClient:
         permit: Callable[[], object],
         timeout_seconds: float,
     ) -> PlaceOutcome:
-        if self._line.refused:
+        if self.line.refused:
             return PlaceOutcome(
-                kind=OutcomeKind.NOT_EXECUTED, reason=f"not sent: {self._line.rest_down}"
+                kind=OutcomeKind.NOT_EXECUTED, reason=f"not sent: {self.line.rest_down}"
             )
         permit()
         try:
@@ -339,8 +340,8 @@ class SimExecutionClient:
             raise LinkDown(f"{self.name}: {error}") from error
 
     def _refuse_if_down(self) -> None:
-        if self._line.refused:
-            raise LinkDown(f"{self.name}: {self._line.rest_down}")
+        if self.line.refused:
+            raise LinkDown(f"{self.name}: {self.line.rest_down}")
 
     async def _ask(self, kind: RequestKind, act: Callable[[], _T], timeout_seconds: float) -> _T:
         """Carry one request to the venue and its answer back.
@@ -351,7 +352,7 @@ class SimExecutionClient:
         faults = self._core.faults
         fault = _NO_FAULT if faults.idle else faults.take(kind, self._core.now_ms()) or _NO_FAULT
         latency = self._latency_seconds
-        if fault is _NO_FAULT and not latency and self._line.rest_down is None:
+        if fault is _NO_FAULT and not latency and self.line.rest_down is None:
             return act()
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -370,7 +371,7 @@ class SimExecutionClient:
         fault, future = flight.fault, flight.future
         error: Exception | None = None
         result: _T | None = None
-        if self._line.rest_down is not None:
+        if self.line.rest_down is not None:
             self._expire_later(flight)
             return
         if fault.executes:
@@ -404,7 +405,7 @@ class SimExecutionClient:
         future = flight.future
         if future.done():
             return
-        if self._line.rest_down is not None:
+        if self.line.rest_down is not None:
             self._expire_later(flight)
         elif error is not None:
             future.set_exception(error)

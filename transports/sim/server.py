@@ -83,6 +83,7 @@ class VenueServer:
 
     :param key, secret: the one API key that is accepted.
     :param entropy: makes listen keys.
+    :ivar requests: what was asked, answered or not.
     """
 
     def __init__(self, venue: SimulatedVenue, *, key: str, secret: str, entropy: Entropy) -> None:
@@ -91,9 +92,9 @@ class VenueServer:
         self._secret = secret.encode()
         self._account = Account(venue, ListenKeys(lambda: f"{entropy.randbits(256):064x}"))
         self._streams: set[UserStream] = set()
-        self._requests_seen = RequestLog(venue.machine_ns)
-        self._control = ControlApi(venue, self, self._requests_seen)
-        self._requests = 0
+        self.requests = RequestLog(venue.machine_ns)
+        self._control = ControlApi(venue, self, self.requests)
+        self._request_count = 0
         venue.subscribe(self._on_event)
 
     @asynccontextmanager
@@ -134,12 +135,12 @@ class VenueServer:
                 stream.send_untouched(_encode(frame))
 
     def describe(self) -> dict[str, Any]:
-        return {"streams": len(self._streams), "requests": self._requests}
+        return {"streams": len(self._streams), "requests": self._request_count}
 
     # --- sockets -------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._requests += 1
+        self._request_count += 1
         path, _, query = request.raw_path.partition("?")
         route = ROUTES.get((request.method, path))
         if route is not None:
@@ -165,7 +166,7 @@ class VenueServer:
             self._authorize(request, route, query, body, params)
         except VenueError as error:
             return _refusal(error)
-        seen = self._requests_seen.arrived(route.kind, request.path, params)
+        seen = self.requests.arrived(route.kind, request.path, params)
         faults = self.venue.faults
         fault = None if faults.idle else faults.take(route.kind, self.venue.now_ms())
         if fault is None:

@@ -1,0 +1,142 @@
+"""When the HTTP client calls its link or its stream down, and how both come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+from sim_rigs import RecordingWatch, Rig, http_rig, start, stop
+
+from holdfast.clock import SystemClock, SystemEntropy
+from holdfast.model import OutcomeKind
+from holdfast.transports.sim import Fault, factory, server
+from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.transports.usdm import stream
+from holdfast.transports.usdm.backoff import LONGEST_SECONDS, delay_seconds
+
+Case = Callable[[Rig], Awaitable[None]]
+
+
+def run(case: Case) -> None:
+    async def main() -> None:
+        async with http_rig() as rig:
+            rig.watch.heard.clear()
+            with anyio.fail_after(30):
+                await case(rig)
+
+    anyio.run(main)
+
+
+def test_one_lost_answer_is_no_outage_while_the_venue_answers() -> None:
+    async def case(rig: Rig) -> None:
+        probes = len(rig.requests("probe"))
+        rig.venue.faults.arm("place", Fault.lost_reply())
+        assert (await rig.place()).kind is OutcomeKind.UNKNOWN
+        while len(rig.requests("probe")) < probes + 2:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        assert rig.watch.heard == []
+
+    run(case)
+
+
+def test_lost_answers_of_everything_are_an_outage() -> None:
+    async def case(rig: Rig) -> None:
+        until_ms = rig.venue.now_ms() + 2_500
+        rig.venue.faults.arm("probe", Fault.lost_request(), until_ms=until_ms)
+        rig.venue.faults.arm("place", Fault.lost_request())
+        assert (await rig.place()).kind is OutcomeKind.UNKNOWN
+        await rig.watch.until(lambda watch: "down" in watch.heard)
+        await rig.watch.until(lambda watch: watch.heard[-1] == "up")
+        assert rig.watch.heard.count("up") == 1
+
+    run(case)
+
+
+def test_a_broken_connection_is_down_when_the_call_returns() -> None:
+    async def case(rig: Rig) -> None:
+        rig.venue.faults.arm("place", Fault(reply="reset"))
+        assert (await rig.place()).kind is OutcomeKind.UNKNOWN
+        assert rig.watch.heard[0] == "down"
+        await rig.watch.until(lambda watch: "up" in watch.heard)
+
+    run(case)
+
+
+def test_an_expired_listen_key_is_replaced() -> None:
+    async def case(rig: Rig) -> None:
+        assert rig.server is not None
+        rig.server.expire_listen_key()
+        await rig.watch.until(lambda watch: "stream_up" in watch.heard)
+        assert rig.watch.heard == ["stream_down", "stream_up"]
+        await rig.place()
+        await rig.watch.until(lambda watch: len(watch.reports) == 2)
+
+    run(case)
+
+
+def test_an_unreadable_frame_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(rig: Rig) -> None:
+        with monkeypatch.context() as patch:
+            garbage = {"e": "ORDER_TRADE_UPDATE", "o": {"s": 1}}
+            patch.setattr(server, "order_update", lambda _event: garbage)
+            await rig.place()
+            await rig.watch.until(lambda watch: "stream_down" in watch.heard)
+        await rig.watch.until(lambda watch: "stream_up" in watch.heard)
+        assert "down" not in rig.watch.heard
+
+    run(case)
+
+
+def test_the_listen_key_is_extended_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "EXTEND_SECONDS", 0.02)
+
+    async def case(rig: Rig) -> None:
+        with anyio.fail_after(10):
+            while len(rig.requests("stream")) < 4:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        assert rig.watch.heard == []
+
+    run(case)
+
+
+def test_clock_offset_is_measured_and_signed_with() -> None:
+    async def case(rig: Rig) -> None:
+        assert isinstance(rig.client, SimHttpExecutionClient)
+        rig.venue.faults.clock_skew_ms = -120_000
+        await rig.client.venue_time_ms(timeout_seconds=2)
+        assert abs(rig.client.clock_offset_ms + 120_000) < 2_000
+        assert await rig.client.open_orders(timeout_seconds=2) == []
+
+    run(case)
+
+
+def test_a_venue_that_hangs_is_noticed_by_ping_and_timeout() -> None:
+    process, url = start()
+
+    async def main() -> None:
+        watch = RecordingWatch()
+        client = factory(url, clock=SystemClock(), entropy=SystemEntropy(), stream_ping_seconds=0.2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.run, watch)
+            await watch.until(lambda watch: {"up", "stream_up"} <= set(watch.heard))
+            os.kill(process.pid, signal.SIGSTOP)
+            await watch.until(lambda watch: {"down", "stream_down"} <= set(watch.heard))
+            os.kill(process.pid, signal.SIGCONT)
+            await watch.until(lambda watch: set(watch.heard[-2:]) == {"up", "stream_up"})
+            tasks.cancel_scope.cancel()
+
+    try:
+        anyio.run(main)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+        code, errors = stop(process, signal.SIGTERM)
+    assert (code, errors) == (0, "")
+
+
+def test_backoff_doubles_and_is_bounded() -> None:
+    assert delay_seconds(1, 0.0) == 0.05
+    assert delay_seconds(3, 0.0) == 0.2
+    assert delay_seconds(10_000, 0.999) <= LONGEST_SECONDS
