@@ -1,0 +1,217 @@
+"""The operator's switches: status, halt, resume, flatten, reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from holdfast.errors import HoldfastError
+
+from .operator import ControlClient, LastKnown, NoEngine, hold_offline, last_known, operator_name
+from .output import Config, answer, config_option, json_option, table
+
+_NO_ENGINE_EXIT = 1
+
+
+@click.command()
+@config_option
+@json_option
+@click.pass_context
+def status(context: click.Context, config: Config, as_json: bool) -> None:
+    """What the engine is doing and what it waits for.
+
+    Exits 0 if an engine runs, in whatever state; 1 if none does, after telling what the
+    journal knows.
+    """
+    try:
+        told = ControlClient(config.state_dir).ask("status")
+    except NoEngine:
+        known = last_known(config)
+        answer(
+            {"running": False, "state_dir": str(config.state_dir), **_remembered(known)},
+            _dead_lines(config, known),
+            as_json=as_json,
+        )
+        context.exit(_NO_ENGINE_EXIT)
+    answer({"running": True, **told}, _status_lines(told), as_json=as_json)
+
+
+@click.command()
+@click.argument("reason", default="no reason given")
+@config_option
+@json_option
+def halt(reason: str, config: Config, as_json: bool) -> None:
+    """Stop trading until `holdfast resume`, also across restarts.
+
+    Needs neither Redis nor the venue. If no engine runs, the hold is written into its
+    journal, and the engine will start with it.
+    """
+    who = operator_name()
+    try:
+        told = ControlClient(config.state_dir).ask("halt", reason=reason, by=who)
+    except NoEngine:
+        hold_offline(config, reason, by=who)
+        answer(
+            {"ok": True, "running": False, "hold": reason},
+            [f"held: {reason}", "no engine runs; the next one will start halted"],
+            as_json=as_json,
+        )
+        return
+    answer(
+        {"ok": True, "running": True, "hold": reason, "state": told.get("state")},
+        [f"halted: {reason}", f"state {told.get('state')}, level {told.get('level')}"],
+        as_json=as_json,
+    )
+
+
+@click.command()
+@config_option
+@json_option
+def resume(config: Config, as_json: bool) -> None:
+    """End the operator's hold; the engine checks everything anew before it trades."""
+    who = operator_name()
+    try:
+        told = ControlClient(config.state_dir).ask("resume", by=who)
+    except NoEngine:
+        hold_offline(config, None, by=who)
+        answer(
+            {"ok": True, "running": False, "hold": None},
+            ["no hold any more", "no engine runs; the next one will walk up by itself"],
+            as_json=as_json,
+        )
+        return
+    answer(
+        {"ok": True, "running": True, "hold": None, "state": told.get("state")},
+        ["no hold any more", f"state {told.get('state')}; it recovers by itself"],
+        as_json=as_json,
+    )
+
+
+@click.command()
+@click.argument("symbol", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+@json_option
+def flatten(symbol: str | None, yes: bool, config: Config, as_json: bool) -> None:
+    """Halt, and close the position of SYMBOL (all, without it) with reducing orders.
+
+    Needs a running engine and the venue.
+    """
+    client = ControlClient(config.state_dir)
+    if not yes and not as_json:
+        click.confirm(
+            f"Halt and close {symbol or 'every position'} at market?", abort=True, err=True
+        )
+    reports = _running(client, "flatten", symbol=symbol, by=operator_name())
+    answer(
+        {"ok": True, "orders": reports},
+        [
+            f"{one['side']} {one['quantity']} {one['symbol']}: {one['status']}"
+            + (f", {one['filled']} filled" if "filled" in one else "")
+            for one in reports
+        ]
+        or ["no position to close; trading is halted"],
+        as_json=as_json,
+    )
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only show the differences (the default).")
+@click.option(
+    "--adopt", is_flag=True, help="Take the venue's positions and orders for true, as they are."
+)
+@config_option
+@json_option
+def reconcile(dry_run: bool, adopt: bool, config: Config, as_json: bool) -> None:
+    """Compare the bot's books with the venue's."""
+    if dry_run and adopt:
+        raise click.UsageError("--dry-run and --adopt exclude each other")
+    client = ControlClient(config.state_dir)
+    if adopt:
+        differences = _running(client, "adopt", by=operator_name())
+        heading = f"adopted {len(differences)} differences" if differences else "nothing to adopt"
+    else:
+        differences = _running(client, "reconcile")
+        heading = f"{len(differences)} differences" if differences else "the books are equal"
+    answer(
+        {"ok": True, "adopted": adopt, "differences": differences},
+        [heading, *(f"  {_difference(one)}" for one in differences)],
+        as_json=as_json,
+    )
+
+
+def _running(client: ControlClient, command: Any, **arguments: Any) -> Any:
+    try:
+        return client.ask(command, **arguments)
+    except NoEngine as error:
+        raise HoldfastError(f"{error}; start the bot, its engine has to do this") from None
+
+
+def _difference(told: Any) -> str:
+    if not isinstance(told, dict):
+        return " ".join(map(str, told)) if isinstance(told, list) else str(told)
+    return "  ".join(f"{name}={value}" for name, value in told.items() if value not in (None, ""))
+
+
+def _status_lines(told: dict[str, Any]) -> Iterable[str]:
+    policy = told.get("policy")
+    gate = told.get("gate", {})
+    return table(
+        {
+            "bot": told.get("bot"),
+            "state": f"{told.get('state')} ({told.get('level')})",
+            "gate": "open" if gate.get("open") else f"shut: {gate.get('reason')}",
+            "hold": told.get("hold"),
+            "waiting for": "; ".join(told.get("waiting_for", ())),
+            "links": ", ".join(_link(link) for link in told.get("links", ())),
+            "lease": None if told.get("lease", {}).get("held") else told["lease"]["reason"],
+            "policy": f"{policy['mode']}, version {policy['version']}"
+            if policy
+            else told.get("policy_problem"),
+            "events to send": told.get("outbox", {}).get("behind"),
+            "positions": _positions(told.get("positions", {})),
+            "open orders": told.get("open_orders"),
+            "unknown orders": ", ".join(told.get("unknown_orders", ())),
+            "differences": "; ".join(told.get("differences", ())),
+        }
+    )
+
+
+def _link(link: dict[str, Any]) -> str:
+    return f"{link['name']} up" if link["up"] else f"{link['name']} DOWN ({link['reason']})"
+
+
+def _positions(held: dict[str, str]) -> str:
+    return ", ".join(f"{symbol} {quantity}" for symbol, quantity in held.items()) or "none"
+
+
+def _remembered(known: LastKnown | None) -> dict[str, Any]:
+    if known is None:
+        return {"journal": None}
+    ledger = known.ledger
+    return {
+        "hold": ledger.hold,
+        "positions": {p.symbol: f"{p.quantity:f}" for p in ledger.book.positions()},
+        "open_orders": len(ledger.book.resting()),
+        "unknown_orders": [intent.client_order_id for intent in ledger.unknown],
+        "journal": {"records": known.records, "report": known.report},
+    }
+
+
+def _dead_lines(config: Config, known: LastKnown | None) -> Iterable[str]:
+    yield f"no engine runs on {config.state_dir}"
+    if known is None:
+        yield "and none ever did: there is no journal"
+        return
+    told = _remembered(known)
+    yield from table(
+        {
+            "hold": told["hold"],
+            "positions": _positions(told["positions"]),
+            "open orders": told["open_orders"],
+            "unknown orders": ", ".join(told["unknown_orders"]),
+            "journal": told["journal"]["report"],
+        }
+    )
