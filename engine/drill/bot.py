@@ -98,7 +98,7 @@ class Bot:
         try:
             with anyio.CancelScope(shield=True):
                 report = await self._until_known(wish)
-                filled = report is not None and report.filled > 0
+                filled = report is not None and _trades(report)
                 if wish.opening and filled:
                     await self._publish("trade.opened", wish)
                     self._strategy.keep(wish.quantity)
@@ -200,6 +200,7 @@ class Bot:
                 outcome=outcome,
                 why=why,
                 client_order_id=None if report is None else report.client_order_id,
+                filled=None if report is None else report.filled,
             )
         )
 
@@ -221,6 +222,12 @@ class Bot:
                 sequence=event.sequence,
             )
         )
+
+
+def _trades(report: OrderReport) -> bool:
+    """Whether there is, or will be, a trade: one still open was looked at half way."""
+    status = report.order_status
+    return report.filled > 0 or (status is not None and not status.final)
 
 
 async def run(plan: BotPlan) -> None:

@@ -52,6 +52,8 @@ class Ended(Line, frozen=True, tag="ended"):
     outcome: Outcome
     why: str = ""
     client_order_id: str | None = None
+    filled: Decimal | None = None
+    """What the report said was filled."""
 
 
 class Published(Line, frozen=True, tag="published"):

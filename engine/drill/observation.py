@@ -32,6 +32,8 @@ class Attempt(NamedTuple):
     why: str = ""
     policy_version: int | None = None
     policy_mode: str | None = None
+    filled: Decimal | None = None
+    """What the bot was told was filled, when it was accepted."""
 
     @property
     def intent(self) -> Intent:
@@ -158,6 +160,7 @@ def attempts_of(lines: Sequence[AnyLine]) -> list[Attempt]:
                     "" if end is None else end.why,
                     line.policy_version,
                     line.policy_mode,
+                    None if end is None else end.filled,
                 )
             )
     return joined

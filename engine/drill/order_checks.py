@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
@@ -38,6 +39,15 @@ def execution_checks(run: Observation, scenario: int) -> list[Check]:
             unit="orders",
             missing=no_orders,
         ),
+        none_of(
+            "fills_untold",
+            scenario,
+            fills_untold(run),
+            "orders reported as accepted with less filled than the exchange had filled at once "
+            "(a bot that believes it trades twice)",
+            unit="orders",
+            missing=no_orders,
+        ),
         _book_difference(run, scenario),
     ]
 
@@ -49,6 +59,17 @@ def orders_without_decision(run: Observation) -> int:
     return sum(
         order.intent not in decided or order.accepted_ns + CLOCK_SLACK_NS < decided[order.intent]
         for order in run.orders
+    )
+
+
+def fills_untold(run: Observation) -> int:
+    """All orders of the drill are immediate-or-cancel: what the exchange has of them is final."""
+    filled = {order.intent: order.filled for order in run.orders}
+    return sum(
+        attempt.outcome == "accepted"
+        and attempt.filled is not None
+        and attempt.filled < filled.get(attempt.intent, Decimal(0))
+        for attempt in run.attempts
     )
 
 
