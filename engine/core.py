@@ -27,6 +27,7 @@ from holdfast.states.machine import Machine, Step
 from holdfast.states.table import SHUTTING, Level, State, Trigger
 
 from . import policy as policy_rules
+from .alerts import Alert, Severity
 from .broadcast import Broadcast
 from .errors import ConfigError, Rejected, TradingHalted
 from .gate import Gate
@@ -57,6 +58,13 @@ HISTORY: Final = 1000
 
 
 DISK_RETRY_SECONDS: Final = 1.0
+
+
+_LOG_LEVELS: Final = {
+    Severity.CRITICAL: logging.CRITICAL,
+    Severity.WARNING: logging.WARNING,
+    Severity.INFO: logging.INFO,
+}
 
 
 class Moment(NamedTuple):
@@ -99,12 +107,14 @@ class Core:
         """Counts the times the books were found not to be believed."""
         self.compared: tuple[int, int] | None = None
         """(value of `divergences`, unsettled differences) of the last comparison."""
+        self.began_at = clock.monotonic()
         self.bus_down_since: float | None = None
         self.stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._listeners: list[Callable[[Step], None]] = []
         self._fill_listeners: list[Callable[[Fill], None]] = []
+        self._alert_listeners: list[Callable[[Alert], None]] = []
         self._blocked_epoch = 0
         self.last_price: dict[str, Decimal] = {}
 
@@ -205,7 +215,7 @@ class Core:
     def begin(self) -> None:
         """Fold the journal in and enter DEGRADED: a cold start is a recovery.
 
-        :raises msgspec.DecodeError: the journal was written by something else.
+        :raises JournalDamaged: a record is not of this format.
         """
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -442,7 +452,10 @@ class Core:
         if not ours:
             self.fire(Trigger.DIVERGED, f"a fill of another hand in {fill.symbol}")
             return
+        expected = fill.client_order_id in self.ledger.book.orders
         self.count_fill(fill)
+        if not expected:
+            self.fire(Trigger.DIVERGED, f"a fill of {fill.client_order_id}, which nobody expected")
 
     def count_fill(self, fill: Fill) -> None:
         """Count a fill of ours once: journal, listeners, event."""
@@ -463,6 +476,29 @@ class Core:
                 "price": f"{fill.price:f}",
             },
         )
+
+    def tell_alert(self, alert: Alert) -> None:
+        log.log(
+            _LOG_LEVELS[alert.severity] if alert.raised else logging.INFO,
+            "alert %s: %s",
+            "raised" if alert.raised else "cleared",
+            alert.message,
+            extra={"alert": alert.name},
+        )
+        for listener in self._alert_listeners:
+            self._tell(listener, alert)
+        self.announce(
+            "engine.alert",
+            {
+                "name": alert.name,
+                "severity": alert.severity.value,
+                "raised": alert.raised,
+                "message": alert.message,
+            },
+        )
+
+    def on_alert(self, listener: Callable[[Alert], None]) -> None:
+        self._alert_listeners.append(listener)
 
     def on_transition(self, listener: Callable[[Step], None]) -> None:
         self._listeners.append(listener)

@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict
 
 import anyio
 from anyio.abc import TaskGroup
 
-from holdfast.states import diagram
 from holdfast.states.machine import Step
 from holdfast.states.table import Level, State, Trigger
 
+from .alerts import Alert, Alerts
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
-from .errors import EngineClosed, TradingHalted
+from .errors import EngineClosed, InvalidOrder, TradingHalted
 from .gate import Gate
 from .journal import Durability, Journal, JournalError
 from .metrics import Meter, Metrics
@@ -35,6 +35,8 @@ from .records import Held
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from holdfast.states.diagram import Timeline
+
     from .blocking import BlockingEngine
     from .opening import OpeningEngine
 
@@ -108,9 +110,13 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         core = self._core
+        try:
+            core.begin()
+        except BaseException:
+            await core.journal.aclose()
+            raise
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        core.begin()
         self._running = True
         start = self._group.start_soon
         start(core.runner.run)
@@ -124,6 +130,8 @@ class Engine:
         start(core.policy.run)
         start(core.lease.run)
         start(core.watch_disk)
+        if self.settings.alerts.sample_seconds is not None and isinstance(self.metrics, Metrics):
+            start(self._watch_alerts, self.metrics, self.settings.alerts.sample_seconds)
         if self.settings.gate.loop_lease_seconds is not None:
             start(self._renew_lease, self.settings.gate.loop_lease_seconds)
         return self
@@ -181,6 +189,13 @@ class Engine:
             if not core.gate.renew() and core.gate.expired():
                 core.fault("event loop", f"it did not run for {lease_seconds:g} s")
 
+    async def _watch_alerts(self, metrics: Metrics, sample_seconds: float) -> None:
+        rules = Alerts()
+        while True:
+            await anyio.sleep(sample_seconds)
+            for alert in rules.evaluate(metrics.snapshot(), self._core.clock.monotonic()):
+                self._core.tell_alert(alert)
+
     def _check_running(self) -> None:
         if not self._running:
             raise EngineClosed("the engine is not running; use it inside `async with engine:`")
@@ -228,6 +243,10 @@ class Engine:
         """Call `listener` once with every fill of ours, after it was counted."""
         self._core.on_fill(listener)
 
+    def on_alert(self, listener: Callable[[Alert], None]) -> None:
+        """Call `listener` when an alert is raised, and once more when it is over."""
+        self._core.on_alert(listener)
+
     # --- orders and events -----------------------------------------------------------
 
     async def submit(self, order: Order) -> OrderReport:
@@ -246,8 +265,8 @@ class Engine:
         """
         self._check_running()
         if order.symbol not in self.settings.symbols:
-            raise TradingHalted(
-                f"{order.symbol} is not a declared symbol; add it to engine.symbols so that "
+            raise InvalidOrder(
+                f"symbol: {order.symbol!r} is not declared; add it to engine.symbols, so that "
                 "its position is reconciled"
             )
         if order.symbol in self._core.reconciler.repairing:
@@ -408,10 +427,45 @@ class Engine:
 
     def diagram(self, form: Literal["svg", "mermaid", "dot"] = "svg") -> str:
         """The state machine with the current state and the last transition highlighted."""
+        from holdfast.states import diagram
+
+        draw = {"svg": diagram.svg, "mermaid": diagram.mermaid, "dot": diagram.dot}[form]
+        return draw(**self._highlight())
+
+    def diagram_png(self) -> bytes:
+        """As `diagram`, as a picture.
+
+        :raises RenderError: neither rsvg-convert nor Graphviz is installed.
+        """
+        from holdfast.states import diagram
+
+        return diagram.png(**self._highlight())
+
+    def _highlight(self) -> _Highlight:
         entered = [step for step in self.history if step.entered]
         last = (entered[-1].source, entered[-1].trigger, entered[-1].dest) if entered else None
-        draw = {"svg": diagram.svg, "mermaid": diagram.mermaid, "dot": diagram.dot}[form]
-        return draw(current=self.state, last=last)
+        return {"current": self.state, "last": last}
+
+    def timeline(self, *, title: str | None = None) -> Timeline:
+        """This run so far (its latest steps), for `states.diagram.timeline_svg`."""
+        from .run_timeline import Entry, timeline
+
+        core = self._core
+        return timeline(
+            [
+                Entry(m.monotonic, m.step.trigger, m.step.cause, m.step.dest)
+                for m in core.history
+                if m.step.entered
+            ],
+            title=title or f"{self.settings.bot}: the run so far",
+            start_seconds=core.began_at,
+            end_seconds=core.clock.monotonic(),
+        )
+
+
+class _Highlight(TypedDict):
+    current: State
+    last: tuple[State, Trigger, State] | None
 
 
 def _closing(held: Position) -> Order:

@@ -221,6 +221,9 @@ class PolicyCell:
                 except LinkDown as error:
                     if self._link.is_up:
                         self._on_fault(f"the policy could not be read: {error}")
+                else:
+                    if self.needs_person:
+                        self._on_fault(self._unfit)
 
 
 def _identity(stored: StoredPolicy) -> Identity:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from . import records
 from .intent import Intent
-from .journal import CHECKPOINT, Durability, Journal, JournalError
+from .journal import CHECKPOINT, Durability, Journal, JournalDamaged, JournalError
 from .ledger import Ledger
 
 
@@ -29,8 +31,17 @@ class Recorder:
     def replay(self) -> None:
         """Fold what the journal holds into the ledger: the last checkpoint and all after it.
 
-        :raises msgspec.DecodeError: a record was written by something else.
+        :raises JournalDamaged: a record is not of this format, though its checksum is right.
         """
+        try:
+            self._replay()
+        except msgspec.DecodeError as error:
+            raise JournalDamaged(
+                f"{self.journal.report.path}: a record is not of this format ({error}); it was "
+                "written by another program or a newer holdfast: start that one"
+            ) from error
+
+    def _replay(self) -> None:
         ledger, after = self.ledger, max(self.journal.report.last_checkpoint - 1, 0)
         while page := self.journal.read(after=after, limit=5000):
             for record in page:

@@ -98,6 +98,11 @@ class ReconcileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """An order unknown for longer while HEALTHY takes the engine to RECONCILING."""
 
 
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    sample_seconds: float | None = 10.0
+    """Between two looks at the alert rules. None: none are raised (backtests)."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     bot: str = "bot"
     symbols: tuple[str, ...] = ()
@@ -109,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     lease: LeaseSettings = LeaseSettings()
     links: LinkSettings = LinkSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    alerts: AlertSettings = AlertSettings()
 
     def __post_init__(self) -> None:
         if not BOT_NAME.fullmatch(self.bot):
@@ -132,6 +138,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             ("lease.ttl_seconds", self.lease.ttl_seconds, 1, 3600),
             ("links.probe_timeout_seconds", self.links.probe_timeout_seconds, 0.05, 60),
             ("reconcile.audit_seconds", self.reconcile.audit_seconds, 0.5, 86_400),
+            ("alerts.sample_seconds", self.alerts.sample_seconds, 0.05, 3600),
             ("reconcile.settle_seconds", self.reconcile.settle_seconds, 0, 60),
         ):
             if value is not None and not low <= value <= high:

@@ -67,7 +67,7 @@ def diagram(
             raise click.UsageError("PNG has no place in JSON; give --out FILE")
         answer({"ok": True, "format": form, "text": picture.decode()}, (), as_json=True)
     else:
-        click.get_binary_stream("stdout").write(picture)
+        click.echo(picture, nl=False)
 
 
 def _timeline(folder: Path) -> bytes:
