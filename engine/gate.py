@@ -79,8 +79,9 @@ class Gate:
 
             :raises TradingHalted: with the reason in words.
             """
-            if epoch == opened and monotonic() < deadline:
-                return epoch
+            current = epoch  # a thread may shut in between: the answer is the epoch compared
+            if current == opened and monotonic() < deadline:
+                return current
             raise self._refusal(self.reason)
 
         def shut(why: str) -> int:
@@ -93,10 +94,13 @@ class Gate:
                 return epoch
 
         def open_if(ticket: int) -> bool:
-            """Open the epoch `ticket`, unless something has shut the gate since it was taken."""
+            """Open the epoch `ticket`, unless something has shut the gate since it was taken.
+
+            A ticket opens once: used again, it would revive a lease that has run out.
+            """
             nonlocal opened, deadline
             with lock:
-                if ticket != epoch:
+                if ticket != epoch or ticket == opened:
                     return False
                 deadline = inf if lease_seconds is None else monotonic() + lease_seconds
                 opened = ticket
