@@ -38,6 +38,17 @@ class Holding(msgspec.Struct):
         self.quantity = after
 
 
+def newer(word: OrderSnapshot, known: OrderSnapshot) -> bool:
+    """Whether `word` tells more of an order than `known`: an order never steps backward.
+
+    Streams repeat and reorder, and a query may lag: less filled, or open after it had
+    ended, is an older word however late it comes.
+    """
+    if known.status.final or word.filled < known.filled:
+        return False
+    return (word.status, word.filled) != (known.status, known.filled)
+
+
 class OpenOrder(msgspec.Struct):
     """An order of ours that the venue has, and how much of it our fills account for."""
 
@@ -102,10 +113,7 @@ class Book:
         known = self.orders.get(snapshot.client_order_id)
         if known is None:
             return False
-        old = known.snapshot
-        if old.status.final or snapshot.filled < old.filled:
-            return False
-        if (snapshot.status, snapshot.filled) == (old.status, old.filled):
+        if not newer(snapshot, known.snapshot):
             return False
         known.snapshot = snapshot
         self._forget_when_done(snapshot.client_order_id, known)

@@ -20,8 +20,10 @@ from decimal import Decimal
 from typing import Literal
 
 import anyio
+import msgspec
 
 from . import evidence
+from .book import newer
 from .broadcast import Broadcast
 from .errors import InvalidOrder, LinkDown, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
 from .evidence import Next
@@ -96,7 +98,7 @@ class OrderPath:
         self._number = 0
         self._claimed: dict[str, Intent] = {}
         """Keys whose intent is being journalled right now."""
-        self._owned: set[str] = set()
+        self._owned: dict[str, Intent] = {}
         """Intents whose `submit` is still running: only it may close or resend them."""
         self._denials: dict[str, list[int]] = {}
         self._pace: dict[str, float] = {}
@@ -119,11 +121,11 @@ class OrderPath:
         if order.opening:
             self._admit(order)
         intent = await self._journal(order)
-        self._owned.add(intent.client_order_id)
+        self._owned[intent.client_order_id] = intent
         try:
             return await self._drive(intent, permit)
         finally:
-            self._owned.discard(intent.client_order_id)
+            del self._owned[intent.client_order_id]
             self.changes.notify()
 
     def check(self, order: Order) -> None:
@@ -240,6 +242,9 @@ class OrderPath:
             began = self._clock.monotonic()
             outcome = await self._attempt(intent, permit)
             if intent.has_ended():  # the user stream was faster than the reply
+                if outcome.order is not None:
+                    self.saw(outcome.order, "the venue's reply")
+                await self._learn_the_end(intent)
                 return self._conclude(await intent.resolved(), intent)
             jitter = settings.backoff_jitter
             decision = evidence.decide(
@@ -270,7 +275,24 @@ class OrderPath:
                             intent, permit, wait_until, deadline, decision
                         )
             if intent.has_ended():
+                await self._learn_the_end(intent)
                 return self._conclude(await intent.resolved(), intent)
+
+    async def _learn_the_end(self, intent: Intent) -> None:
+        """Ask once more for an order that can not rest but was only heard of as accepted.
+
+        The stream's first word on a market order is "new", its fills come after: a caller
+        told "accepted, nothing filled" might do it again.
+        """
+        order, known = intent.order, intent.snapshot
+        can_rest = order.price is not None and order.time_in_force != "IOC"
+        if known is None or known.status.final or can_rest:
+            return
+        answer = await self._client.query(
+            order.symbol, intent.client_order_id, timeout_seconds=self._settings.timeout_seconds
+        )
+        if answer.order is not None:
+            self.saw(answer.order, "asked for how it ended")
 
     async def _attempt(self, intent: Intent, permit: Permit) -> PlaceOutcome:
         asked = False
@@ -367,7 +389,16 @@ class OrderPath:
     def _conclude(self, report: OrderReport, intent: Intent | None) -> OrderReport:
         """Return an accepted report, raise what the others mean."""
         if report.status == "accepted":
-            return report
+            if intent is None or intent.snapshot is None:
+                return report
+            # The first word on it is what settled it; the caller gets the latest.
+            latest = intent.snapshot
+            return msgspec.structs.replace(
+                report,
+                filled=latest.filled,
+                average_price=latest.average_price,
+                order_status=latest.status,
+            )
         if report.status == "rejected":
             raise Rejected(report.evidence, code=report.code)
         if intent is None:
@@ -451,11 +482,11 @@ class OrderPath:
         if intent is not None:
             self._found(intent, order, evidence_)
             return
+        owned = self._owned.get(order.client_order_id)
+        if owned is not None and owned.snapshot is not None and newer(order, owned.snapshot):
+            owned.snapshot = order
         known = self._ledger.book.orders.get(order.client_order_id)
-        if known is not None and (order.status, order.filled) != (
-            known.snapshot.status,
-            known.snapshot.filled,
-        ):
+        if known is not None and newer(order, known.snapshot):
             self._recorder.write(OrderSeen(order))
 
     # --- the resolver ----------------------------------------------------------------

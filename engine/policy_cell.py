@@ -222,8 +222,9 @@ class PolicyCell:
                     if self._link.is_up:
                         self._on_fault(f"the policy could not be read: {error}")
                 else:
-                    if self.needs_person:
-                        self._on_fault(self._unfit)
+                    why = self.problem()
+                    if why is not None:
+                        self._on_fault(why)
 
 
 def _identity(stored: StoredPolicy) -> Identity:
