@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 from redis_rigs import Clients, ServerControl, batch, free_port_below
 
@@ -91,3 +92,15 @@ async def test_one_node_of_a_cluster(start_redis: Callable[..., RedisServer]) ->
         assert (await bus.append(batch(position.lineage, 1, 3))).kind == "ok"
         assert await store.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
         assert await store.acquire("a", ttl_seconds=5)
+
+
+def test_on_uvloop(redis_server: RedisServer) -> None:
+    pytest.importorskip("uvloop")
+    clients, control = Clients(redis_server), ServerControl(redis_server)
+
+    async def checks() -> None:
+        await conformance.check_bus(clients.bus, control)
+        await conformance.check_policy_store(clients.store, control)
+        await conformance.check_lease_store(clients.store, control)
+
+    anyio.run(checks, backend_options={"use_uvloop": True})

@@ -216,3 +216,43 @@ async def test_the_stream_is_trimmed_and_a_late_reader_is_told(clients: Clients)
         assert gaps[0].first == 501
         counted = sum(1 for entry in seen if entry.gap is None)
         assert counted + gaps[0].last - gaps[0].first + 1 == 6500
+
+
+@pytest.mark.parametrize("loss", ["flush", "rollback"])
+async def test_a_subscription_survives_a_clock_that_went_back(
+    start_redis: Callable[..., RedisServer], loss: str
+) -> None:
+    """Ids are times: what is appended after the loss has ids below the reader's cursor."""
+    server = start_redis()
+    bus = Clients(server).bus()
+    seen: list[BusEntry] = []
+
+    async def follow() -> None:
+        async for entry in bus.subscribe():
+            seen.append(entry)  # noqa: PERF401
+
+    async def until_seen(count: int) -> None:
+        with anyio.fail_after(10):
+            while len(seen) < count:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+
+    async with connected(bus) as watch, anyio.create_task_group() as group:
+        group.start_soon(follow)
+        lineage = (await bus.position("p")).lineage
+        await bus.append(batch(lineage, 1, 3))
+        server.command("SAVE")
+        future = "99999999999999-0"
+        server.command("XADD", "{hf:bot}:events", future, "p", "q", "s", "1", "d", "")
+        await until_seen(4)
+        if loss == "flush":
+            server.command("FLUSHALL")
+        else:
+            server.kill()
+            await watch.until("down", lambda: not watch.is_up)
+            await anyio.to_thread.run_sync(server.start)
+            await watch.until("up again", lambda: watch.is_up)
+        lineage = (await bus.position("p")).lineage
+        assert (await bus.append(batch(lineage, 4 if loss == "rollback" else 1, 6))).kind == "ok"
+        await until_seen(7)
+        assert [e.sequence for e in seen if e.producer == "p"][:6] == [1, 2, 3, 4, 5, 6]
+        group.cancel_scope.cancel()

@@ -17,7 +17,7 @@ import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import hiredis
 
@@ -139,10 +139,8 @@ class Wire(asyncio.Protocol):
     # --- asyncio.Protocol -----------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        if self.lost_reason is not None:
-            transport.abort()
+        # Not isinstance: uvloop's transports are asyncio's by shape only.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
