@@ -117,7 +117,7 @@ def _stop_writing() -> NoReturn:
     sys.exit(1)
 
 
-@click.command(cls=Commands)
+@click.command(cls=Commands, name="holdfast")
 @click.version_option(__version__, prog_name="holdfast")
 def main() -> None:
     """Keep a trading bot safe while its infrastructure fails.

@@ -86,7 +86,9 @@ def show(config: Config, as_json: bool) -> None:
 
 
 @policy.command(name="set")
-@click.argument("mode", type=click.Choice([mode.value for mode in Mode], case_sensitive=False))
+@click.argument(
+    "mode", metavar="MODE", type=click.Choice([mode.value for mode in Mode], case_sensitive=False)
+)
 @click.option("--max-order-notional", type=_Amount(), help="Quote asset, one order.")
 @click.option("--max-position-notional", type=_Amount(), help="Quote asset, one symbol.")
 @click.option("--max-open-orders", type=click.IntRange(0))

@@ -17,6 +17,11 @@ CLOCK, ENTROPY = SystemClock(), SystemEntropy()
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A package of somebody else, installed: module, metadata, entry points."""
     package = "acme_transport"

@@ -1,0 +1,154 @@
+"""The operator's switches, on a bot that runs and on one that does not."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cli_rigs import bot, holdfast, write_config
+
+
+@pytest.fixture
+def config(tmp_path: Path, venue_port: int) -> Path:
+    return write_config(tmp_path, port=venue_port)
+
+
+@pytest.fixture
+def running(config: Path) -> Iterator[Path]:
+    with bot(config):
+        yield config
+
+
+def test_halt_and_resume_a_running_bot(running: Path) -> None:
+    option = f"--config={running}"
+    status = holdfast("status", option, "--json")
+    assert status.code == 0
+    assert (status.told["running"], status.told["state"]) == (True, "HEALTHY")
+    halted = holdfast("halt", "the news", option, "--json")
+    assert (halted.code, halted.told["running"], halted.told["hold"]) == (0, True, "the news")
+    status = holdfast("status", option, "--json")
+    assert (status.told["state"], status.told["level"]) == ("DEGRADED", "HALTED")
+    assert status.told["hold"] == "the news"
+    assert "hold" in holdfast("status", option).out
+    assert holdfast("resume", option).code == 0
+    for _ in range(50):
+        if holdfast("status", option, "--json").told["state"] == "HEALTHY":
+            break
+    else:
+        pytest.fail("the engine did not recover after resume")
+
+
+def test_policy_reconcile_and_flatten_on_a_running_bot(running: Path) -> None:
+    option = f"--config={running}"
+    assert holdfast("policy", "show", option, "--json").told["policy"]["active_mode"] == "NORMAL"
+    done = holdfast("policy", "set", "defensive", "--max-open-orders", "3", option, "--json")
+    assert (done.code, done.told["policy"]["active_mode"]) == (0, "DEFENSIVE")
+    done = holdfast("policy", "set", "NORMAL", "--max-order-notional", "500.5", option, "--json")
+    assert done.told["policy"]["limits"] == {"max_open_orders": 3, "max_order_notional": "500.5"}
+    shown = holdfast("policy", "show", option)
+    assert (shown.code, "500.5" in shown.out, "\x1b" in shown.out) == (0, True, False)
+    assert holdfast("reconcile", option).out == "the books are equal\n"
+    assert holdfast("reconcile", "--adopt", option, "--json").told["adopted"] is True
+    refused = holdfast("flatten", option)
+    assert refused.code != 0  # nobody was there to say yes
+    assert holdfast("status", option, "--json").told["hold"] is None
+    assert holdfast("flatten", "--yes", option, "--json").told == {"ok": True, "orders": []}
+    assert holdfast("status", option, "--json").told["hold"] == "flatten"
+
+
+def test_a_dead_bot_is_halted_in_its_journal(config: Path) -> None:
+    option = f"--config={config}"
+    never = holdfast("status", option)
+    assert never.code == 1
+    assert "there is no journal" in never.out
+    halted = holdfast("halt", "before the start", option, "--json")
+    assert (halted.code, halted.told["running"]) == (0, False)
+    status = holdfast("status", option, "--json")
+    assert (status.code, status.told["running"]) == (1, False)
+    assert status.told["hold"] == "before the start"
+    assert holdfast("resume", option).code == 0
+    assert holdfast("status", option, "--json").told["hold"] is None
+    for command in (["flatten", "--yes"], ["reconcile"], ["policy", "confirm"]):
+        done = holdfast(*command, option)
+        assert done.code == 1
+        assert "no engine runs" in done.err
+    with bot(config):  # it becomes healthy: the hold is gone
+        pass
+
+
+def test_a_hold_survives_kill_minus_nine_and_the_socket_left_behind(config: Path) -> None:
+    option = f"--config={config}"
+    with bot(config) as child:
+        assert holdfast("halt", "stay down", option).code == 0
+        child.send_signal(signal.SIGKILL)
+        child.wait(20)
+    assert (config.parent / "state" / "control.sock").exists()
+    status = holdfast("status", option, "--json")
+    assert (status.code, status.told["running"], status.told["hold"]) == (1, False, "stay down")
+    assert holdfast("resume", option).code == 0
+    with bot(config):
+        assert holdfast("status", option, "--json").told["hold"] is None
+
+
+def test_a_state_folder_with_a_very_long_path(tmp_path: Path, venue_port: int) -> None:
+    state_dir = tmp_path.joinpath(*["a-rather-long-name-of-a-folder"] * 6)
+    config = write_config(tmp_path, port=venue_port, state_dir=state_dir)
+    with bot(config):
+        assert (state_dir / "control.sock").is_socket()
+        assert holdfast("status", f"--config={config}", "--json").told["running"] is True
+
+
+def test_the_journal_of_a_bot_that_ran(config: Path, tmp_path: Path) -> None:
+    with bot(config):
+        live = holdfast("journal", "verify", config.parent / "state")
+        assert live.code == 0
+    holdfast("halt", "done", f"--config={config}")
+    state = config.parent / "state"
+    shown = holdfast("journal", "show", state, "--kind", "transitioned", "--json")
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert any('"dest": "HEALTHY"' in line for line in lines)
+    assert all('"kind": "transitioned"' in line for line in lines)
+    text = holdfast("journal", "show", state, "--last", "1").out
+    assert "held" in text
+    assert "done" in text
+    database = tmp_path / "out.sqlite"
+    done = holdfast("journal", "export", state, "--format=sqlite", f"--out={database}", "--json")
+    assert done.code == 0
+    with closing(sqlite3.connect(database)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM records").fetchone()
+        (held,) = connection.execute(
+            "SELECT json_extract(body, '$.reason') FROM records WHERE kind = 'held'"
+        ).fetchone()
+        (traced,) = connection.execute("SELECT count(trace_id) FROM records").fetchone()
+    assert (count, held) == (done.told["records"], "done")
+    assert traced > 0
+    lines_file = tmp_path / "out.jsonl"
+    assert holdfast("journal", "export", state, f"--out={lines_file}").code == 0
+    assert len(lines_file.read_text().splitlines()) == count
+    again = holdfast("journal", "export", state, f"--out={lines_file}")
+    assert (again.code, "exists" in again.err) == (1, True)
+    picture = tmp_path / "run.svg"
+    assert holdfast("diagram", "--timeline", state, "--out", picture).code == 0
+    assert "HEALTHY" in picture.read_text()
+
+
+def test_a_damaged_journal_is_told_and_not_hidden(config: Path) -> None:
+    for number in range(20):
+        assert holdfast("halt", f"reason {number} {'x' * 200}", f"--config={config}").code == 0
+    state = config.parent / "state"
+    assert holdfast("journal", "verify", state).code == 0
+    segment = sorted((state / "journal").glob("*.seg"))[0]
+    content = bytearray(segment.read_bytes())
+    at = content.find(b"reason ")
+    content[at] ^= 0xFF
+    segment.write_bytes(content)
+    done = holdfast("journal", "verify", state, "--json")
+    assert done.code == 1
+    assert done.told["ok"] is False
+    assert done.told["damaged"]
+    assert "DAMAGED" in holdfast("journal", "verify", state).out
