@@ -14,7 +14,7 @@ import msgspec
 
 from .book import Book, BookState
 from .intent import Attempt, Intent, Stage
-from .model import Order, OrderReport
+from .model import Order, OrderReport, OrderSnapshot
 from .policy import Identity
 from .records import (
     Adopted,
@@ -75,6 +75,8 @@ class Ledger:
         self.foreign_orders: frozenset[str] = frozenset()
         self.transitions = 0
         self._keys_kept = keys_kept
+        self._resting_keys: dict[str, str] = {}
+        """Keys of ended intents whose order may still fill, by client order id."""
 
     @property
     def policy_identity(self) -> Identity | None:
@@ -96,6 +98,7 @@ class Ledger:
                 self.book.count(fill)
             case OrderSeen(order):
                 self.book.saw(order)
+                self._update_keyed(order)
             case Intended():
                 self._intended(fact, live)
             case Attempted():
@@ -140,14 +143,35 @@ class Ledger:
             self.book.opened(fact.order)
         if report.key is not None:
             self.by_key.pop(report.key, None)
-            self.keyed[report.key] = report
+            self._remember(report)
             while len(self.keyed) > self._keys_kept:
-                self.keyed.popitem(last=False)
+                _, forgotten = self.keyed.popitem(last=False)
+                self._resting_keys.pop(forgotten.client_order_id, None)
         if intent is not None:
             intent.stage = Stage.CLOSED
             intent.report = report
             intent.snapshot = fact.order
             intent.notify()
+
+    def _remember(self, report: OrderReport) -> None:
+        assert report.key is not None
+        self.keyed[report.key] = report
+        if report.order_status is not None and not report.order_status.final:
+            self._resting_keys[report.client_order_id] = report.key
+
+    def _update_keyed(self, order: OrderSnapshot) -> None:
+        """A later call with the same key is told how the order stands, not how it began."""
+        key = self._resting_keys.get(order.client_order_id)
+        if key is None:
+            return
+        self.keyed[key] = msgspec.structs.replace(
+            self.keyed[key],
+            filled=order.filled,
+            average_price=order.average_price,
+            order_status=order.status,
+        )
+        if order.status.final:
+            del self._resting_keys[order.client_order_id]
 
     def checkpoint(self) -> bytes:
         return _encoder.encode(
@@ -175,7 +199,9 @@ class Ledger:
         """
         state = _decoder.decode(checkpoint)
         self.book = state.book.restore()
-        self.keyed = OrderedDict((r.key, r) for r in state.keyed if r.key is not None)
+        self.keyed, self._resting_keys = OrderedDict(), {}
+        for report in state.keyed:
+            self._remember(report)
         self.hold = state.hold
         self.policy_seen = state.policy
         self.consented = state.consented
