@@ -14,14 +14,13 @@ observer compares a client's belief with. It is never trimmed.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from holdfast.model import OrderStatus, PositionSide, Side
 
+from .book import Book, crosses
 from .faults import VenueFaults
 from .ledger import ZERO, Holding, money
 from .records import Execution, OrderTicket, Trade, VenueEvent, VenueOrder
@@ -34,36 +33,9 @@ Listener = Callable[[VenueEvent], object]
 
 FIRST_ORDER_ID: Final = 8_000_000_001
 FIRST_TRADE_ID: Final = 1
-DEFAULT_LEVERAGE: Final = 20
-"""Binance's, for a symbol nobody has set."""
 
 RECV_WINDOW_MESSAGE: Final = "Timestamp for this request is outside of the recvWindow."
 AHEAD_MESSAGE: Final = "Timestamp for this request was 1000ms ahead of the server's time."
-
-_SIDES: Final[dict[PositionSide, int]] = {"BOTH": 0, "LONG": 1, "SHORT": 2}
-
-
-@dataclass(slots=True, eq=False)
-class Book:
-    """Everything the venue knows of one market. `last` is None until a first price came."""
-
-    market: Market
-    last: Decimal | None = None
-    leverage: int = DEFAULT_LEVERAGE
-    liquidity_left: Decimal | None = None
-    bids: list[tuple[Decimal, int, VenueOrder]] = field(default_factory=list)
-    asks: list[tuple[Decimal, int, VenueOrder]] = field(default_factory=list)
-    trades: list[Trade] = field(default_factory=list)
-    holdings: dict[PositionSide, Holding] = field(
-        default_factory=lambda: {side: Holding() for side in _SIDES}
-    )
-    orders: dict[str, VenueOrder] = field(default_factory=dict)
-    """Latest order of each client id."""
-    countdown_ms: int | None = None
-    """Venue time at which `countdownCancelAll` strikes."""
-
-    def resting(self) -> list[VenueOrder]:
-        return [entry[2] for entry in self.bids] + [entry[2] for entry in self.asks]
 
 
 class SimulatedVenue:
@@ -224,9 +196,9 @@ class SimulatedVenue:
             if (
                 order.price is not None
                 and order.time_in_force in ("GTC", "GTX")
-                and not self._spent(book, order)
+                and not book.spent(order)
             ):
-                self._rest(book, order)
+                book.rest(order)
             else:
                 self._finish(book, order, OrderStatus.EXPIRED, "EXPIRED")
         self._tell()
@@ -368,7 +340,7 @@ class SimulatedVenue:
             raise VenueError(-4116, "ClientOrderId is duplicated.")
         at = ticket.price if ticket.price is not None else book.last
         assert at is not None
-        reducible = self._reducible(book, ticket.position_side, ticket.side)
+        reducible = book.reducible(ticket.position_side, ticket.side)
         if ticket.reduce_only:
             if not reducible:
                 raise VenueError(-2022, "ReduceOnly Order is rejected.")
@@ -382,7 +354,7 @@ class SimulatedVenue:
                 raise VenueError(-2019, "Margin is insufficient.")
         if ticket.price is None or book.last is None:
             return
-        if ticket.time_in_force == "GTX" and _crosses(ticket.side, ticket.price, book.last):
+        if ticket.time_in_force == "GTX" and crosses(ticket.side, ticket.price, book.last):
             raise VenueError(
                 -5022,
                 "Due to the order could not be executed as maker, the Post Only order will be"
@@ -398,22 +370,12 @@ class SimulatedVenue:
     def _fillable(self, book: Book, ticket: OrderTicket) -> bool:
         found = ZERO
         for price, quantity in self._levels(book, ticket.side):
-            if ticket.price is not None and not _crosses(ticket.side, ticket.price, price):
+            if ticket.price is not None and not crosses(ticket.side, ticket.price, price):
                 break
             if quantity is None:
                 return True
             found += quantity
         return found >= ticket.quantity
-
-    @staticmethod
-    def _reducible(book: Book, position_side: PositionSide, side: Side) -> Decimal:
-        """How much an order of that side could take off the position."""
-        held = book.holdings[position_side].quantity
-        return max(ZERO, -held if side == "buy" else held)
-
-    def _spent(self, book: Book, order: VenueOrder) -> bool:
-        """Whether it may only reduce, and nothing is left to reduce."""
-        return order.closing and not self._reducible(book, order.position_side, order.side)
 
     # --- matching ------------------------------------------------------------------
 
@@ -427,7 +389,7 @@ class SimulatedVenue:
     def _take(self, book: Book, order: VenueOrder) -> None:
         """Trade what crosses, level by level."""
         for price, quantity in self._levels(book, order.side):
-            if order.price is not None and not _crosses(order.side, order.price, price):
+            if order.price is not None and not crosses(order.side, order.price, price):
                 break
             part = order.remaining if quantity is None else min(order.remaining, quantity)
             if part > 0:
@@ -438,14 +400,14 @@ class SimulatedVenue:
     @staticmethod
     def _reached(order: VenueOrder, price: Decimal) -> bool:
         assert order.price is not None
-        return _crosses(order.side, order.price, price)
+        return crosses(order.side, order.price, price)
 
     def _fill(
         self, book: Book, order: VenueOrder, quantity: Decimal, price: Decimal, *, maker: bool
     ) -> bool:
         """Execute a part of an order; False if, being reduce-only, it had nothing to reduce."""
         if order.closing:
-            reducible = self._reducible(book, order.position_side, order.side)
+            reducible = book.reducible(order.position_side, order.side)
             if not reducible:
                 self._finish(book, order, OrderStatus.EXPIRED, "EXPIRED")
                 return False
@@ -480,14 +442,6 @@ class SimulatedVenue:
             if order.closing and order.position_side == position_side:
                 self._finish(book, order, OrderStatus.EXPIRED, "EXPIRED")
 
-    @staticmethod
-    def _rest(book: Book, order: VenueOrder) -> None:
-        assert order.price is not None
-        if order.side == "buy":
-            insort(book.bids, (-order.price, order.order_id, order))
-        else:
-            insort(book.asks, (order.price, order.order_id, order))
-
     def _finish(
         self, book: Book, order: VenueOrder, status: OrderStatus, execution: Execution
     ) -> None:
@@ -500,13 +454,7 @@ class SimulatedVenue:
 
     def _close(self, book: Book, order: VenueOrder) -> None:
         self._open.pop(order.client_order_id, None)
-        if order.price is None:
-            return
-        buys = order.side == "buy"
-        entries = book.bids if buys else book.asks
-        index = bisect_left(entries, (-order.price if buys else order.price, order.order_id))
-        if index < len(entries) and entries[index][2] is order:
-            del entries[index]
+        book.remove(order)
 
     # --- views ---------------------------------------------------------------------
 
@@ -549,7 +497,3 @@ class SimulatedVenue:
                         listener(event)
         finally:
             self._telling = False
-
-
-def _crosses(side: Side, limit: Decimal, price: Decimal) -> bool:
-    return price <= limit if side == "buy" else price >= limit

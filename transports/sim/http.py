@@ -10,7 +10,6 @@ still answers; only if it does not is the link down.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -33,6 +32,7 @@ from holdfast.model import (
 from holdfast.ports import Clock, Entropy, ExecutionWatch
 from holdfast.transports.usdm.backoff import delay_seconds
 from holdfast.transports.usdm.errors import UNKNOWN_ORDER
+from holdfast.transports.usdm.parameters import order_params, venue_name
 from holdfast.transports.usdm.session import NoReply, NotSent, Reply, open_session, send
 from holdfast.transports.usdm.signing import sign
 from holdfast.transports.usdm.stream import UserStream
@@ -421,41 +421,3 @@ class SimHttpExecutionClient:
 
     async def _extend_listen_key(self) -> None:
         await self._read("PUT", "/fapi/v1/listenKey", None, Any, PROBE_SECONDS)
-
-
-def venue_name(symbol: str) -> str:
-    """`BTC/USDT:USDT` to `BTCUSDT`."""
-    return symbol.partition(":")[0].replace("/", "")
-
-
-def order_params(request: PlaceRequest) -> list[tuple[str, str]]:
-    """The parameters of POST order, in the order in which they are signed."""
-    order = request.order
-    params = [
-        ("symbol", venue_name(order.symbol)),
-        ("side", order.side.upper()),
-        ("newClientOrderId", request.client_order_id),
-        ("newOrderRespType", "RESULT"),
-        ("quantity", _plain(order.quantity)),
-    ]
-    if order.price is None:
-        params.append(("type", "MARKET"))
-    else:
-        params += [
-            ("type", "LIMIT"),
-            ("price", _plain(order.price)),
-            ("timeInForce", order.time_in_force or "GTC"),
-        ]
-    if order.position_side != "BOTH":
-        params.append(("positionSide", order.position_side))
-    elif order.reduce_only:
-        params.append(("reduceOnly", "true"))
-    params += [
-        ("recvWindow", str(request.recv_window_ms)),
-        ("timestamp", str(request.timestamp_ms)),
-    ]
-    return params
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number:f}"

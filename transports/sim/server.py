@@ -21,10 +21,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from holdfast.ports import Entropy
 from holdfast.transports.usdm.signing import signature
 
-from .api import ROUTES, Account, ListenKeys, Route, Security, integer, malformed, recv_window
+from .api import ROUTES, Account, ListenKeys, Route, Security
 from .control import ControlApi
 from .core import SimulatedVenue
 from .faults import Fault, StreamFilter
+from .parameters import integer, malformed, recv_window
 from .records import VenueEvent
 from .requests import RequestLog, SeenRequest
 from .rules import VenueError

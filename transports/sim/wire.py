@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from holdfast.model import OrderStatus, PositionSide
 
-from .core import Book, SimulatedVenue
+from .book import Book
+from .core import SimulatedVenue
 from .ledger import ZERO, Holding
 from .records import Trade, VenueEvent, VenueOrder
 from .rules import Market
