@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import signal
 import subprocess
@@ -12,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from click.testing import CliRunner
+
+from holdfast.cli import main
 
 START_SECONDS = 30.0
 
@@ -41,15 +44,22 @@ class Answer(NamedTuple):
         return json.loads(self.out)
 
 
-def holdfast(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> Answer:
-    """Run the command line in a process of its own."""
+def holdfast(*arguments: str | Path) -> Answer:
+    """Run the command line in this process: a tenth of the time of one of its own."""
+    done = CliRunner().invoke(main, [*map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Answer(done.exit_code, done.stdout, done.stderr)
+
+
+def holdfast_process(*arguments: str | Path, cwd: Path | None = None) -> Answer:
+    """Run the command line as a shell does."""
     done = subprocess.run(
         [sys.executable, "-m", "holdfast", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
         cwd=cwd,
-        env=os.environ | {"COLUMNS": "100"} | environment,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -87,7 +97,8 @@ def write_config(folder: Path, *, port: int, state_dir: Path | None = None) -> P
     state = "" if state_dir is None else f'state_dir = "{state_dir}"\n'
     path.write_text(
         f'[engine]\nbot = "alpha"\nsymbols = ["BTC/USDT:USDT"]\n{state}'
-        '[bus]\nurl = "memory://bot"\n[policy]\non_empty = "restore"\ninitial = { active_mode = "NORMAL" }\n'
+        '[bus]\nurl = "memory://bot"\n[policy]\non_empty = "restore"\n'
+        'initial = { active_mode = "NORMAL" }\n'
         f'[exchange]\nurl = "sim://127.0.0.1:{port}"\n'
     )
     return path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from cli_rigs import holdfast
+from cli_rigs import holdfast_process
 from click.testing import CliRunner
 
 from holdfast.cli import main
@@ -56,7 +56,7 @@ def test_help_lists_every_command_and_loads_none() -> None:
 
 
 def test_the_module_and_the_script_are_the_same_program() -> None:
-    done = holdfast("--version")
+    done = holdfast_process("--version")
     assert done.code == 0
     assert done.out.startswith("holdfast, version ")
 
@@ -99,7 +99,7 @@ def test_an_error_is_one_clear_line(
 
 
 def test_machines_get_their_error_in_json(tmp_path: Path) -> None:
-    done = holdfast("status", "--json", cwd=tmp_path)
+    done = holdfast_process("status", "--json", cwd=tmp_path)
     assert done.code == 1
     assert done.told["ok"] is False
     assert "holdfast.toml" in done.told["error"]
