@@ -20,7 +20,8 @@ from holdfast.secret import Secret
 from .core import SimulatedVenue
 from .faults import Fault, VenueFaults
 from .ledger import Holding
-from .local import LocalLine, SimExecutionClient
+from .line import LocalLine
+from .local import SimExecutionClient
 from .records import OrderTicket, VenueOrder
 from .rules import Market, VenueError
 
