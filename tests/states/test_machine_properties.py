@@ -194,3 +194,14 @@ class Recovery(RuleBasedStateMachine):
 
 TestRecovery = Recovery.TestCase
 TestRecovery.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def test_a_fault_that_only_the_gate_has_heard_of_keeps_the_machine_down() -> None:
+    """Another thread shuts while the snapshot is taken; the machine hears of it afterwards."""
+    recovery = Recovery()
+    recovery.walk_up(State.RECONCILING)
+    recovery.fault_from_another_thread()
+    recovery.end_snapshot()
+    assert recovery.machine.state is State.RECONCILING
+    recovery.the_loop_hears_of_it()
+    assert recovery.machine.state is State.DEGRADED
