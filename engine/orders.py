@@ -112,8 +112,11 @@ class OrderPath:
         if order.key is not None:
             earlier = self._earlier(order)
             while isinstance(earlier, Intent):
-                settled = await self._await_earlier(earlier)
-                earlier = settled if settled is not None else self._earlier(order)
+                report = await self._await_earlier(earlier)
+                if report is not None:
+                    await self._learn_the_end(earlier)
+                    return self._conclude(report, earlier)
+                earlier = self._earlier(order)
             if earlier is not None:
                 return self._conclude(earlier, None)
         self.check(order)
@@ -293,6 +296,8 @@ class OrderPath:
         )
         if answer.order is not None:
             self.saw(answer.order, "asked for how it ended")
+            if newer(answer.order, known):
+                intent.snapshot = answer.order
 
     async def _attempt(self, intent: Intent, permit: Permit) -> PlaceOutcome:
         asked = False
