@@ -28,7 +28,6 @@ class Story(NamedTuple):
 
     scenario: int
     run: Run
-    began_ns: int
     seen: Observation
 
 
@@ -110,7 +109,10 @@ async def _perform(
         engine=run.engine,
         bot=run.bot,
     )
-    name, what = f"ran_to_end_{run.name}", f"every process did its part to the end: {run.title}"
+    name, what = (
+        f"ran_to_end_{run.name.partition('-')[2]}",
+        f"every process did its part to the end: {run.title}",
+    )
     try:
         async with stage:
             await run.script(stage)
@@ -122,8 +124,8 @@ async def _perform(
         return
     result.checks.append(Check(name, scenario, True, "no error", "no error", "", what))
     result.checks.extend(run.judge(seen))
-    result.timeline.extend(moments(seen, scenario=scenario, run=run.name, began_ns=stage.began_ns))
-    result.stories.append(Story(scenario, run, stage.began_ns, seen))
+    result.timeline.extend(moments(seen, scenario=scenario, run=run.name))
+    result.stories.append(Story(scenario, run, seen))
     twice = [
         key
         for key, count in Counter((c.scenario, c.id) for c in result.checks).items()

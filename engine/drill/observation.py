@@ -128,8 +128,12 @@ class StoredPolicy(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """One run of one bot, joined."""
+    """One run of one bot, joined.
 
+    :ivar started_ns: when the bot had started, by its own log.
+    """
+
+    started_ns: int = 0
     attempts: Sequence[Attempt] = ()
     published: Sequence[Published] = ()
     orders: Sequence[VenueOrder] = ()

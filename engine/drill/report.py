@@ -12,6 +12,7 @@ from typing import Final
 
 from holdfast.clock import SystemClock
 from holdfast.states.diagram import timeline_svg
+from holdfast.states.diagram.as_timeline import MIN_WIDTH
 
 from . import figures
 from .checks import Check
@@ -80,8 +81,8 @@ def _scenario(result: DrillResult, number: int) -> str:
         f"<section><h2><small>Scenario {number}</small> {escape(TITLES[number])}</h2>"
         f"<p>{escape(EXPLANATIONS[number])}</p>"
         + "".join(f'<p class="skipped">Skipped: {escape(text)}</p>' for text in skipped)
-        + _table(checks)
         + "".join(_story(story, result.timeline) for story in stories)
+        + _table(checks)
         + "</section>"
     )
 
@@ -103,8 +104,13 @@ def _table(checks: list[Check]) -> str:
 
 
 def _story(story: Story, timeline: list[Moment]) -> str:
-    drawn = picture(story.seen, title=story.run.title, began_ns=story.began_ns)
-    svg = "" if drawn is None else f'<div class="picture">{timeline_svg(drawn)}</div>'
+    drawn = picture(story.seen, title=story.run.title)
+    svg = (
+        f"<h3>{escape(story.run.title)}</h3>"
+        if drawn is None
+        else f'<div class="picture wide">{timeline_svg(drawn)}</div>'
+        f'<div class="picture narrow">{timeline_svg(drawn, width=MIN_WIDTH)}</div>'
+    )
     told = "".join(f"<p>{escape(text)}</p>" for text in sentences(story.seen))
     moments = "".join(
         f"<tr><td>{moment.at_seconds:.3f} s</td><td>{escape(moment.kind)}</td>"
@@ -113,9 +119,9 @@ def _story(story: Story, timeline: list[Moment]) -> str:
         if moment.run == story.run.name
     )
     return (
-        f"<h3>{escape(story.run.title)}</h3>{svg}{told}"
+        f'<div class="story">{svg}{told}'
         f'<details><summary>Moment by moment</summary><table class="moments">{moments}</table>'
-        "</details>"
+        "</details></div>"
     )
 
 

@@ -98,7 +98,7 @@ def _outage(outage_seconds: float) -> Run:
 
     return Run(
         "1-outage",
-        f"Redis is killed while positions are open and stays dead for {outage_seconds:g} s",
+        f"Redis killed with positions open, dead for {outage_seconds:g} s",
         script,
         judge,
         kills=True,
@@ -129,8 +129,7 @@ def _timeouts() -> Run:
 
     return Run(
         "2-timeouts",
-        "the first attempt is lost before the exchange takes it, the second after; later, two are "
-        "refused",
+        "Attempts lost before and after the exchange took them, then refused",
         script,
         judge,
         kills=False,
@@ -184,8 +183,7 @@ def _stale_policy() -> Run:
 
     return Run(
         "3-stale",
-        "DEFENSIVE just before a kill, DEFENSIVE while Redis is dead, and Redis back EMPTY "
-        '(on_empty = "restore")',
+        'Policy changed before and in an outage; Redis back empty, on_empty = "restore"',
         script,
         judge,
         kills=True,
@@ -212,7 +210,7 @@ def _emptied_and_held() -> Run:
 
     return Run(
         "3-held",
-        'Redis back EMPTY with on_empty = "hold": the operator must confirm a policy',
+        'Redis back empty, on_empty = "hold": a person must confirm a policy',
         script,
         judge,
         kills=True,
@@ -233,7 +231,7 @@ def _changed_while_up() -> Run:
 
     return Run(
         "3-live",
-        "DEFENSIVE is stored while everything is up",
+        "Policy changed while everything is up",
         script,
         judge,
         kills=False,

@@ -325,8 +325,10 @@ class Stage:
         """What there is to see now. Works without the bot."""
         self.watcher.look()
         lines = self.watcher.lines
+        started = self.watcher.notes.get("started")
         resting = self.watcher.notes.get("resting")
         return Observation(
+            started_ns=self.began_ns if started is None else started.at_ns,
             attempts=attempts_of(lines),
             published=published_of(lines),
             orders=await self.exchange.orders(),

@@ -51,22 +51,32 @@ def _faulted(seen: Observation) -> bool:
     return any(r.kind == "place" and r.answer.startswith("lost") for r in seen.requests)
 
 
+_FATES = {
+    "done": "taken",
+    "refused": "refused as overloaded",
+    "lost before": "lost before the exchange took it",
+    "lost after": "taken, but its answer lost",
+}
+
+
 def _resent(seen: Observation) -> str:
+    """Every order that needed more than one attempt, as its attempts reached the exchange."""
     told = []
-    for client_order_id, sent in places_by_intent(seen).items():
-        if len(sent) < 2:
-            continue
-        queries = [
-            r for r in seen.requests if r.kind == "query" and r.client_order_id == client_order_id
+    again = (sent for sent in places_by_intent(seen).items() if len(sent[1]) > 1)
+    for number, (client_order_id, sent) in enumerate(again, 1):
+        asked_ns = [
+            r.arrived_ns
+            for r in seen.requests
+            if r.kind == "query" and r.client_order_id == client_order_id
         ]
-        steps: list[str] = [sent[0].answer]
-        for before, after in pairwise(sent):
-            asked = sum(before.arrived_ns < q.arrived_ns < after.arrived_ns for q in queries)
+        steps = [f"attempt 1 {_FATES.get(sent[0].answer, sent[0].answer)}"]
+        for attempt, (before, after) in enumerate(pairwise(sent), 2):
+            asked = sum(before.arrived_ns < at_ns < after.arrived_ns for at_ns in asked_ns)
             gap = duration((after.arrived_ns - before.arrived_ns) / 1e9)
-            steps.append(f"after {gap} and {asked} answered questions {after.answer}")
-        taken = sum(o.client_order_id == client_order_id for o in seen.orders)
-        told.append(
-            f"{client_order_id}: {', '.join(steps)}; the exchange has it "
-            f"{'once' if taken == 1 else f'{taken} times'}."
-        )
-    return "Attempts as they reached the exchange. " + " ".join(told)
+            questions = f" and {asked} questions" if asked else ""
+            fate = _FATES.get(after.answer, after.answer)
+            steps.append(f"{gap}{questions} later attempt {attempt} {fate}")
+        taken = sum(order.client_order_id == client_order_id for order in seen.orders)
+        times = {0: "does not have it", 1: "has it once"}.get(taken, f"has it {taken} times")
+        told.append(f"Order {number}: {'; '.join(steps)}. The exchange {times}.")
+    return " ".join(told)

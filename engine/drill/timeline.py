@@ -11,7 +11,7 @@ from itertools import pairwise
 import msgspec
 
 from holdfast.states.diagram import GateSpan, Mark, MarkKind, StateSpan, Timeline
-from holdfast.states.table import State
+from holdfast.states.table import INITIAL, State
 
 from .gate_checks import first_order_after, first_refusal_ns
 from .observation import Observation, StreamEntry
@@ -19,7 +19,7 @@ from .observation import Observation, StreamEntry
 
 class Moment(msgspec.Struct, frozen=True):
     """
-    :ivar at_seconds: since the run began.
+    :ivar at_seconds: since the bot had started; what was prepared before is below zero.
     :ivar kind: `kill`, `restart`, `pong`, `refusal`, `order`, `policy`, `state`, `lost`,
         `step` or `skipped`.
     """
@@ -31,7 +31,7 @@ class Moment(msgspec.Struct, frozen=True):
     text: str
 
 
-def moments(seen: Observation, *, scenario: int, run: str, began_ns: int) -> list[Moment]:
+def moments(seen: Observation, *, scenario: int, run: str) -> list[Moment]:
     """What happened, in order."""
     found: list[tuple[int, str, str]] = []
     for outage in seen.outages:
@@ -55,17 +55,19 @@ def moments(seen: Observation, *, scenario: int, run: str, began_ns: int) -> lis
         text = f"{body.get('source')} → {body.get('dest')}: {body.get('cause')}"
         found.append((entry.happened_ns, "state", text))
     return [
-        Moment(scenario, run, round((at_ns - began_ns) / 1e9, 6), kind, text)
+        Moment(scenario, run, round((at_ns - seen.started_ns) / 1e9, 6), kind, text)
         for at_ns, kind, text in sorted(found)
     ]
 
 
-def picture(seen: Observation, *, title: str, began_ns: int) -> Timeline | None:
+def picture(seen: Observation, *, title: str) -> Timeline | None:
     """The run as states, gate and marks; None without a single transition."""
     steps = [(entry.happened_ns, _state(entry, "dest")) for entry in _transitions(seen)]
     known = [(at_ns, state) for at_ns, state in steps if state is not None]
     if not known:
         return None
+    if seen.started_ns < known[0][0]:
+        known.insert(0, (seen.started_ns, INITIAL))
     last_ns = max(
         [known[-1][0]]
         + [attempt.begun_ns for attempt in seen.attempts[-1:]]
@@ -73,7 +75,7 @@ def picture(seen: Observation, *, title: str, began_ns: int) -> Timeline | None:
     )
 
     def at(stamp_ns: int) -> float:
-        return (stamp_ns - began_ns) / 1e9
+        return (stamp_ns - seen.started_ns) / 1e9
 
     known.append((last_ns, known[-1][1]))
     spans = tuple(StateSpan(state, at(a), at(b)) for (a, state), (b, _) in pairwise(known))
