@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -112,9 +114,20 @@ def drill(
 
 def _run(options: DrillOptions) -> DrillResult:
     with (
+        _terminate_as_interrupt(),
         terminal.TerminalNarrator(terminal.for_people(to_stderr=True)) as narrator,
     ):
         return anyio.run(conduct, options, narrator)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the drill as Ctrl-C does: its processes and folders go with it."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_writable(file: Path) -> None:
