@@ -10,7 +10,8 @@ from sim_rigs import BTC, TIMEOUT_SECONDS, Rig
 
 from holdfast.errors import LinkDown, TradingHalted
 from holdfast.model import OrderStatus, OutcomeKind, QueryKind
-from holdfast.transports.sim import Fault, OrderTicket
+from holdfast.transports.sim import Fault, OrderTicket, SimExecutionClient
+from holdfast.transports.sim.http import SimHttpExecutionClient
 
 D = Decimal
 
@@ -104,6 +105,18 @@ async def cancel_tells_how_the_order_stands(rig: Rig) -> None:
     assert filled.order.status is OrderStatus.FILLED
     absent = await rig.client.cancel(BTC, "nobody", timeout_seconds=1)
     assert absent.kind is QueryKind.ABSENT
+
+
+async def a_countdown_cancels_unless_it_is_renewed(rig: Rig) -> None:
+    client = rig.client
+    assert isinstance(client, SimExecutionClient | SimHttpExecutionClient)
+    await rig.place("a", price="49000")
+    await client.countdown_cancel_all(BTC, countdown_seconds=30, timeout_seconds=2)
+    await client.countdown_cancel_all(BTC, countdown_seconds=0, timeout_seconds=2)
+    assert len(await client.open_orders(timeout_seconds=2)) == 1
+    await client.countdown_cancel_all(BTC, countdown_seconds=0.1, timeout_seconds=2)
+    await anyio.sleep(0.5)
+    assert await client.open_orders(timeout_seconds=2) == []
 
 
 async def lagging_query_is_absent_for_a_while(rig: Rig) -> None:
@@ -293,6 +306,7 @@ CASES = [
     reads_fills_over_all_pages,
     tells_found_absent_and_unanswered_apart,
     cancel_tells_how_the_order_stands,
+    a_countdown_cancels_unless_it_is_renewed,
     lagging_query_is_absent_for_a_while,
     a_lost_request_is_unknown_and_not_there,
     a_lost_reply_is_unknown_and_there,

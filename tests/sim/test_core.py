@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast.model import OrderStatus
 from holdfast.transports.sim.core import SimulatedVenue
+from holdfast.transports.sim.faults import Fault, VenueFaults
 from holdfast.transports.sim.records import OrderTicket, VenueEvent
 from holdfast.transports.sim.rules import Market, VenueError
 
@@ -372,3 +373,36 @@ def test_money_adds_up_and_reduce_only_never_grows(steps, thin):
     assert hand.venue.wallet_balance == DEPOSIT + holding.realized - fees
     assert [t.trade_id for t in trades] == list(range(1, len(trades) + 1))
     assert sum(order.filled for order in hand.venue.order_log) == sum(t.quantity for t in trades)
+
+
+kinds = st.sampled_from(["place", "cancel", "query", "snapshot"])
+
+
+@given(st.lists(st.tuples(kinds, st.integers(1, 3), st.one_of(st.none(), st.integers(0, 20)))))
+def test_a_fault_is_shown_as_often_as_it_was_armed(armed):
+    faults = VenueFaults()
+    for number, (kind, count, until_ms) in enumerate(armed):
+        faults.arm(kind, Fault(status=400 + number), count=count, until_ms=until_ms)
+    for kind in ("place", "cancel", "query", "snapshot"):
+        expected = [
+            400 + number
+            for number, (of, count, until_ms) in enumerate(armed)
+            for _ in range(count)
+            if of == kind and (until_ms is None or until_ms > 10)
+        ]
+        shown = []
+        while (fault := faults.take(kind, 10)) is not None:
+            shown.append(fault.status)
+        assert shown == expected
+    assert faults.idle
+
+
+def test_a_decision_from_outside_is_asked_after_what_is_armed():
+    faults = VenueFaults()
+    faults.arm("place", Fault.lost_reply())
+    faults.decide = lambda kind, now_ms: Fault.lost_request() if now_ms < 5 else None
+    assert [faults.take("place", now_ms) for now_ms in (1, 2, 5)] == [
+        Fault.lost_reply(),
+        Fault.lost_request(),
+        None,
+    ]

@@ -86,12 +86,22 @@ class VenueFaults:
     :ivar decide: asked for each request that no armed fault takes.
     """
 
+    clock_skew_ms: int
+    query_lag_ms: int
+    decide: Decide | None
+
     def __init__(self) -> None:
-        self.clock_skew_ms = 0
-        self.query_lag_ms = 0
-        self.decide: Decide | None = None
         self._armed: dict[RequestKind, list[_Armed]] = {}
         self._stream: list[tuple[Action, int]] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Disarm everything, skew and lag included."""
+        self.clock_skew_ms = 0
+        self.query_lag_ms = 0
+        self.decide = None
+        self._armed.clear()
+        self._stream.clear()
 
     def arm(
         self,
@@ -116,10 +126,6 @@ class VenueFaults:
         if count < 1:
             raise ValueError(f"count: {count} frames is none; give at least 1")
         self._stream.append((action, count))
-
-    def clear(self) -> None:
-        """Disarm everything, skew and lag included."""
-        self.__init__()  # type: ignore[misc]
 
     @property
     def idle(self) -> bool:

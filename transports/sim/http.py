@@ -147,6 +147,8 @@ class SimHttpExecutionClient:
                 continue
             failures = 0
             if not self._is_up:
+                if self._doubt.is_set():
+                    continue  # something failed while we asked: the answer may be from before
                 self._is_up = True
                 if self._watch is not None:
                     self._watch.up()
