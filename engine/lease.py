@@ -55,6 +55,7 @@ class LeaseKeeper:
         self.link_changed = Broadcast()
         """Notify when the store can be asked again."""
         self._can_ask = False
+        self._last_look = (False, 0)
 
     @property
     def held(self) -> bool:
@@ -73,16 +74,13 @@ class LeaseKeeper:
         """Acquire and renew until cancelled."""
         if self._store is None:
             return
-        was_held = False
         while True:
+            # Looked at before asking, too: if it ran out while the machine slept, the next
+            # grant would hide that somebody else may have held it in between.
+            self._look()
             pause = await self._renew(self._store) if self._can_ask else inf
+            self._look()
             now = self._clock.monotonic()
-            if self.held != was_held:
-                was_held = self.held
-                if not was_held:
-                    self.reason = self.reason or "it ran out before it could be renewed"
-                    self._on_lost(self.reason)
-                self._on_change()
             for moment in (self._usable_from, self._expires_at):
                 if moment > now:
                     pause = min(pause, moment - now)
@@ -90,6 +88,21 @@ class LeaseKeeper:
                 await self.link_changed.wait()
             else:
                 await self.link_changed.wait_at_most(max(pause, 0.001))
+
+    def _look(self) -> None:
+        """Tell of what has changed since the last look.
+
+        A token can change while the lease is held all along: the store lost its data, and
+        gave the lease to us again under a new one.
+        """
+        now = (self.held, self.fencing_token)
+        if now == self._last_look:
+            return
+        (was_held, _), self._last_look = self._last_look, now
+        if was_held and not self.held:
+            self.reason = self.reason or "it ran out before it could be renewed"
+            self._on_lost(self.reason)
+        self._on_change()
 
     async def _renew(self, store: LeaseStore) -> float:
         """One request; returns how long to wait before the next."""
