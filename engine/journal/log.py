@@ -37,7 +37,7 @@ from .pages import Pages
 from .port import CHECKPOINT, MAX_KIND, Clock, OpenReport, RandBits, Record
 from .recovery import BLOCK_BYTES, Segment, segment_name
 from .retention import Extent, Retention, droppable
-from .syncer import Open, Position, Prepared, Synced, Syncer, Unlinked
+from .syncer import Died, Open, Position, Prepared, Synced, Syncer, Unlinked
 from .takeover import Taken, write_header
 
 #: Kept at the end of the last segment for records with `reserve=True`.
@@ -452,6 +452,8 @@ class SegmentLog:
                         self._spare = file
                         self._preparing = False
                     self._set_limit()
+                case Died(error):
+                    self._fail(f"{self._directory}: the sync thread ended ({error!r})")
                 case Unlinked(freed_bytes):
                     self._bytes -= freed_bytes
                     self._want_spare()

@@ -67,7 +67,13 @@ class Unlinked(NamedTuple):
     freed_bytes: int
 
 
-Result = Synced | Prepared | Unlinked
+class Died(NamedTuple):
+    """The thread has ended by an error that is a bug; nothing will be synced any more."""
+
+    error: BaseException
+
+
+Result = Synced | Prepared | Unlinked | Died
 
 
 class Syncer:
@@ -190,6 +196,14 @@ class Syncer:
     # Runs in the thread.
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            # Whatever it was, those who wait for a sync must not wait for ever.
+            self._post(Died(error))
+            raise
+
+    def _work(self) -> None:
         while True:
             with self._condition:
                 if not self._condition.wait_for(self._has_work, self._patience()):

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from journal_rigs import DiskRig, ManualClock
+from journal_rigs import DiskRig, FaultyFiles, ManualClock
 
 from holdfast.journal import Durability, FileJournal, JournalFailed, JournalFull, Record
 
@@ -39,7 +39,7 @@ def everything(journal: FileJournal) -> list[Record]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    for _ in range(4000):
+    for _ in range(2000):
         if condition():
             return
         await asyncio.sleep(0.005)
@@ -105,44 +105,81 @@ async def test_a_device_that_hangs_is_not_buffered_without_bound(
     journal.append_nowait(1, b"again")
 
 
-async def test_nothing_is_unlinked_before_its_ack_is_durable(rig: DiskRig) -> None:
+def is_segment(fd: int) -> bool:
+    """Whether it is a file of the log, and not the spare in the making."""
+    return os.readlink(f"/proc/self/fd/{fd}").endswith(".seg")
+
+
+class SteppedSync:
+    """Lets the syncs of a journal through one at a time."""
+
+    def __init__(self, files: FaultyFiles) -> None:
+        self._sync = files.sync
+        self._may_pass = threading.Semaphore(0)
+        self.begun = self.done = 0
+        files.sync = self  # type: ignore[method-assign, assignment]
+
+    def __call__(self, fd: int) -> None:
+        if not is_segment(fd):
+            self._sync(fd)
+            return
+        self.begun += 1
+        assert self._may_pass.acquire(timeout=5)
+        self._sync(fd)
+        self.done += 1
+
+    def let_pass(self, count: int) -> None:
+        self._may_pass.release(count)
+
+
+@pytest.mark.parametrize("last", ["ack", "checkpoint"])
+async def test_nothing_is_unlinked_before_ack_and_checkpoint_are_durable(
+    rig: DiskRig, last: str
+) -> None:
+    """A sync that ran already when the ack was written does not cover it."""
     journal = await rig.open(retain_acked_seconds=0)
     for _ in range(200):
         journal.append_nowait(1, b"x" * 1000)
-    journal.checkpoint(b"state")
+    if last == "ack":
+        journal.checkpoint(b"state")
+    else:
+        journal.ack(200)
     await journal.sync()
-    rig.files.gate.clear()
-    await asyncio.sleep(0.15)  # whatever sync was due is waiting at the gate now
-    journal.ack(200)
+    stepped = SteppedSync(rig.files)
     journal.append_nowait(1, b"more")
-    await asyncio.sleep(0.15)
-    assert not [name for _, name in rig.files.events if name.endswith(".seg")]
-    assert journal.first_seq == 1
-    rig.files.gate.set()
+    await until(lambda: stepped.begun == 1)
+    if last == "ack":
+        journal.ack(200)
+    else:
+        journal.checkpoint(b"state")
+    stepped.let_pass(1)
+    try:
+        await until(lambda: stepped.begun == 2)
+        await asyncio.sleep(0.05)
+        assert stepped.done == 1
+        assert journal.first_seq == 1
+        assert not [name for _, name in rig.files.events if name.endswith(".seg")]
+    finally:
+        stepped.let_pass(1000)
     await journal.sync()
     assert journal.first_seq > 1
     oldest = f"{journal.first_seq:020d}.seg"
-    await until(lambda: sorted(rig.path.glob("*.seg"))[0].name.endswith(oldest))
+    await until(lambda: min(rig.path.glob("*.seg")).name.endswith(oldest))
     first_seq = journal.first_seq
     await rig.crash()
     journal = await rig.open()
     assert (journal.first_seq, journal.acked) == (first_seq, 200)
 
 
-async def test_checkpoint_must_be_durable_before_what_it_replaces_goes(rig: DiskRig) -> None:
-    journal = await rig.open(retain_acked_seconds=0)
-    for _ in range(200):
-        journal.append_nowait(1, b"x" * 1000)
-    journal.ack(200)
-    await journal.sync()
-    rig.files.gate.clear()
-    await asyncio.sleep(0.15)
-    journal.checkpoint(b"state")
-    await asyncio.sleep(0.15)
-    assert journal.first_seq == 1
-    rig.files.gate.set()
-    await journal.sync()
-    assert journal.first_seq > 1
+async def test_news_of_files_that_were_replaced_is_no_news(rig: DiskRig) -> None:
+    journal = await rig.open()
+    await journal.append(1, b"0")
+    journal.append_nowait(1, b"1")
+    time.sleep(0.3)  # noqa: ASYNC251 - its sync succeeds, and the loop does not hear of it yet
+    rig.files.write_faults = rig.files.failing_syncs = 1
+    journal.append_nowait(1, b"2")
+    with pytest.raises(JournalFailed, match="so did the segment before"):
+        await journal.sync()
 
 
 async def test_background_sync_needs_no_event_loop(rig: DiskRig) -> None:
@@ -248,7 +285,7 @@ async def test_write_fails_while_a_sync_runs(rig: DiskRig, fails: bool) -> None:
     rig.files.gate.clear()
     journal.append_nowait(1, b"1")
     waiting = asyncio.ensure_future(journal.append(1, b"2"))
-    await until(lambda: rig.files.syncing)
+    await until(lambda: any(map(is_segment, list(rig.files.syncing))))
     rig.files.failing_syncs = int(fails)
     rig.files.write_faults = 1
     assert journal.append_nowait(1, b"3") == 4
@@ -261,6 +298,21 @@ async def test_write_fails_while_a_sync_runs(rig: DiskRig, fails: bool) -> None:
     assert bodies(journal) == [b"%d" % i for i in range(5)]
     await rig.crash()
     assert bodies(await rig.open()) == [b"%d" % i for i in range(5)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_nobody_waits_for_a_thread_that_died(rig: DiskRig) -> None:
+    journal = await rig.open()
+    await journal.append(1, b"0")
+
+    def bug(fd: int) -> None:
+        raise RuntimeError("a bug")
+
+    rig.files.sync = bug  # type: ignore[method-assign]
+    with pytest.raises(JournalFailed, match="a bug"):
+        await asyncio.wait_for(journal.append(1, b"1"), 20)
+    with pytest.raises(JournalFailed):
+        journal.append_nowait(1, b"2")
 
 
 async def test_device_gone_for_good(rig: DiskRig) -> None:
