@@ -7,7 +7,7 @@ that is due, cancels the one that runs, and the runner goes on with the latest.
 Effects stand in the table in the order they are run. Plain functions at the head
 of that list are run at once, inside the trigger (opening the gate, announcing);
 from the first coroutine function on, the rest is the runner's. An effect that
-raises is a fault. In DEGRADED, where a fault leads nowhere new, the runner begins
+raises is a fault, of either sort. In DEGRADED, where a fault leads nowhere new, the runner begins
 the effects again after a pause: otherwise probing would stop for ever.
 """
 
@@ -67,7 +67,10 @@ class Runner:
         effects = STATES[state].effects
         at = 0
         while at < len(effects) and not inspect.iscoroutinefunction(self._effects[effects[at]]):
-            self._effects[effects[at]]()
+            try:
+                self._effects[effects[at]]()
+            except Exception as error:  # whatever it was, the rest of the state is still due
+                self._failed(state, error)
             at += 1
         self._due = (state, effects[at:])
         self.progress()
@@ -101,19 +104,22 @@ class Runner:
             with anyio.CancelScope() as self._scope:
                 try:
                     for effect in effects:
+                        if self._scope.cancel_called:
+                            break  # left in the moment in which the effect before this one ended
                         await self._effects[effect]()
                         self.progress()
                     self._pause_seconds = FIRST_PAUSE_SECONDS
-                except (
-                    Exception
-                ) as error:  # whatever an effect could not do, the gate must not open
-                    log.warning("effect failed", exc_info=error, extra={"state": state.value})
-                    self._fire(Trigger.FAULT, f"{state} could not be carried out: {error!r}")
+                except Exception as error:  # whatever it could not do, the gate must not open
+                    self._failed(state, error)
                     if self._due is None and self._state is State.DEGRADED:
                         await anyio.sleep(self._pause_seconds)
                         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
                         self._due = (state, effects)
             self._scope = None
+
+    def _failed(self, state: State, error: Exception) -> None:
+        log.warning("effect failed", exc_info=error, extra={"state": state.value})
+        self._fire(Trigger.FAULT, f"{state} could not be carried out: {error!r}")
 
     async def _watch_for_stalls(self) -> None:
         while True:
