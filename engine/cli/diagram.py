@@ -15,7 +15,7 @@ from holdfast.states import diagram as draw
 from holdfast.states.table import State
 
 from .output import answer, json_option
-from .run_timeline import run_timeline
+from .recorded_run import recorded_run
 
 _BY_SUFFIX: Final = {".svg": "svg", ".mmd": "mermaid", ".dot": "dot", ".gv": "dot", ".png": "png"}
 _TEXTS: Final[Mapping[str, Callable[..., str]]] = {
@@ -75,6 +75,6 @@ def _timeline(folder: Path) -> bytes:
     journal = inside if inside.is_dir() else folder
     records = FileJournal.inspect(journal).records()
     try:
-        return draw.timeline_svg(run_timeline(records, title=f"Run of {journal}")).encode()
+        return draw.timeline_svg(recorded_run(records, title=f"Run of {journal}")).encode()
     except ValueError as error:
         raise HoldfastError(f"{journal}: {error}") from error
