@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import anyio
+import anyio.lowlevel
 import pytest
 from redis_rigs import CLOCK, Clients, batch
 
@@ -93,6 +94,53 @@ async def test_a_hung_server_does_not_verify(clients: Clients) -> None:
             assert store.verified_at() == -inf
         finally:
             clients.server.cont()
+
+
+async def test_verified_counts_from_the_question_not_from_the_answer(clients: Clients) -> None:
+    store = clients.store(heartbeat_ms=100, timeout_ms=5000)
+    async with connected(store):
+        await store.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
+        await store.read()
+        clients.server.stop()
+        await anyio.sleep(0.3)  # a question is on its way for at least 0.2 s
+        before, continued_at = store.verified_at(), CLOCK.monotonic()
+        clients.server.cont()
+        with anyio.fail_after(5):
+            while store.verified_at() == before:
+                await anyio.lowlevel.checkpoint()
+        assert store.verified_at() < continued_at - 0.1
+
+
+async def test_a_read_overtaken_by_a_change_is_read_again(clients: Clients) -> None:
+    """The old value and the news of its change arrive in one piece."""
+    reader = clients.store(heartbeat_ms=60_000, timeout_ms=60_000)
+    writer = clients.store(heartbeat_ms=60_000, timeout_ms=60_000)
+    results: list[int] = []
+
+    async def read() -> None:
+        stored = await reader.read()
+        assert stored is not None
+        results.append(stored.policy.version)
+
+    async with connected(reader) as watch, connected(writer):
+        await writer.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
+        await reader.read()
+        for version in range(1, 6):
+            watch.changes = 0
+            clients.server.stop()
+            async with anyio.create_task_group() as group:
+                group.start_soon(read)
+                await anyio.sleep(0.01)
+                group.start_soon(lambda v=version: write(writer, v))  # type: ignore[misc]
+                await anyio.sleep(0.01)
+                clients.server.cont()
+            await watch.until("changed", lambda: watch.changes > 0)
+            assert results[-1] == version + 1
+            assert reader.verified_at() > -inf
+
+
+async def write(store: RedisStore, expected_version: int) -> None:
+    await store.compare_and_set(Policy(Mode.NORMAL), expected_version=expected_version)
 
 
 async def test_flushall_is_pushed(clients: Clients) -> None:

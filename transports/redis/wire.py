@@ -27,8 +27,8 @@ from .words import explain
 
 MAX_UNANSWERED: Final = 1024
 
-# Between the watchdog's timer and its verdict. If the loop was blocked, the answer may lie in
-# the socket, and timers are not ordered against sockets in every loop; after this, it is read.
+# Between the watchdog's timer and its verdict, at least: the answer may lie in the socket, and
+# timers are not ordered against sockets in every loop; after this, it is read.
 _GRACE_SECONDS: Final = 0.001
 
 _NOT_YET: Final = object()
@@ -190,11 +190,17 @@ class Wire(asyncio.Protocol):
         assert self._beat is not None
         if self._beat_answer is None or self._beat_answer.done():
             self._beat_answer = self._beat()
-            self._later("watchdog", self._timeout_seconds, self._suspect)
+            self._suspect_in(self._timeout_seconds)
         self._later("beat", self._interval_seconds, self._ask_again)
 
-    def _suspect(self) -> None:
-        self._later("watchdog", _GRACE_SECONDS, self._judge)
+    def _suspect_in(self, delay_seconds: float) -> None:
+        self._later("watchdog", delay_seconds, self._suspect, self._loop.time() + delay_seconds)
+
+    def _suspect(self, due: float) -> None:
+        # If the loop was blocked, so was our question (uvloop writes at the end of a pass):
+        # the server gets the time that the loop lost, once.
+        lost_seconds = min(self._loop.time() - due, self._timeout_seconds)
+        self._later("watchdog", max(_GRACE_SECONDS, lost_seconds), self._judge)
 
     def _judge(self) -> None:
         if self._beat_answer is None or self._beat_answer.done():
@@ -202,15 +208,17 @@ class Wire(asyncio.Protocol):
         # Replies come in order: while others arrive, the server lives and ours is in the queue.
         silent_seconds = self._loop.time() - self._heard_at
         if silent_seconds < self._timeout_seconds:
-            self._later("watchdog", self._timeout_seconds - silent_seconds, self._suspect)
+            self._suspect_in(self._timeout_seconds - silent_seconds)
             return
         self.lose(f"{self.where}: no answer for {self._timeout_seconds * 1000:.0f} ms")
 
-    def _later(self, name: str, delay_seconds: float, call: Callable[[], None]) -> None:
+    def _later(
+        self, name: str, delay_seconds: float, call: Callable[..., None], *arguments: float
+    ) -> None:
         if name in self._timers:
             self._timers[name].cancel()
         if self.lost_reason is None:
-            self._timers[name] = self._loop.call_later(delay_seconds, call)
+            self._timers[name] = self._loop.call_later(delay_seconds, call, *arguments)
 
 
 def _retrieve(future: Future[Any]) -> None:
