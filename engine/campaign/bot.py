@@ -1,0 +1,174 @@
+"""A bot that always wants something: to open, to close, to cancel, to tell.
+
+It has no opinion on when trading is safe. After a crash it asks again for every
+decision whose end it does not know, under the same key, as a careful bot would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import anyio
+from anyio.abc import TaskGroup
+
+from holdfast.engine import Engine
+from holdfast.errors import (
+    EngineClosed,
+    InvalidOrder,
+    LinkDown,
+    NotExecuted,
+    OutcomeUnknown,
+    Rejected,
+    TradingHalted,
+)
+from holdfast.journal import JournalError, JournalFailed
+from holdfast.model import OrderReport
+from holdfast.ports import Entropy
+
+from .diary import Decision, Diary, Published
+
+ORDERS_AT_ONCE = 4
+MEAN_PAUSE_SECONDS = 0.25
+TICK = Decimal("0.1")
+
+
+class Bot:
+    """One life of the bot.
+
+    :param price: the last price of the market.
+    :param alive: whether its process still is; what a dead one says is not written down.
+    :param now: virtual seconds.
+    """
+
+    def __init__(
+        self,
+        diary: Diary,
+        *,
+        symbol: str,
+        entropy: Entropy,
+        price: Callable[[], Decimal],
+        alive: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:
+        self._diary = diary
+        self._symbol = symbol
+        self._entropy = entropy
+        self._price = price
+        self._alive = alive
+        self._now = now
+        self._busy: set[int] = set()
+        self.journal_failed = False
+        """The engine has said that it can not write any more until it is started anew."""
+
+    async def run(self, engine: Engine, stop: anyio.Event) -> None:
+        """Trade until `stop`; returns when every call into the engine has ended."""
+        async with anyio.create_task_group() as group:
+            for decision in self._diary.undecided:
+                self._begin(group, engine, decision)
+            while not stop.is_set():
+                with anyio.move_on_after(2 * MEAN_PAUSE_SECONDS * self._entropy.random()):
+                    await stop.wait()
+                if not stop.is_set():
+                    await self._act(group, engine)
+            group.cancel_scope.cancel()
+
+    async def _act(self, group: TaskGroup, engine: Engine) -> None:
+        chance = self._entropy.random()
+        if chance < 0.6:
+            if len(self._busy) < ORDERS_AT_ONCE:
+                self._begin(group, engine, self._decide(engine))
+        elif chance < 0.7:
+            waiting = [d for d in self._diary.undecided if d.number not in self._busy]
+            if waiting and len(self._busy) < ORDERS_AT_ONCE:
+                self._begin(group, engine, waiting[self._entropy.randbits(16) % len(waiting)])
+        elif chance < 0.85:
+            await self._publish(engine, "strategy.thought", 0)
+        else:
+            await self._cancel_one(engine)
+
+    def _decide(self, engine: Engine) -> Decision:
+        held = engine.position(self._symbol)
+        closing = held != 0 and self._entropy.random() < 0.45
+        if closing:
+            side = "sell" if held > 0 else "buy"
+        else:
+            side = "buy" if self._entropy.randbits(1) else "sell"
+        kind = self._entropy.random()
+        price: Decimal | None = None
+        if kind < 0.7:  # through the market, at it, or resting
+            away = Decimal(int((self._entropy.random() - 0.6) * 80)) / 10_000
+            sign = 1 if side == "sell" else -1
+            price = (self._price() * (1 + sign * away) // TICK) * TICK
+        return self._diary.decide(
+            symbol=self._symbol,
+            side="sell" if side == "sell" else "buy",
+            price=price,
+            reduce_only=closing,
+        )
+
+    def _begin(self, group: TaskGroup, engine: Engine, decision: Decision) -> None:
+        self._busy.add(decision.number)
+        group.start_soon(self._carry_out, engine, decision)
+
+    async def _carry_out(self, engine: Engine, decision: Decision) -> None:
+        decision.calls += 1
+        try:
+            report = await self._outcome(engine, decision)
+        except (TradingHalted, JournalError, EngineClosed, LinkDown):
+            return  # nothing was sent: the same decision may be asked for again
+        finally:
+            self._busy.discard(decision.number)
+        if report is not None and self._alive():
+            await self._publish(engine, "trade.opened", decision.number)
+            await self._publish(engine, "trade.closed", decision.number)
+
+    async def _outcome(self, engine: Engine, decision: Decision) -> OrderReport | None:
+        """The report of an order the venue has; None if it has none and never will."""
+        try:
+            report = await engine.submit(decision.order)
+        except OutcomeUnknown as unknown:
+            if self._alive():
+                decision.doubted = True
+            report = await unknown.resolved()
+        except NotExecuted as error:
+            self._ended(decision, error.intent.report)
+            return None
+        except (Rejected, InvalidOrder):
+            if self._alive():
+                decision.end = "rejected"
+            return None
+        self._ended(decision, report)
+        return report if report.status == "accepted" else None
+
+    def _ended(self, decision: Decision, report: OrderReport | None) -> None:
+        if report is not None and self._alive():
+            decision.end = report.status
+            decision.client_order_id = report.client_order_id
+
+    async def _publish(self, engine: Engine, type_: str, number: int) -> None:
+        durable = self._entropy.random() < 0.3
+        try:
+            event = await engine.publish(
+                type_, {"number": number}, durability="power" if durable else "process"
+            )
+        except JournalFailed:
+            self.journal_failed = self._alive()
+            return
+        except (JournalError, EngineClosed):
+            return
+        if self._alive():
+            self._diary.published.append(
+                Published(event.producer, event.sequence, number, type_, durable, self._now())
+            )
+
+    async def _cancel_one(self, engine: Engine) -> None:
+        resting = engine.open_orders()
+        if not resting:
+            return
+        order = resting[self._entropy.randbits(16) % len(resting)]
+        try:
+            with anyio.move_on_after(1.0):
+                await engine.cancel(order.symbol, order.client_order_id)
+        except (LinkDown, EngineClosed, JournalError):
+            return

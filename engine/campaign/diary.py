@@ -1,0 +1,90 @@
+"""What the bot knows of itself, written down outside of its process: it survives every death.
+
+The promises are checked against this, the venue's log and the bus, never against what
+the engine says of itself. A decision is known on every log by its quantity, which no
+other decision has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+from holdfast.model import Order
+
+End = Literal["accepted", "rejected", "not_executed"]
+
+QUANTITY_STEP = Decimal("0.001")
+FIRST_NUMBER = 2
+"""0.002 BTC is the smallest quantity whose notional the venue takes."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """One order the bot wanted, over all lives.
+
+    :ivar end: how the engine said it ended, if it ever did.
+    :ivar doubted: the engine said once that nobody knows.
+    """
+
+    number: int
+    order: Order
+    end: End | None = None
+    client_order_id: str = ""
+    doubted: bool = False
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """An event whose `publish` returned.
+
+    :ivar at_seconds: virtual time at which it did.
+    :ivar seq: of the newest journal record at that moment.
+    """
+
+    producer: str
+    sequence: int
+    number: int
+    type: str
+    durable: bool
+    at_seconds: float
+
+
+@dataclass(slots=True)
+class Diary:
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    power_losses: list[float] = field(default_factory=list)
+    lives: int = 0
+
+    def decide(
+        self,
+        *,
+        symbol: str,
+        side: Literal["buy", "sell"],
+        price: Decimal | None,
+        reduce_only: bool,
+    ) -> Decision:
+        number = FIRST_NUMBER + len(self.decisions)
+        order = Order(
+            symbol,
+            side,
+            number * QUANTITY_STEP,
+            price=price,
+            key=f"decision-{number}",
+            reduce_only=reduce_only,
+        )
+        decision = self.decisions[number] = Decision(number, order)
+        return decision
+
+    @property
+    def undecided(self) -> list[Decision]:
+        """Begun in this or an earlier life, and nobody has said how they ended."""
+        return [d for d in self.decisions.values() if d.end is None]
+
+
+def number_of(quantity: Decimal) -> int:
+    """Which decision an order at the venue belongs to."""
+    return int(quantity / QUANTITY_STEP)

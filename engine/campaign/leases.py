@@ -1,0 +1,50 @@
+"""A server in memory whose leases run out with time, as keys in Redis do.
+
+`MemoryServer` ends a lease with its holder's connection, which suits a backtest of one
+bot. Here a second copy is started while the first one is dead, cut off or asleep, and
+what keeps the two apart is exactly that the lease does not end at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from holdfast.ports import Clock, Entropy, LeaseGrant
+from holdfast.transports.memory import MemoryServer, MemoryStore
+
+
+class TimedServer(MemoryServer):
+    """
+    :param now: seconds on the server's own machine.
+    :ivar holder: owner of the latest grant.
+    """
+
+    def __init__(
+        self, *, entropy: Entropy, latency_seconds: float, clock: Clock, ttl_seconds: float
+    ) -> None:
+        super().__init__(entropy=entropy, latency_seconds=latency_seconds)
+        self._now: Callable[[], float] = clock.monotonic
+        self._ttl_seconds = ttl_seconds
+        self._expires_at = -inf
+        # The leases are booked on a client that never connects, so no disconnection ends one.
+        self._registrar = MemoryStore(self, clock=clock)
+        self.holder = ""
+
+    def acquire(self, owner: str, store: MemoryStore) -> LeaseGrant | None:
+        if self._now() >= self._expires_at:
+            self.expire_lease()
+        grant = super().acquire(owner, self._registrar)
+        if grant is not None:
+            self.holder = owner
+            self._expires_at = self._now() + self._ttl_seconds
+        return grant
+
+
+class TimedStore(MemoryStore):
+    """Counts a grant from the moment the request was sent, by its own machine's clock."""
+
+    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+        sent = self._clock.monotonic()
+        grant = await super().acquire(owner, ttl_seconds=ttl_seconds)
+        return None if grant is None else grant._replace(expires_at=sent + ttl_seconds)

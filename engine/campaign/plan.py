@@ -1,0 +1,222 @@
+"""What goes wrong in one run, and when: explicit, readable, and removable one by one.
+
+A plan is data. The same plan gives the same run, wherever it came from; a plan drawn
+from a seed (`seeded`) is one of many ways to make one. Each fault stands for itself,
+so that a plan which breaks a promise can be shrunk by leaving faults out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from holdfast.policy import Mode, OnEmpty
+from holdfast.transports.faults import FaultRates
+
+Server = Literal["bus", "store"]
+"""Which of the two; where the world has one server for both, either name means it."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of all faults. `at_seconds` counts from the start of the run."""
+
+    at_seconds: float
+
+    @property
+    def ends_seconds(self) -> float:
+        """When it is over by itself; what is armed for later requests counts as over at once."""
+        return self.at_seconds + getattr(self, "seconds", 0.0)
+
+    def __str__(self) -> str:
+        values = {f: getattr(self, f) for f in self.__struct_fields__ if f != "at_seconds"}
+        words = " ".join(f"{name}={value}" for name, value in values.items())
+        return f"{self.at_seconds:8.3f} s  {self.__struct_config__.tag} {words}"
+
+
+class ServerOutage(Fault, tag="server_outage"):
+    """The server goes away and comes back with its data kept, emptied, or `entries` older."""
+
+    seconds: float
+    server: Server = "bus"
+    data: Literal["kept", "emptied", "rolled_back"] = "kept"
+    entries: int = 0
+
+
+class LostAcks(Fault, tag="lost_acks"):
+    """The next appends take effect, and their connections break before the answer."""
+
+    count: int = 1
+
+
+class Flap(Fault, tag="flap"):
+    """Every connection of the server breaks, and is there again at once."""
+
+    server: Server = "bus"
+
+
+class PolicyChange(Fault, tag="policy_change"):
+    """Somebody stores another policy, whether the bot can reach the store or not."""
+
+    mode: Mode
+    max_order_notional: Decimal | None = None
+
+
+class ExchangeOutage(Fault, tag="exchange_outage"):
+    """The venue can not be reached. Silent: packets vanish, and nobody is told."""
+
+    seconds: float
+    silent: bool = False
+    half: Literal["both", "rest", "stream"] = "both"
+
+
+class OrderFault(Fault, tag="order_fault"):
+    """What happens to the next orders. `late` ones are taken `delay_seconds` after they arrive."""
+
+    effect: Literal["lost_request", "lost_reply", "reset", "refused", "late"]
+    count: int = 1
+    code: int = -1008
+    status: int = 400
+    delay_seconds: float = 0.0
+
+
+class LaggingReads(Fault, tag="lagging_reads"):
+    """New orders are invisible to the venue's queries for a while."""
+
+    seconds: float
+    lag_ms: int
+
+
+class StreamFault(Fault, tag="stream_fault"):
+    """The venue's user stream drops, doubles or swaps messages."""
+
+    action: Literal["drop", "duplicate", "swap"]
+    count: int = 1
+
+
+class VenueClockSkew(Fault, tag="venue_clock_skew"):
+    """Longer than any request lives: a clock that goes back and forth within one can prove
+    nothing to anybody."""
+
+    seconds: float
+    skew_ms: int
+
+
+class WallClockJump(Fault, tag="wall_clock_jump"):
+    jump_seconds: float
+
+
+class Suspend(Fault, tag="suspend"):
+    """The machine sleeps: its clock has moved on when it wakes, its timers have not."""
+
+    asleep_seconds: float
+
+
+class Stall(Fault, tag="stall"):
+    """The process stands still while time goes on."""
+
+    stall_seconds: float
+
+
+class DiskFull(Fault, tag="disk_full"):
+    seconds: float
+
+
+class DiskError(Fault, tag="disk_error"):
+    """EIO from the next syncs; two in a row end the journal, and only a restart helps."""
+
+    syncs: int = 1
+
+
+class Kill(Fault, tag="kill"):
+    """The process ends as by kill -9, or with the machine's power, and is started again.
+
+    :ivar point: at once, or at the next moment of that kind: an order has just been
+        written, a batch has just reached the bus, a fact has just been journalled.
+    :ivar passes: so many more passes of the event loop go by before the end comes.
+    :ivar seconds: until it is started again.
+    """
+
+    seconds: float
+    power_loss: bool = False
+    point: Literal["now", "order", "ship", "journal"] = "now"
+    passes: int = 0
+
+
+class SecondCopy(Fault, tag="second_copy"):
+    """Somebody starts the same bot on another machine, and stops it again."""
+
+    seconds: float
+
+
+class Hold(Fault, tag="hold"):
+    """The operator halts the bot, and resumes."""
+
+    seconds: float
+
+
+AnyFault = (
+    ServerOutage
+    | LostAcks
+    | Flap
+    | PolicyChange
+    | ExchangeOutage
+    | OrderFault
+    | LaggingReads
+    | StreamFault
+    | VenueClockSkew
+    | WallClockJump
+    | Suspend
+    | Stall
+    | DiskFull
+    | DiskError
+    | Kill
+    | SecondCopy
+    | Hold
+)
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Chances of small mishaps on each port, all through the run."""
+
+    bus: FaultRates = FaultRates()
+    store: FaultRates = FaultRates()
+    exchange: FaultRates = FaultRates()
+
+    @property
+    def silent(self) -> bool:
+        return self == Noise()
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the world is like before anything goes wrong.
+
+    :ivar gate_lease_seconds: None where the plan lets no process stand still; it costs
+        many timers.
+    """
+
+    separate_servers: bool = False
+    on_empty: OnEmpty = "hold"
+    retain_acked_seconds: float = 600.0
+    latency_seconds: float = 0.01
+    gate_lease_seconds: float | None = None
+
+
+class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run: how long faults may come, and all that will.
+
+    :ivar seed: of everything in the run that is drawn by chance.
+    """
+
+    seed: int
+    horizon_seconds: float = 60.0
+    faults: tuple[AnyFault, ...] = ()
+    noise: Noise = Noise()
+    conditions: Conditions = Conditions()
+
+    def __str__(self) -> str:
+        lines = [f"{i:3}  {fault}" for i, fault in enumerate(self.faults)]
+        if not self.noise.silent:
+            lines.append("     noise on the ports")
+        return "\n".join(lines) or "     no fault at all"

@@ -1,0 +1,90 @@
+"""What must be true when a run is over: events on the bus, orders at the venue."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from holdfast.model import OutcomeKind
+
+from .diary import number_of
+from .supervisor import Supervisor
+from .world import World
+
+SYNC_SECONDS = 0.05
+"""What was published at level `process` so shortly before a power cut may be gone."""
+
+
+def check_events(world: World) -> None:
+    """Every event that was published is on the bus once, in the order of its producer.
+
+    Missing may be only what could not exist any more: events of level `process` of the last
+    moments before a power cut, and those that had left the outbox's window when the bus lost
+    them, which then stand under a gap marker.
+    """
+    on_bus: dict[tuple[str, int], object] = {}
+    covered: dict[str, list[tuple[int, int]]] = {}
+    last: dict[str, int] = {}
+    for entry, (producer, sequence, event) in zip(
+        world.bus_server.log.entries, world.events(), strict=True
+    ):
+        if sequence <= last.get(producer, 0):
+            world.breach("events", f"{producer} {sequence} follows {last[producer]} on the bus")
+        last[producer] = max(sequence, last.get(producer, 0))
+        if event is None:
+            assert entry.gap is not None
+            covered.setdefault(producer, []).append((entry.gap.first, entry.gap.last))
+        else:
+            on_bus[producer, sequence] = event.body
+            if (event.producer, event.sequence) != (producer, sequence):
+                world.breach("events", f"{producer} {sequence} holds another event: {event}")
+    window = world.plan.conditions.retain_acked_seconds
+    for published in world.diary.published:
+        name = (published.producer, published.sequence)
+        if name in on_bus:
+            if on_bus[name] != {"number": published.number}:
+                world.breach("events", f"{name} holds {on_bus[name]}, published was {published}")
+            continue
+        if not published.durable and any(
+            0 <= loss - published.at_seconds <= SYNC_SECONDS for loss in world.diary.power_losses
+        ):
+            continue
+        in_gap = any(
+            first <= published.sequence <= end
+            for first, end in covered.get(published.producer, ())
+        )
+        left_window = any(loss - published.at_seconds >= window for loss in world.bus_losses)
+        nothing_left = published.sequence > last.get(published.producer, 0)
+        if left_window and (in_gap or nothing_left):
+            continue  # without a later event of its producer, nothing could carry the marker
+        world.breach(
+            "events",
+            f"{published.type} {name}, published at {published.at_seconds:.3f} s, is "
+            f"{'replaced by a gap marker' if in_gap else 'not on the bus'}",
+        )
+
+
+def check_orders(world: World, supervisor: Supervisor) -> None:
+    """At most one execution of each decision, and what was said of it is what happened."""
+    executions: Counter[int] = Counter()
+    by_id: Counter[str] = Counter()
+    for order in world.venue.order_log:
+        executions[number_of(order.quantity)] += 1
+        by_id[order.client_order_id] += 1
+    for number, count in executions.items():
+        if count > 1:
+            world.breach("orders", f"decision {number} was executed {count} times")
+        if number not in world.diary.decisions:
+            world.breach("orders", f"the venue has an order of {number}, which nobody decided on")
+    for decision in world.diary.decisions.values():
+        count = executions[decision.number]
+        if decision.end == "accepted" and not by_id[decision.client_order_id]:
+            world.breach("orders", f"{decision} was said to be accepted; the venue has none")
+        if decision.end in ("rejected", "not_executed") and count:
+            world.breach("orders", f"{decision} was said to be {decision.end}; the venue has it")
+    process = supervisor.process
+    if process is None:
+        return
+    for client_order_id, attempts in process.witness.attempts.items():
+        accepted = sum(a.outcome is OutcomeKind.ACCEPTED for a in attempts)
+        if accepted > 1:
+            world.breach("orders", f"{client_order_id} was accepted {accepted} times")

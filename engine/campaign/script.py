@@ -1,0 +1,173 @@
+"""Carries a plan out: each fault at its time, and its end.
+
+Faults may overlap, so what two of them switch off comes back when the later one ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from holdfast.transports.sim.faults import Fault as VenueFault
+
+from .plan import (
+    AnyFault,
+    DiskError,
+    DiskFull,
+    ExchangeOutage,
+    Flap,
+    Hold,
+    Kill,
+    LaggingReads,
+    LostAcks,
+    OrderFault,
+    PolicyChange,
+    SecondCopy,
+    ServerOutage,
+    Stall,
+    StreamFault,
+    Suspend,
+    VenueClockSkew,
+    WallClockJump,
+)
+from .supervisor import Supervisor
+from .world import World
+
+
+class Script:
+    """
+    :param supervisor: starts and kills the processes.
+    """
+
+    def __init__(self, world: World, supervisor: Supervisor) -> None:
+        self._world = world
+        self._supervisor = supervisor
+        self._depth: Counter[str] = Counter()
+        self._over = False
+
+    def begin(self) -> None:
+        """Set the time of every fault."""
+        for fault in self._world.plan.faults:
+            self._world.loop.call_at(fault.at_seconds, self._strike, fault)
+
+    def end(self) -> None:
+        """The faults stop: everything outside works from now on."""
+        world = self._world
+        self._over = True
+        world.venue.faults.clear()
+        world.bus_server.lose_acks(0)
+        for server in (world.bus_server, world.store_server):
+            server.up()
+        world.line.set_up()
+        world.disk.full = False
+        world.disk.failing_syncs = 0
+        for switch in world.noise.values():
+            switch.on = False
+        self._supervisor.disarm()
+        world.note("the faults stop")
+
+    def _strike(self, fault: AnyFault) -> None:
+        if self._over:
+            return
+        self._world.note(f"fault: {str(fault).strip()}")
+        self._begin(fault)
+
+    def _begin(self, fault: AnyFault) -> None:
+        world, faults = self._world, self._world.venue.faults
+        match fault:
+            case ServerOutage():
+                self._server_outage(fault)
+            case LostAcks(count=count):
+                world.bus_server.lose_acks(count)
+            case Flap(server=name):
+                world.server(name).drop_connections("the network hiccuped")
+            case PolicyChange(mode=mode, max_order_notional=notional):
+                world.change_policy(mode, notional)
+            case ExchangeOutage():
+                self._exchange_outage(fault)
+            case OrderFault():
+                faults.arm("place", _venue_fault(fault), count=fault.count)
+            case LaggingReads(seconds=seconds, lag_ms=lag):
+                faults.query_lag_ms = lag
+                self._for(seconds, "lag", lambda: setattr(faults, "query_lag_ms", 0))
+            case StreamFault(action=action, count=count):
+                faults.arm_stream(action, count=count)
+            case VenueClockSkew(seconds=seconds, skew_ms=skew):
+                faults.clock_skew_ms = skew
+                self._for(seconds, "skew", lambda: setattr(faults, "clock_skew_ms", 0))
+            case WallClockJump(jump_seconds=seconds):
+                self._supervisor.clock.jump_wall(seconds)
+            case Suspend(asleep_seconds=seconds):
+                self._supervisor.stood_still(seconds)
+                self._supervisor.clock.suspend(seconds)
+            case Stall(stall_seconds=seconds):
+                self._supervisor.stood_still(seconds)
+                world.loop.stall(seconds)
+            case DiskFull(seconds=seconds):
+                world.disk.full = True
+                self._for(seconds, "disk", lambda: setattr(world.disk, "full", False))
+            case DiskError(syncs=syncs):
+                world.disk.failing_syncs = syncs
+            case Kill():
+                self._supervisor.plan_kill(fault)
+            case SecondCopy(seconds=seconds):
+                self._supervisor.start_second_copy()
+                self._for(seconds, "copy", self._supervisor.stop_second_copy)
+            case Hold(seconds=seconds):
+                self._supervisor.hold(True)
+                self._for(seconds, "hold", lambda: self._supervisor.hold(False))
+
+    def _server_outage(self, fault: ServerOutage) -> None:
+        world, server = self._world, self._world.server(fault.server)
+        server.down(f"outage of the {fault.server}")
+
+        def restart() -> None:
+            if fault.data == "emptied":
+                server.wipe()
+            elif fault.data == "rolled_back":
+                server.roll_back(fault.entries)
+            if fault.data != "kept" and server is world.bus_server:
+                world.bus_losses.append(world.now())
+
+        def up() -> None:
+            server.up()
+
+        restart()
+        name = "server" if world.bus_server is world.store_server else fault.server
+        self._for(fault.seconds, name, up)
+
+    def _exchange_outage(self, fault: ExchangeOutage) -> None:
+        line = self._world.line
+        line.set_down(
+            "outage of the venue",
+            rest=fault.half != "stream",
+            stream=fault.half != "rest",
+            silent=fault.silent,
+        )
+        self._for(fault.seconds, "line", line.set_up)
+
+    def _for(self, seconds: float, what: str, undo: Callable[[], object]) -> None:
+        """Call `undo` after `seconds`, unless another fault still keeps `what` switched off."""
+        self._depth[what] += 1
+
+        def lift() -> None:
+            self._depth[what] -= 1
+            if not self._depth[what] and not self._over:
+                self._world.note(f"over: {what}")
+                undo()
+
+        self._world.loop.call_later(seconds, lift)
+
+
+def _venue_fault(fault: OrderFault) -> VenueFault:
+    match fault.effect:
+        case "lost_request":
+            return VenueFault.lost_request()
+        case "lost_reply":
+            return VenueFault.lost_reply()
+        case "reset":
+            return VenueFault(reply="reset")
+        case "refused":
+            return VenueFault.refusal(fault.code, "planned refusal", status=fault.status)
+        case "late":
+            return VenueFault(delay_before_seconds=fault.delay_seconds)

@@ -1,0 +1,209 @@
+"""A fault plan drawn from a seed.
+
+Each seed first draws which kinds of fault there are at all ("swarm testing": Groce et
+al., 2012), because a run in which everything fails all the time gets nowhere and finds
+little. Then each kind draws its own faults from a stream of its own, so that the
+faults of one kind do not depend on what another kind drew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from holdfast.policy import Mode
+from holdfast.ports import Entropy
+from holdfast.simulation import SeededEntropy
+from holdfast.transports.faults import FaultRates
+
+from .plan import (
+    AnyFault,
+    Conditions,
+    DiskError,
+    DiskFull,
+    ExchangeOutage,
+    FaultPlan,
+    Flap,
+    Hold,
+    Kill,
+    LaggingReads,
+    LostAcks,
+    Noise,
+    OrderFault,
+    PolicyChange,
+    SecondCopy,
+    ServerOutage,
+    Stall,
+    StreamFault,
+    Suspend,
+    VenueClockSkew,
+    WallClockJump,
+)
+
+HORIZON_SECONDS: Final = 40.0
+KIND_CHANCE: Final = 0.4
+"""That a kind of fault occurs in a run at all."""
+MOST_OF_A_KIND: Final = 3
+
+REFUSALS: Final = (
+    (-1008, 503),  # "server is currently overloaded": not executed
+    (-1001, 500),  # "internal error; unable to process": says nothing
+    (-1003, 429),  # too many requests
+    (-1015, 429),  # too many new orders
+    (-1021, 400),  # outside of the recvWindow
+    (-2019, 400),  # margin is insufficient
+    (-4131, 400),  # the counterparty's best price is too far away
+)
+"""Codes and their HTTP status, as Binance's USDⓈ-M error list has them."""
+
+
+class _Dice:
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * self._entropy.random()
+
+    def whole(self, low: int, high: int) -> int:
+        """`high` included."""
+        return low + int((high - low + 1) * self._entropy.random())
+
+    def chance(self, probability: float) -> bool:
+        return self._entropy.random() < probability
+
+    def pick(self, *choices: Any) -> Any:
+        return choices[self.whole(0, len(choices) - 1)]
+
+
+def _server_outage(at: float, dice: _Dice) -> AnyFault:
+    return ServerOutage(
+        at_seconds=at,
+        seconds=dice.pick(0.05, 1.0, 1.0, 1.0) * dice.between(0.1, 12),
+        server=dice.pick("bus", "store"),
+        data=dice.pick("kept", "kept", "emptied", "rolled_back"),
+        entries=dice.whole(1, 12),
+    )
+
+
+def _exchange_outage(at: float, dice: _Dice) -> AnyFault:
+    return ExchangeOutage(
+        at_seconds=at,
+        seconds=dice.pick(0.1, 1.0) * dice.between(0.1, 10),
+        silent=dice.chance(0.5),
+        half=dice.pick("both", "both", "rest", "stream"),
+    )
+
+
+def _order_fault(at: float, dice: _Dice) -> AnyFault:
+    code, status = dice.pick(*REFUSALS)
+    return OrderFault(
+        at_seconds=at,
+        effect=dice.pick("lost_request", "lost_reply", "reset", "refused", "late"),
+        count=dice.whole(1, 3),
+        code=code,
+        status=status,
+        delay_seconds=dice.between(0.1, 3.5),
+    )
+
+
+def _kill(at: float, dice: _Dice) -> AnyFault:
+    return Kill(
+        at_seconds=at,
+        seconds=dice.pick(0.1, 1.0) * dice.between(0.1, 8),
+        power_loss=dice.chance(0.4),
+        point=dice.pick("now", "order", "ship", "journal"),
+        passes=dice.pick(0, 0, 1, dice.whole(2, 30)),
+    )
+
+
+def _policy_change(at: float, dice: _Dice) -> AnyFault:
+    notional = dice.pick(None, Decimal(1000), Decimal(3000))
+    mode = dice.pick(Mode.NORMAL, Mode.NORMAL, Mode.DEFENSIVE, Mode.HALT)
+    return PolicyChange(at_seconds=at, mode=mode, max_order_notional=notional)
+
+
+def _skew(at: float, dice: _Dice) -> AnyFault:
+    skew = dice.pick(-1, 1) * dice.whole(200, 8000)
+    return VenueClockSkew(at_seconds=at, seconds=dice.between(12, 30), skew_ms=skew)
+
+
+_KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
+    "server outage": _server_outage,
+    "lost acks": lambda at, dice: LostAcks(at_seconds=at, count=dice.whole(1, 3)),
+    "flap": lambda at, dice: Flap(at_seconds=at, server=dice.pick("bus", "store")),
+    "policy change": _policy_change,
+    "exchange outage": _exchange_outage,
+    "order fault": _order_fault,
+    "lagging reads": lambda at, dice: LaggingReads(
+        at_seconds=at, seconds=dice.between(1, 15), lag_ms=dice.whole(50, 450)
+    ),
+    "stream fault": lambda at, dice: StreamFault(
+        at_seconds=at, action=dice.pick("drop", "duplicate", "swap"), count=dice.whole(1, 3)
+    ),
+    "skew": _skew,
+    "wall clock": lambda at, dice: WallClockJump(
+        at_seconds=at, jump_seconds=dice.pick(-1, 1) * dice.between(0.5, 7200)
+    ),
+    "suspend": lambda at, dice: Suspend(
+        at_seconds=at, asleep_seconds=dice.pick(0.1, 1, 10) * dice.between(0.5, 6)
+    ),
+    "stall": lambda at, dice: Stall(
+        at_seconds=at, stall_seconds=dice.pick(0.1, 1) * dice.between(0.5, 8)
+    ),
+    "disk full": lambda at, dice: DiskFull(at_seconds=at, seconds=dice.between(0.2, 8)),
+    "disk error": lambda at, dice: DiskError(at_seconds=at, syncs=dice.pick(1, 2)),
+    "kill": _kill,
+    "second copy": lambda at, dice: SecondCopy(at_seconds=at, seconds=dice.between(1, 15)),
+    "hold": lambda at, dice: Hold(at_seconds=at, seconds=dice.between(1, 6)),
+}
+
+_STANDS_STILL: Final = ("suspend", "stall")
+
+
+def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
+    """The plan of a seed."""
+    entropy = SeededEntropy(seed, "plan")
+    swarm = _Dice(entropy.child("swarm"))
+    faults: list[AnyFault] = []
+    kinds: set[str] = set()
+    for kind, draw in _KINDS.items():
+        if swarm.chance(KIND_CHANCE):
+            kinds.add(kind)
+            dice = _Dice(entropy.child(kind))
+            for _ in range(dice.whole(1, MOST_OF_A_KIND)):
+                faults.append(draw(dice.between(0.0, horizon_seconds), dice))
+    faults.sort(key=lambda fault: fault.at_seconds)
+    return FaultPlan(
+        seed=seed,
+        horizon_seconds=horizon_seconds,
+        faults=tuple(faults),
+        noise=_noise(_Dice(entropy.child("noise"))),
+        conditions=_conditions(_Dice(entropy.child("conditions")), kinds),
+    )
+
+
+def _noise(dice: _Dice) -> Noise:
+    def rates() -> FaultRates:
+        if not dice.chance(0.4):
+            return FaultRates()
+        most = dice.pick(0.01, 0.1)
+        return FaultRates(
+            lost_request=dice.between(0, most),
+            lost_reply=dice.between(0, most),
+            refused=dice.between(0, most),
+            delayed=dice.between(0, 3 * most),
+            longest_delay_seconds=dice.pick(0.01, 0.4),
+        )
+
+    return Noise(bus=rates(), store=rates(), exchange=rates())
+
+
+def _conditions(dice: _Dice, kinds: set[str]) -> Conditions:
+    return Conditions(
+        separate_servers=dice.chance(0.3),
+        on_empty=dice.pick("hold", "restore"),
+        retain_acked_seconds=dice.pick(10.0, 600.0),
+        latency_seconds=dice.pick(0.0, 0.01, 0.1),
+        gate_lease_seconds=0.25 if kinds.intersection(_STANDS_STILL) else None,
+    )

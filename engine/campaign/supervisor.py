@@ -1,0 +1,167 @@
+"""Starts the bot again when it has died, and is the person that a rule waits for.
+
+Both act from outside: they look at what the engine says it waits for, as a person at a
+console would, and do nothing that the engine could do by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from holdfast.errors import EngineClosed, LinkDown, PolicyConflict
+from holdfast.journal import JournalError, MemoryDisk
+from holdfast.policy import Mode, Policy
+from holdfast.simulation import VirtualClock
+
+from .diary import Diary
+from .plan import Kill
+from .process import Process
+from .world import World
+
+GLANCE_SECONDS: Final = 1.0
+"""Between two looks of the operator."""
+RESTART_AFTER_CRASH_SECONDS: Final = 0.5
+
+
+class Supervisor:
+    """
+    :ivar clock: of the machine that the bot runs on; it outlives its processes.
+    """
+
+    def __init__(self, world: World, tasks: TaskGroup) -> None:
+        self.world = world
+        self.clock = VirtualClock()
+        self.process: Process | None = None
+        self.second: Process | None = None
+        self._tasks = tasks
+        self._kills: list[Kill] = []
+        self._down_seconds = RESTART_AFTER_CRASH_SECONDS
+        self._copies = 0
+        self._held = False
+        self._second_wanted = False
+
+    # --- lives -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """One life after the other, until one ends as it should."""
+        diary = self.world.diary
+        while True:
+            diary.lives += 1
+            before = self.process
+            self._down_seconds = RESTART_AFTER_CRASH_SECONDS
+            process = self.process = Process(
+                self.world,
+                copy=0,
+                life=diary.lives,
+                disk=self.world.disk,
+                clock=self.clock,
+                diary=diary,
+                reached=self._reached,
+            )
+            if before is not None:
+                process.witness.inherit(before.witness)
+            await process.run()
+            if process.close.is_set():
+                return
+            await anyio.sleep(self._down_seconds)
+
+    def plan_kill(self, fault: Kill) -> None:
+        if fault.point == "now":
+            self._kill(fault)
+        else:
+            self._kills.append(fault)
+
+    def _reached(self, point: str) -> None:
+        for fault in self._kills:
+            if fault.point == point:
+                self._kills.remove(fault)
+                self._kill(fault)
+                return
+
+    def _kill(self, fault: Kill) -> None:
+        process = self.process
+        if process is None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def count_down(passes: int) -> None:
+            if passes:
+                loop.call_soon(count_down, passes - 1)
+            elif process.life.alive:
+                self._down_seconds = fault.seconds
+                process.kill(power_loss=fault.power_loss)
+
+        count_down(fault.passes)
+
+    def disarm(self) -> None:
+        """No more kills; the second copy is stopped, the hold is lifted."""
+        self._kills.clear()
+        self.stop_second_copy()
+        self._held = False
+
+    def stood_still(self, seconds: float) -> None:
+        """The process did not run for so long: what it knew may be old."""
+        lease = self.world.plan.conditions.gate_lease_seconds
+        for process in (self.process, self.second):
+            if process is not None and lease is not None and seconds >= lease:
+                process.witness.fault(f"it stood still for {seconds:g} s")
+
+    # --- a second copy ---------------------------------------------------------------
+
+    def start_second_copy(self) -> None:
+        if self.second is not None:
+            return
+        self._copies += 1
+        self.second = Process(
+            self.world,
+            copy=self._copies,
+            life=1,
+            disk=MemoryDisk(),
+            clock=VirtualClock(),
+            diary=Diary(),
+            reached=lambda point: None,
+        )
+        self._tasks.start_soon(self.second.run)
+
+    def stop_second_copy(self) -> None:
+        if self.second is not None:
+            self.second.kill(power_loss=False)
+            self.second = None
+
+    # --- the operator ----------------------------------------------------------------
+
+    def hold(self, held: bool) -> None:
+        self._held = held
+
+    async def operate(self) -> None:
+        """Look at the console now and then."""
+        while True:
+            await anyio.sleep(GLANCE_SECONDS)
+            process = self.process
+            if process is None or not process.life.alive or process.engine is None:
+                continue
+            try:
+                await self._look(process)
+            except (LinkDown, PolicyConflict, JournalError, EngineClosed):
+                continue  # tried again at the next glance
+
+    async def _look(self, process: Process) -> None:
+        engine = process.engine
+        assert engine is not None
+        waiting = engine.waiting_for
+        on_hold = any(reason.startswith("operator:") for reason in waiting)
+        if self._held and not on_hold:
+            await engine.halt("planned", by="campaign")
+        elif on_hold and not self._held:
+            await engine.resume(by="campaign")
+        elif any(reason.startswith("policy:") for reason in waiting):
+            self.world.note("operator: sets a policy")
+            with anyio.move_on_after(GLANCE_SECONDS):
+                await engine.set_policy(Policy(Mode.NORMAL))
+        elif process.disk_is_lost:
+            self.world.note("operator: restarts the process, whose journal has failed")
+            process.kill(power_loss=False)

@@ -1,0 +1,220 @@
+"""Watches one process from its ports: what it was told, what it asked, what it wrote.
+
+Nothing here asks the engine why. That an order was written while a link was known to
+be down is seen from what went through the ports, in order; the order of things is
+kept by a counter, since much happens at one virtual instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from holdfast.engine import Engine
+from holdfast.model import OutcomeKind, PlaceOutcome, PlaceRequest, QueryKind, QueryOutcome
+from holdfast.policy import Exposure, Policy, objection
+from holdfast.ports import StoredPolicy
+from holdfast.states.machine import Step
+from holdfast.states.table import State, Trigger
+
+LINKS: Final = ("bus", "policy", "exchange", "stream")
+
+PROVING: Final = (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED, OutcomeKind.CLOCK)
+"""Replies that prove that an attempt was not executed."""
+
+
+class Attempt(NamedTuple):
+    """One write of an order. `outcome` None: the process never learnt one."""
+
+    client_order_id: str
+    quantity: object
+    expires_ms: int
+    outcome: OutcomeKind | None
+
+
+class Witness:
+    """
+    :param copy: which copy of the bot; 0 is the one that is meant to run.
+    :param breach: told the promise and what was seen.
+    :param in_store: the policy that the store holds now.
+    :param venue_ms: the venue's own clock.
+    """
+
+    def __init__(
+        self,
+        copy: int,
+        *,
+        breach: Callable[[str, str], None],
+        in_store: Callable[[], StoredPolicy | None],
+        venue_ms: Callable[[], int],
+        books_differ: Callable[[Engine], str | None],
+        venue_moved: Callable[[], int],
+    ) -> None:
+        self.copy = copy
+        self.engine: Engine | None = None
+        self._breach = breach
+        self._in_store = in_store
+        self._venue_ms = venue_ms
+        self._books_differ = books_differ
+        self._venue_moved = venue_moved
+        self._count = 0
+        self._told_up = dict.fromkeys(LINKS, False)
+        self._last_fault = 0
+        self._last_bus_loss = 0
+        self._why = "the process began"
+        self._asked: dict[str, int] = {}
+        self._entered: dict[State, int] = {}
+        self._snapshot_version = -1
+        self._must_know: Policy | None = None
+        self._first_asked_for: dict[str, int] = {}
+        self.denials: dict[str, list[int]] = {}
+        """Venue times at which the venue said "not there", by client order id."""
+        self.attempts: dict[str, list[Attempt]] = {}
+
+    def _now(self) -> int:
+        self._count += 1
+        return self._count
+
+    # --- what the process is told ----------------------------------------------------
+
+    def fault(self, why: str) -> None:
+        self._last_fault = self._now()
+        self._why = why
+
+    def link_up(self, link: str) -> None:
+        self._told_up[link] = True
+        if link == "policy":
+            # Whatever the store had acknowledged by now is older than this connection.
+            self._must_be_known(self._in_store())
+
+    def link_down(self, link: str, reason: str) -> None:
+        self._told_up[link] = False
+        self.fault(f"{link}: {reason}")
+        if link == "bus":
+            self._last_bus_loss = self._count
+
+    def policy_read(self, stored: StoredPolicy | None) -> None:
+        self._must_be_known(stored)
+
+    def _must_be_known(self, stored: StoredPolicy | None) -> None:
+        if stored is not None and (
+            self._must_know is None or stored.policy.version > self._must_know.version
+        ):
+            self._must_know = stored.policy
+
+    def inherit(self, earlier: Witness) -> None:
+        """What an earlier life on the same disk has read may not be forgotten."""
+        self._must_know = earlier._must_know
+        self.attempts = earlier.attempts
+        self.denials = earlier.denials
+
+    # --- what it asks ----------------------------------------------------------------
+
+    def asks(self, question: str) -> None:
+        self._asked[question] = self._now()
+        if question == "open_orders":
+            self._snapshot_version = self._venue_moved()
+
+    def answered(self, client_order_id: str, asked_ms: int, answer: QueryOutcome) -> None:
+        if answer.kind is QueryKind.ABSENT:
+            self.denials.setdefault(client_order_id, []).append(asked_ms)
+
+    # --- what it does ----------------------------------------------------------------
+
+    def stepped(self, step: Step) -> None:
+        if step.trigger in (Trigger.HALT, Trigger.RESUME, Trigger.FAULT):
+            self.fault(step.cause)
+        self._entered[step.dest] = self._now()
+        if step.dest is State.HEALTHY:
+            self._check_recovery()
+
+    def _check_recovery(self) -> None:
+        """HEALTHY may be entered only on work that was begun after the last fault."""
+        asked, entered = self._asked, self._entered
+        recovering, reconciling = entered.get(State.RECOVERING, 0), entered[State.RECONCILING]
+        late = [
+            f"{what} was last asked before {after}"
+            for what, since, after in (
+                ("probe bus", self._last_fault, self._why),
+                ("probe policy", self._last_fault, self._why),
+                ("probe exchange", self._last_fault, self._why),
+                ("position", self._last_bus_loss, "the bus was lost"),
+                ("policy", max(self._last_fault, recovering), "RECOVERING was entered"),
+                ("open_orders", max(self._last_fault, reconciling), "RECONCILING was entered"),
+                ("positions", max(self._last_fault, reconciling), "RECONCILING was entered"),
+                ("fills", max(self._last_fault, reconciling), "RECONCILING was entered"),
+            )
+            if asked.get(what, 0) <= since
+        ]
+        if recovering <= self._last_fault:
+            late.append(f"RECOVERING was entered before {self._why}")
+        down = [link for link, up in self._told_up.items() if not up]
+        if down:
+            late.append(f"{', '.join(down)} known to be down")
+        if late:
+            self._breach("recovery", f"HEALTHY although {'; '.join(late)}")
+        if self._snapshot_version == self._venue_moved() and self.engine is not None:
+            differs = self._books_differ(self.engine)
+            if differs is not None:
+                self._breach("books", f"HEALTHY although {differs}")
+
+    def places(self, request: PlaceRequest) -> None:
+        """The transport was asked to place, perhaps to connect first."""
+        self._first_asked_for.setdefault(request.client_order_id, self._now())
+
+    def writes(self, request: PlaceRequest) -> None:
+        """An order is on the wire from now on."""
+        cid, order = request.client_order_id, request.order
+        for earlier in self.attempts.get(cid, ()):
+            if earlier.outcome not in PROVING:
+                self._check_absence(cid, earlier)
+        expires = request.timestamp_ms + request.recv_window_ms
+        self.attempts.setdefault(cid, []).append(Attempt(cid, order.quantity, expires, None))
+        if not order.opening:
+            return
+        assert self.engine is not None
+        wrong = []
+        if self.engine.state is not State.HEALTHY:
+            wrong.append(f"the state was {self.engine.state}")
+        if not self.engine.gate.is_open:
+            wrong.append(f"the gate was shut: {self.engine.gate.reason}")
+        healthy = self._entered.get(State.HEALTHY, 0)
+        if healthy <= self._last_fault:
+            wrong.append(f"not HEALTHY since {self._why}")
+        if self._first_asked_for.get(cid, 0) < healthy:
+            wrong.append("it was first asked for before the gate was last opened")
+        wrong += [f"{link} was known to be down" for link, up in self._told_up.items() if not up]
+        if wrong:
+            self._breach("gate", f"{cid} opening order written though {'; '.join(wrong)}")
+        self._check_policy(request)
+
+    def _check_absence(self, client_order_id: str, earlier: Attempt) -> None:
+        proofs = [ms for ms in self.denials.get(client_order_id, ()) if ms > earlier.expires_ms]
+        if len(proofs) < 2:
+            self._breach(
+                "orders",
+                f"{client_order_id} sent again without proof of absence: attempt ended "
+                f"{earlier.outcome}, {len(proofs)} answers after its window",
+            )
+
+    def _check_policy(self, request: PlaceRequest) -> None:
+        order, policy = request.order, self._must_know
+        if policy is None:
+            self._breach("policy", f"{request.client_order_id} written and no policy was ever read")
+            return
+        limits = policy.limits
+        if order.price is None and limits.max_order_notional is not None:
+            return  # the price it was judged by is the engine's own affair
+        nothing_held = Exposure(order.quantity * 0, order.quantity * 0, None, 0)
+        why = objection(policy, order, nothing_held)
+        if why is not None:
+            self._breach(
+                "policy",
+                f"{request.client_order_id} written under an older policy than version "
+                f"{policy.version}: {why}",
+            )
+
+    def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
+        attempts = self.attempts.get(request.client_order_id)
+        if attempts and attempts[-1].outcome is None:
+            attempts[-1] = attempts[-1]._replace(outcome=outcome.kind)

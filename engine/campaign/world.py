@@ -1,0 +1,168 @@
+"""Everything outside of the bot: servers, venue, market, disks, and what is put out of order.
+
+Make it inside a simulation. It outlives every process that runs in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+import anyio
+import msgspec
+
+from holdfast.engine import Engine
+from holdfast.journal import MemoryDisk
+from holdfast.model import Event
+from holdfast.policy import Limits, Mode, Policy
+from holdfast.simulation import SeededEntropy, SimLoop, VirtualClock
+from holdfast.transports.faults import FaultSwitch
+from holdfast.transports.sim import LocalLine, SimulatedVenue
+
+from .diary import Diary
+from .leases import TimedServer
+from .plan import FaultPlan, Server
+
+SYMBOL: Final = "BTC/USDT:USDT"
+FIRST_PRICE: Final = Decimal(64_000)
+LEASE_SECONDS: Final = 5.0
+MARKET_PAUSE_SECONDS: Final = 0.5
+TICK: Final = Decimal("0.1")
+
+
+class Breach(NamedTuple):
+    """A promise that was seen broken.
+
+    :ivar promise: `gate`, `events`, `orders`, `policy`, `books`, `liveness`, `recovery`,
+        `lease`, or `crash` for an engine that ended by itself.
+    """
+
+    promise: str
+    at_seconds: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.promise}: {self.what} (at {self.at_seconds:.3f} s)"
+
+
+MAX_BREACHES: Final = 20
+"""The first ones tell; a broken engine breaks a promise with every order."""
+
+
+class World:
+    def __init__(self, plan: FaultPlan) -> None:
+        self.plan = plan
+        conditions = plan.conditions
+        self.loop = SimLoop.current()
+        self.clock = VirtualClock()
+        """Of the machines that servers and venue run on."""
+        self.entropy = SeededEntropy(plan.seed, "world")
+        self.bus_server = self._server("bus")
+        self.store_server = (
+            self._server("store") if conditions.separate_servers else self.bus_server
+        )
+        self.venue = SimulatedVenue(time_ns=self.clock.time_ns)
+        self.venue.on_price(SYMBOL, FIRST_PRICE)
+        self.line = LocalLine(self.venue)
+        self.diary = Diary()
+        self.disk = MemoryDisk()
+        self.noise = {
+            "bus": FaultSwitch(plan.noise.bus),
+            "store": FaultSwitch(plan.noise.store),
+            "exchange": FaultSwitch(plan.noise.exchange),
+        }
+        self.breaches: list[Breach] = []
+        self.log: list[tuple[float, str]] = []
+        self.bus_losses: list[float] = []
+        """Virtual times at which the bus lost data."""
+        self.price = FIRST_PRICE
+        self.venue_events = 0
+        self.venue.subscribe(self._on_venue_event)
+        self.store_policy(Policy(Mode.NORMAL))
+
+    def _server(self, name: str) -> TimedServer:
+        return TimedServer(
+            entropy=self.entropy.child(name),
+            latency_seconds=0.001,
+            clock=self.clock,
+            ttl_seconds=LEASE_SECONDS,
+        )
+
+    def server(self, name: Server) -> TimedServer:
+        return self.bus_server if name == "bus" else self.store_server
+
+    def _on_venue_event(self, _: object) -> None:
+        self.venue_events += 1
+
+    # --- what is seen ----------------------------------------------------------------
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    def note(self, text: str) -> None:
+        self.log.append((self.now(), text))
+
+    def breach(self, promise: str, what: str) -> None:
+        if len(self.breaches) < MAX_BREACHES:
+            self.breaches.append(Breach(promise, self.now(), what))
+        self.note(f"BROKEN {promise}: {what}")
+
+    def on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Whatever asyncio would only have logged."""
+        self.breach("crash", f"{context.get('message')}: {context.get('exception')!r}")
+
+    # --- market and policy -----------------------------------------------------------
+
+    async def run_market(self) -> None:
+        """A random walk of the price, by which resting orders are filled."""
+        entropy = self.entropy.child("market")
+        while True:
+            await anyio.sleep(MARKET_PAUSE_SECONDS)
+            step = Decimal(entropy.randbits(8) - 128) / 100_000
+            pull = (FIRST_PRICE - self.price) / 20
+            self.price = ((self.price * (1 + step) + pull) // TICK) * TICK
+            self.venue.on_price(SYMBOL, self.price)
+
+    def store_policy(self, policy: Policy) -> None:
+        """Somebody writes a policy; the server is reached from elsewhere if not from here."""
+        stored = self.store_server.policy
+        version = 0 if stored is None else stored.policy.version
+        self.store_server.compare_and_set(policy, version)
+
+    def change_policy(self, mode: Mode, max_order_notional: Decimal | None) -> None:
+        self.store_policy(Policy(mode, Limits(max_order_notional=max_order_notional)))
+
+    # --- comparisons -----------------------------------------------------------------
+
+    def books_differ(self, engine: Engine) -> str | None:
+        """How the engine's book differs from the venue's at this moment."""
+        here = {p.symbol: p.quantity for p in engine.positions()}
+        there = {b.market.symbol: h.quantity for b, _, h in self.venue.positions()}
+        if here != there:
+            return f"positions are {_words(here)} here and {_words(there)} at the venue"
+        orders = {o.client_order_id: o.filled for o in engine.open_orders()}
+        at_venue = {o.client_order_id: o.filled for o in self.venue.open_orders()}
+        if orders != at_venue:
+            return f"open orders are {_words(orders)} here and {_words(at_venue)} at the venue"
+        return None
+
+    def executions(self) -> Counter[Decimal]:
+        """How many orders of each quantity the venue ever accepted."""
+        return Counter(order.quantity for order in self.venue.order_log)
+
+    def events(self) -> list[tuple[str, int, Event | None]]:
+        """What is on the bus, in its order: producer, sequence, and the event (None: a gap)."""
+        return [
+            (e.producer, e.sequence, None if e.gap is not None else _decoder.decode(e.payload))
+            for e in self.bus_server.log.entries
+        ]
+
+
+_decoder = msgspec.msgpack.Decoder(Event)
+
+
+def _words(values: dict[str, Decimal]) -> str:
+    return ", ".join(f"{name} {value:f}" for name, value in sorted(values.items())) or "none"
+
