@@ -6,9 +6,9 @@ that is due, cancels the one that runs, and the runner goes on with the latest.
 
 Effects stand in the table in the order they are run. Plain functions at the head
 of that list are run at once, inside the trigger (opening the gate, announcing);
-from the first coroutine function on, the rest is the runner's. An effect that
-raises is a fault, of either sort. In DEGRADED, where a fault leads nowhere new, the runner begins
-the effects again after a pause: otherwise probing would stop for ever.
+from the first coroutine function on, the rest is the runner's. An effect of either
+sort that raises is a fault. In DEGRADED, where a fault leads nowhere new, the runner
+begins the effects again after a pause: otherwise probing would stop for ever.
 """
 
 from __future__ import annotations
