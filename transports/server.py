@@ -34,6 +34,7 @@ from holdfast.errors import ConfigError, HoldfastError
 ENVIRONMENT_VARIABLE: Final = "HOLDFAST_REDIS_SERVER"
 START_TIMEOUT_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.002
+_PORT_ATTEMPTS: Final = 5
 
 # Takes the place of itself by the server, so the pid is the server's. `preexec_fn` would do
 # the same at the price of a fork that is unsafe (and since Python 3.12 warned of) in a
@@ -54,6 +55,10 @@ _FEATURE_SCRIPT: Final = (
 
 class ServerStartError(HoldfastError):
     """The server did not come up; the message has the end of its log."""
+
+
+class PortTakenError(ServerStartError):
+    """Another server listens on the port."""
 
 
 class ServerBinary(NamedTuple):
@@ -182,7 +187,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         _alive.add(self)
         try:
-            self.start()
+            self._start_on_free_port(attempts=1 if port is not None else _PORT_ATTEMPTS)
         except BaseException:
             self.close()
             raise
@@ -221,6 +226,19 @@ class RedisServer:
             start_new_session=True,  # Ctrl-C in the terminal is for the drill, not for its server
         )
         self._wait_until_ready(self._process)
+
+    def _start_on_free_port(self, *, attempts: int) -> None:
+        """A port that was free may be taken before the server binds it."""
+        while True:
+            attempts -= 1
+            try:
+                self.start()
+            except PortTakenError:
+                if not attempts:
+                    raise
+                self.port = _free_port()
+            else:
+                return
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -290,15 +308,26 @@ class RedisServer:
         monotonic = SystemClock().monotonic
         deadline = monotonic() + START_TIMEOUT_SECONDS
         while True:
-            # Not just a port that accepts: a server that loads its data answers -LOADING.
-            with contextlib.suppress(ServerStartError):
-                if self.command("PING").startswith("+PONG"):
+            # Not just a port that accepts: a server that loads its data answers -LOADING. And
+            # not just any PONG: somebody else's server may have taken the port meanwhile.
+            if self._answers("PING") == "+PONG\r\n":
+                if f"\r\nprocess_id:{process.pid}\r\n" in self._answers("INFO", "server"):
                     return
+                self.kill()
+                raise PortTakenError(f"another server listens on port {self.port}")
             if process.poll() is not None or monotonic() > deadline:
                 self.kill()
-                raise ServerStartError(f"{self.binary.path} did not start: {self._log_tail()}")
+                log = self._log_tail()
+                kind = PortTakenError if "Address already in use" in log else ServerStartError
+                raise kind(f"{self.binary.path} did not start: {log}")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_POLL_SECONDS)
+
+    def _answers(self, *words: str) -> str:
+        try:
+            return self.command(*words)
+        except ServerStartError:
+            return ""
 
     def _log_tail(self) -> str:
         try:
@@ -332,12 +361,16 @@ def _free_port() -> int:
 
 
 def _ask(connection: socket.socket, *words: str) -> str:
-    """One command in RESP and the first part of its reply."""
+    """One command in RESP and its reply (of an array, the head)."""
     parts = [f"*{len(words)}"]
     for word in words:
         parts += [f"${len(word.encode())}", word]
     connection.sendall(("\r\n".join(parts) + "\r\n").encode())
-    reply = connection.recv(65536)
-    if not reply:
-        raise OSError("the server closed the connection")
+    with connection.makefile("rb") as replies:
+        reply = replies.readline()
+        if not reply:
+            raise OSError("the server closed the connection")
+        length = int(reply[1:]) if reply.startswith(b"$") else -1
+        if length >= 0:  # a bulk string; arrays are cut off after their head
+            reply += replies.read(length + 2)
     return reply.decode(errors="replace")
