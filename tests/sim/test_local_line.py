@@ -87,6 +87,28 @@ async def test_a_reply_under_way_is_lost_with_the_line(rig: Rig, line: LocalLine
     assert rig.venue.executions("h1") == 1
 
 
+@in_virtual_time(latency_seconds=0.1)
+async def test_a_cut_that_is_over_has_still_lost_what_was_under_way(
+    rig: Rig, line: LocalLine
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.05, line.set_down, "blink")
+    loop.call_later(0.06, line.set_up)
+    assert (await rig.place()).kind is OutcomeKind.UNKNOWN
+    assert rig.venue.order_log == []
+
+
+@in_virtual_time()
+async def test_what_the_venue_holds_up_is_taken_though_the_line_is_cut(
+    rig: Rig, line: LocalLine
+) -> None:
+    rig.venue.faults.arm("place", Fault(delay_before_seconds=2))
+    asyncio.get_running_loop().call_later(0.1, line.set_down, "cut")
+    assert (await rig.place()).kind is OutcomeKind.UNKNOWN
+    await anyio.sleep(3)
+    assert rig.venue.executions("h1") == 1
+
+
 @in_virtual_time()
 async def test_a_silent_cut_is_known_by_timeouts_only(rig: Rig, line: LocalLine) -> None:
     line.set_down("a cable", silent=True)

@@ -39,15 +39,22 @@ class BadReply(Exception):
 class _Flight(Generic[_T]):
     """One request on its way; `future` gets the answer, or `NoReply` at the deadline."""
 
-    __slots__ = ("act", "deadline", "expiring", "fault", "future")
+    __slots__ = ("act", "connection", "deadline", "expiring", "fault", "future")
 
     def __init__(
-        self, act: Callable[[], _T], fault: Fault, future: asyncio.Future[_T], deadline: float
+        self,
+        act: Callable[[], _T],
+        fault: Fault,
+        future: asyncio.Future[_T],
+        *,
+        deadline: float,
+        connection: int,
     ) -> None:
         self.act = act
         self.fault = fault
         self.future = future
         self.deadline = deadline
+        self.connection = connection
         self.expiring = False
 
 
@@ -67,6 +74,8 @@ class LocalLine:
         self.rest_down: str | None = None
         self.stream_down: str | None = None
         self._silent = False
+        self._connection = 0
+        """Counts resets: what was under way on an earlier connection never arrives."""
         self._watches: list[ExecutionWatch] = []
 
     def set_down(
@@ -75,7 +84,8 @@ class LocalLine:
         """Cut the line. Requests under way are lost, on whichever half they are.
 
         :param silent: packets vanish and nobody is told: new requests leave and are
-            lost, too, and clients learn of it by their timeouts only.
+            lost, too, and clients learn of it by their timeouts only. The connection
+            survives: what would arrive after the mending does.
         """
         self._silent = silent
         if rest:
@@ -84,6 +94,8 @@ class LocalLine:
             self.stream_down = reason
         if silent:
             return
+        if rest:
+            self._connection += 1
         for watch in tuple(self._watches):
             if stream:
                 watch.stream_down(reason)
@@ -157,23 +169,30 @@ class LocalLine:
         loop = asyncio.get_running_loop()
         now = loop.time()
         future: asyncio.Future[_T] = loop.create_future()
-        flight = _Flight(act, fault, future, now + timeout_seconds)
-        arrival = now + latency_seconds + fault.delay_before_seconds
-        if arrival >= flight.deadline:
+        flight = _Flight(
+            act, fault, future, deadline=now + timeout_seconds, connection=self._connection
+        )
+        if latency_seconds + fault.delay_before_seconds >= timeout_seconds:
             self._expire_later(flight)
-        if arrival > now:
-            loop.call_at(arrival, self._arrive, flight)
+        if latency_seconds > 0:
+            loop.call_at(now + latency_seconds, self._arrive, flight)
         else:
             self._arrive(flight)
         return await future
 
     def _arrive(self, flight: _Flight[_T]) -> None:
+        if self._lost(flight):
+            self._expire_later(flight)
+        elif (delay_seconds := flight.fault.delay_before_seconds) > 0:
+            # The venue has it now: whatever happens to the line, it will be taken.
+            flight.future.get_loop().call_later(delay_seconds, self._take, flight)
+        else:
+            self._take(flight)
+
+    def _take(self, flight: _Flight[_T]) -> None:
         fault, future = flight.fault, flight.future
         error: Exception | None = None
         result: _T | None = None
-        if self.rest_down is not None:
-            self._expire_later(flight)
-            return
         if fault.executes:
             try:
                 result = flight.act()
@@ -205,12 +224,15 @@ class LocalLine:
         future = flight.future
         if future.done():
             return
-        if self.rest_down is not None:
+        if self._lost(flight):
             self._expire_later(flight)
         elif error is not None:
             future.set_exception(error)
         else:
             future.set_result(result)  # type: ignore[arg-type]  # None only if act() made it
+
+    def _lost(self, flight: _Flight[_T]) -> bool:
+        return self.rest_down is not None or flight.connection != self._connection
 
     @staticmethod
     def _expire_later(flight: _Flight[_T]) -> None:
