@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import anyio
@@ -125,7 +126,12 @@ class Core:
         )
         self.ticket = self.gate.epoch
         self.ledger = Ledger(keys_kept=settings.orders.keys_kept)
-        self.recorder = Recorder(journal, self.ledger, on_fault=self._disk_down)
+        self.recorder = Recorder(
+            journal,
+            self.ledger,
+            segment_bytes=settings.outbox.segment_bytes,
+            on_fault=self._disk_down,
+        )
         self.machine = Machine(
             facts=self.facts, before_shutting=self._before_shutting, on_step=self._on_step
         )
@@ -306,8 +312,20 @@ class Core:
             unsettled_differences=(
                 compared[1] if compared is not None and compared[0] == self.divergences else None
             ),
-            ticket_current=self.ticket == self.gate.epoch,
+            ticket_current=self.ticket == self.gate.epoch and not self.stood_still(),
         )
+
+    beat_at = inf
+    """Monotonic moment at which the event loop was last seen to run; see `stood_still`."""
+
+    def stood_still(self) -> bool:
+        """Whether the loop has not run for longer than the gate's lease.
+
+        An open gate runs out by itself then. On the way up it is this that tells: what was
+        asked before the loop stood still may be as old as that, and may not open the gate.
+        """
+        lease = self.settings.gate.loop_lease_seconds
+        return lease is not None and self.clock.monotonic() - self.beat_at >= lease
 
     replay_mark = 0
     """Newest event when RECOVERING was entered: what has to be on the bus before going on."""
@@ -379,7 +397,15 @@ class Core:
     # --- what the parts tell ---------------------------------------------------------
 
     def announce(self, type_: str, body: dict[str, Any]) -> Event | None:
-        """Publish an event of the engine's own. Needs no bus, and never fails an effect."""
+        """Publish an event of the engine's own. Needs no bus, and never fails an effect.
+
+        :returns: the event; None if it could not be journalled, or not yet.
+        """
+        if self.outbox.is_appending and self._loop is not None:
+            # The journal reports a fault in the middle of an append. That event has its
+            # sequence already, so this one has to wait until it is written.
+            self._loop.call_soon(self.announce, type_, body)
+            return None
         try:
             return self.outbox.publish_nowait(type_, body, reserve=True)
         except JournalError as error:

@@ -85,6 +85,8 @@ class Outbox:
         self._on_gap = on_gap
         self.producer = self.producer_of(journal.incarnation)
         self.fencing_token = 0
+        self.is_appending = False
+        """Inside the journal, which may report a fault before it returns."""
         self._connected = False
         self._agreed = False
         """Whether the bus was asked, over the connection that stands now, what it holds."""
@@ -116,11 +118,14 @@ class Outbox:
         :raises JournalFull, JournalFailed: nothing was appended.
         """
         event, record = self._prepare(type_, body, trace_id)
+        self.is_appending = True
         try:
             seq = self._journal.append_nowait(EVENT, record, reserve=reserve)
         except JournalError as error:
             self._on_disk_fault(str(error))
             raise
+        finally:
+            self.is_appending = False
         self._published(event, seq)
         return event
 

@@ -17,6 +17,7 @@ import msgspec
 from . import policy as rules
 from .broadcast import Broadcast
 from .errors import LinkDown, PolicyConflict
+from .journal import JournalError
 from .links import LinkHealth
 from .policy import Identity, Policy, Regression
 from .ports import Clock, PolicyStore, StoredPolicy
@@ -221,6 +222,10 @@ class PolicyCell:
                 except LinkDown as error:
                     if self._link.is_up:
                         self._on_fault(f"the policy could not be read: {error}")
+                except JournalError as error:
+                    # Not written down is not served: a restart could not tell an older one.
+                    # The recorder has reported the disk; its recovery reads again.
+                    log.error("policy not journalled", extra={"reason": str(error)})
                 else:
                     why = self.problem()
                     if why is not None:

@@ -1,0 +1,74 @@
+"""Mishaps that a campaign of seeds found to break a promise; each stays found."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from engine_world import BTC, World
+
+from holdfast.errors import TradingHalted
+from holdfast.journal import JournalFailed
+from holdfast.model import Order
+from holdfast.policy import Mode, Policy
+from holdfast.settings import GateSettings
+from holdfast.simulation import SimLoop, run
+from holdfast.states.table import State
+
+
+def test_a_fault_reported_inside_an_append_takes_no_sequence_of_the_event_being_written() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await anyio.sleep(1)
+            await engine.publish("first", {})
+            world.disk.failing_syncs = 1
+            await anyio.sleep(1)  # the sync of `first` is due, and is made by the next append
+            published = await engine.publish("second", {})
+            assert engine.state is State.DEGRADED
+            await engine.until_healthy()
+        on_bus = {(e.producer, e.sequence): e.type for e in world.events()}
+        assert on_bus[published.producer, published.sequence] == "second"
+        assert "engine.transition" in on_bus.values()
+
+    run(main)
+
+
+def test_a_policy_that_can_not_be_journalled_ends_no_task_of_the_engine() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.halt("so that the failing disk finds it DEGRADED already")
+            await anyio.sleep(1)
+            await engine.publish("event", {})
+            world.disk.failing_syncs = 2
+            await anyio.sleep(1)
+            stored = world.server.policy
+            assert stored is not None
+            world.server.compare_and_set(Policy(Mode.HALT), stored.policy.version)
+            await anyio.sleep(10)
+            assert engine.state is State.DEGRADED
+            assert engine.policy is None
+            with pytest.raises(JournalFailed):
+                await engine.publish("event", {})
+            with pytest.raises(TradingHalted):
+                await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+            world.disk.crash(lose_unsynced=False)
+
+    run(main)
+
+
+@pytest.mark.parametrize("while_in", [State.RECOVERING, State.RECONCILING])
+def test_a_loop_that_stood_still_on_the_way_up_begins_anew(while_in: State) -> None:
+    async def main() -> None:
+        world = World(latency_seconds=0.1)
+        async with world.engine(gate=GateSettings(loop_lease_seconds=0.25)) as engine:
+            await engine.until(while_in)
+            steps = len(engine.history)
+            SimLoop.current().stall(60)
+            await engine.until_healthy()
+            entered = [step.dest for step in engine.history[steps:] if step.entered]
+            assert State.DEGRADED in entered
+
+    run(main)
