@@ -88,16 +88,20 @@ class Engine:
         self._running = False
 
     @classmethod
-    def open(cls, config: str | PathLike[str] | Mapping[str, Any]) -> OpeningEngine:
+    def open(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, links: Sequence[Link] = ()
+    ) -> OpeningEngine:
         """An engine from a configuration file (or the same as a mapping).
 
         Use as `async with Engine.open("holdfast.toml") as engine:`.
+
+        :param links: further links without which the bot must not trade.
 
         :raises ConfigError: naming file, line or key, and the remedy.
         """
         from .opening import OpeningEngine
 
-        return OpeningEngine(config)
+        return OpeningEngine(config, links=links)
 
     @classmethod
     def open_blocking(cls, config: str | PathLike[str] | Mapping[str, Any]) -> BlockingEngine:
@@ -185,8 +189,9 @@ class Engine:
     async def _renew_lease(self, lease_seconds: float) -> None:
         core = self._core
         while True:
+            core.beat_at = core.clock.monotonic()
             await anyio.sleep(lease_seconds / 4)
-            if not core.gate.renew() and core.gate.expired():
+            if core.stood_still() or (not core.gate.renew() and core.gate.expired()):
                 core.fault("event loop", f"it did not run for {lease_seconds:g} s")
 
     async def _watch_alerts(self, metrics: Metrics, sample_seconds: float) -> None:

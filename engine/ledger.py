@@ -9,12 +9,14 @@ records after the last one, so the past may be dropped.
 from __future__ import annotations
 
 from collections import OrderedDict
+from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from .book import Book, BookState
 from .intent import Attempt, Intent, Stage
-from .model import Order, OrderReport, OrderSnapshot
+from .model import Order, OrderReport, OrderSnapshot, OrderStatus, Side
 from .policy import Identity
 from .records import (
     Adopted,
@@ -40,10 +42,56 @@ class _IntentState(msgspec.Struct, frozen=True):
     doubt: str
 
 
+class _Keyed(msgspec.Struct, frozen=True, array_like=True):
+    """An ended intent with a key, without the words: a checkpoint holds thousands."""
+
+    key: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    status: Literal["accepted", "rejected", "not_executed"]
+    filled: Decimal
+    average_price: Decimal | None
+    order_status: OrderStatus | None
+    code: int | None
+
+    @classmethod
+    def of(cls, report: OrderReport) -> _Keyed:
+        assert report.key is not None
+        return cls(
+            report.key,
+            report.client_order_id,
+            report.symbol,
+            report.side,
+            report.quantity,
+            report.status,
+            report.filled,
+            report.average_price,
+            report.order_status,
+            report.code,
+        )
+
+    def report(self) -> OrderReport:
+        return OrderReport(
+            client_order_id=self.client_order_id,
+            symbol=self.symbol,
+            side=self.side,
+            quantity=self.quantity,
+            status=self.status,
+            filled=self.filled,
+            average_price=self.average_price,
+            order_status=self.order_status,
+            evidence="remembered from an earlier call with this key",
+            key=self.key,
+            code=self.code,
+        )
+
+
 class _Checkpoint(msgspec.Struct, frozen=True):
     book: BookState
     intents: tuple[_IntentState, ...]
-    keyed: tuple[OrderReport, ...]
+    keyed: tuple[_Keyed, ...]
     hold: str | None
     policy: PolicySeen | None
     consented: bool
@@ -173,7 +221,15 @@ class Ledger:
         if order.status.final:
             del self._resting_keys[order.client_order_id]
 
-    def checkpoint(self) -> bytes:
+    def checkpoint(self, *, limit_bytes: int) -> bytes:
+        """The folded state. Should it not fit, the oldest keys are forgotten until it does."""
+        while len(body := self._encoded()) > limit_bytes and self.keyed:
+            for _ in range(len(self.keyed) // 4 + 1):
+                _, forgotten = self.keyed.popitem(last=False)
+                self._resting_keys.pop(forgotten.client_order_id, None)
+        return body
+
+    def _encoded(self) -> bytes:
         return _encoder.encode(
             _Checkpoint(
                 book=BookState.of(self.book),
@@ -183,7 +239,7 @@ class Ledger:
                     )
                     for i in self.intents.values()
                 ),
-                keyed=tuple(self.keyed.values()),
+                keyed=tuple(_Keyed.of(report) for report in self.keyed.values()),
                 hold=self.hold,
                 policy=self.policy_seen,
                 consented=self.consented,
@@ -200,21 +256,21 @@ class Ledger:
         state = _decoder.decode(checkpoint)
         self.book = state.book.restore()
         self.keyed, self._resting_keys = OrderedDict(), {}
-        for report in state.keyed:
-            self._remember(report)
+        for kept in state.keyed:
+            self._remember(kept.report())
         self.hold = state.hold
         self.policy_seen = state.policy
         self.consented = state.consented
         self.foreign_orders = frozenset(state.foreign_orders)
         self.transitions = state.last_transition
         self.intents, self.by_key = {}, {}
-        for kept in state.intents:
-            intent = Intent(kept.client_order_id, kept.order, created_ns=kept.created_ns)
-            intent.attempts = [Attempt(*a) for a in kept.attempts]
-            intent.doubt = kept.doubt
-            self.intents[kept.client_order_id] = intent
-            if kept.order.key is not None:
-                self.by_key[kept.order.key] = intent
+        for one in state.intents:
+            intent = Intent(one.client_order_id, one.order, created_ns=one.created_ns)
+            intent.attempts = [Attempt(*a) for a in one.attempts]
+            intent.doubt = one.doubt
+            self.intents[one.client_order_id] = intent
+            if one.order.key is not None:
+                self.by_key[one.order.key] = intent
 
     def begin(self) -> None:
         """After the last record was folded in: whoever was sending is gone, so nobody knows."""

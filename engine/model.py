@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -47,6 +47,22 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     time_in_force: TimeInForce | None = None
     position_side: PositionSide = "BOTH"
     deadline_seconds: float | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            symbol: str,
+            side: Side,
+            quantity: Decimal | str | int,
+            price: Decimal | str | int | None = None,
+            *,
+            key: str | None = None,
+            reduce_only: bool = False,
+            time_in_force: TimeInForce | None = None,
+            position_side: PositionSide = "BOTH",
+            deadline_seconds: float | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         # Decoding a journal runs this too; values that are right pass untouched.

@@ -6,7 +6,7 @@ machine that it is one, and what must be sound before anything is connected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,7 @@ from .control import ControlServer
 from .engine import Engine
 from .errors import ConfigError
 from .journal import FileJournal
-from .ports import LeaseStore
+from .ports import LeaseStore, Link
 from .settings import Settings
 from .termination import EXIT_STATUS, on_sigterm_call
 
@@ -59,7 +59,13 @@ class OpeningEngine:
     :raises ConfigError: the configuration is wrong (when made).
     """
 
-    def __init__(self, source: str | PathLike[str] | Mapping[str, Any] | Config) -> None:
+    def __init__(
+        self,
+        source: str | PathLike[str] | Mapping[str, Any] | Config,
+        *,
+        links: Sequence[Link] = (),
+    ) -> None:
+        self._links = links
         if isinstance(source, Config):
             self.config = source
         else:
@@ -107,6 +113,7 @@ class OpeningEngine:
             exchange=exchange,
             clock=clock,
             entropy=entropy,
+            links=self._links,
         )
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(engine)

@@ -12,7 +12,7 @@ import msgspec
 
 from . import records
 from .intent import Intent
-from .journal import CHECKPOINT, Durability, Journal, JournalDamaged, JournalError
+from .journal import CHECKPOINT, MAX_BODY_BYTES, Durability, Journal, JournalDamaged, JournalError
 from .ledger import Ledger
 
 
@@ -22,11 +22,17 @@ class Recorder:
     """
 
     def __init__(
-        self, journal: Journal, ledger: Ledger, *, on_fault: Callable[[str], None]
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        *,
+        segment_bytes: int,
+        on_fault: Callable[[str], None],
     ) -> None:
         self.journal = journal
         self.ledger = ledger
         self._on_fault = on_fault
+        self._largest_body = min(MAX_BODY_BYTES, segment_bytes // 2)
 
     def replay(self) -> None:
         """Fold what the journal holds into the ledger: the last checkpoint and all after it.
@@ -101,4 +107,4 @@ class Recorder:
 
     def _checkpoint_if_due(self) -> None:
         if self.journal.wants_checkpoint:
-            self.journal.checkpoint(self.ledger.checkpoint())
+            self.journal.checkpoint(self.ledger.checkpoint(limit_bytes=self._largest_body))

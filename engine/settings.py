@@ -47,7 +47,7 @@ class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Of an intent before it is sent."""
     on_leaving_active: Literal["cancel", "keep"] = "cancel"
     """What happens to the engine's own resting entries when trading stops."""
-    keys_kept: int = 20_000
+    keys_kept: int = 5_000
     """So many of the latest `Order(key=…)` are remembered, across restarts."""
 
 
@@ -131,7 +131,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             ("orders.absence_margin_ms", o.absence_margin_ms, 0, 60_000),
             ("orders.absence_answers", o.absence_answers, 2, 20),
             ("orders.absence_spacing_seconds", o.absence_spacing_seconds, 0, 60),
-            ("orders.keys_kept", o.keys_kept, 100, 1_000_000),
+            ("orders.keys_kept", o.keys_kept, 100, 5_000),
             ("outbox.batch_events", b.batch_events, 1, 5000),
             ("outbox.batches_in_flight", b.batches_in_flight, 1, 64),
             ("policy.freshness_seconds", self.policy.freshness_seconds, 0.05, 3600),
