@@ -5,7 +5,8 @@ ids below the cursor (the clock went back, another host's clock is behind). Two
 questions guard against that. On a new connection: is the newest entry older than the
 cursor? Then the data were rolled back. With every page: under which lineage was it
 read? It is asked *behind* the read in the same pipeline, so an unchanged answer holds
-for the page. Reading again what was seen is harmless: `Delivery` drops it.
+for the page. Reading again what was seen is harmless: `Delivery` drops it, but for what
+lies before the `after` of this subscription, which comes again after a loss of data.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ async def subscribe(
             newest = await wire.request("XREVRANGE", events_key, "+", "-", "COUNT", 1)
             newest_id = newest[0][0].decode() if newest else _START
             if _order(newest_id) < _order(cursor):
-                cursor = newest_id
+                # Not to the newest: entries may have been added since the data came back.
+                cursor = _START
             while True:
                 page, read_lineage = await _read(
                     wire, events_key, progress_key, cursor, address.settings.timeout_ms
