@@ -1,0 +1,1 @@
+"""The built-in transports, found through entry points like anybody's (`holdfast.registry`)."""
