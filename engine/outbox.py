@@ -88,6 +88,8 @@ class Outbox:
         self.is_appending = False
         """Inside the journal, which may report a fault before it returns."""
         self._connected = False
+        self._connection = 0
+        """Counts the changes of the link: what began in an earlier one is void."""
         self._agreed = False
         """Whether the bus was asked, over the connection that stands now, what it holds."""
         self.changes = Broadcast()
@@ -101,6 +103,7 @@ class Outbox:
     def set_connected(self, connected: bool) -> None:
         """The bus link's health, as its transport reports it."""
         self._connected = connected
+        self._connection += 1
         self._agreed = False
         self.changes.notify()
 
@@ -204,29 +207,32 @@ class Outbox:
 
     async def run(self) -> None:
         """Ship until cancelled. Waits without polling while there is no link or nothing to do."""
-        pause = RETRY_PAUSE_SECONDS
+        pause, connection = RETRY_PAUSE_SECONDS, 0
         while True:
             if not self._connected:
-                pause = RETRY_PAUSE_SECONDS
                 await self.changes.wait()
                 continue
+            if connection != self._connection:
+                pause, connection = RETRY_PAUSE_SECONDS, self._connection
             try:
-                await self._ship()
+                await self._ship(connection)
             except (LinkDown, OutboxRolledBack) as error:
+                self._agreed = False
                 log.info("shipping stopped", extra={"reason": str(error)})
-                if self._connected:  # the bus refuses while its connection stands
+                if connection == self._connection:  # the bus refuses while it stands
                     await self.changes.wait_at_most(pause)
                     pause = min(2 * pause, LONGEST_RETRY_PAUSE_SECONDS)
 
-    async def _ship(self) -> None:
-        """Ship over one connection until it fails.
+    async def _ship(self, connection: int) -> None:
+        """Ship over one connection until it ends.
 
         :raises LinkDown: the connection failed, or the bus must be asked anew.
         """
-        after, skip, lineage = await self._agree()
+        after, skip, lineage = await self._agree(connection)
         in_flight: deque[_InFlight] = deque()
         waiting: deque[Record] = deque()
-        while self._connected:
+        # Compared by number: a link may be lost and found again before this task runs once.
+        while connection == self._connection:
             while len(in_flight) < self._batches_in_flight:
                 if not waiting:
                     page = self._journal.read(after=after, limit=self._batch_events, kinds=(EVENT,))
@@ -251,7 +257,7 @@ class Outbox:
             else:
                 await self.changes.wait()
 
-    async def _agree(self) -> tuple[int, dict[str, int], str]:
+    async def _agree(self, connection: int) -> tuple[int, dict[str, int], str]:
         """Ask what the bus holds; returns where to begin reading, what to skip, and its lineage.
 
         :raises LinkDown: the bus could not be asked.
@@ -280,6 +286,8 @@ class Outbox:
             for producer in self._producers(after):
                 if producer not in positions:
                     positions[producer] = (await self._bus.position(producer)).last_sequence
+        if connection != self._connection:
+            raise LinkDown("the connection was lost while the bus was asked")
         if lost:
             log.warning("the bus lost events it had confirmed; sending them again")
         if begin:

@@ -284,7 +284,7 @@ def test_waiting_is_no_stall_and_is_named() -> None:
     async def body(rig: Rig) -> None:
         async def wait() -> None:
             with rig.runner.waiting("the operator"), rig.runner.waiting("the operator"):
-                await anyio.sleep(3600)
+                await anyio.sleep(3590)
             await anyio.sleep_forever()
 
         rig.on_fire = lambda trigger, cause: rig.runner.enter(State.DEGRADED)
