@@ -431,26 +431,28 @@ class Core:
 
     def _on_resolved(self, intent: Intent, report: OrderReport) -> None:
         self.announce(
-            "execution.order_resolved",
-            {
-                "client_order_id": report.client_order_id,
-                "symbol": report.symbol,
-                "status": report.status,
-                "doubt": intent.doubt,
-                "evidence": report.evidence,
-                "attempts": report.attempts,
-            },
+            events.OrderResolved(
+                client_order_id=report.client_order_id,
+                symbol=report.symbol,
+                status=report.status,
+                doubt=intent.doubt,
+                evidence=report.evidence,
+                attempts=report.attempts,
+            ),
+            trace_id=report.client_order_id,
         )
         self.changes.notify()
 
-    def _admit(self, order: Order) -> None:
+    def _admit(self, order: Order, client_order_id: str) -> None:
         """The policy's word on an opening order."""
         policy = self.policy.get()
         if policy is None:
             reason = self.policy.problem() or "no policy"
             self._on_blocked(reason)
             raise TradingHalted(f"policy: {reason}")
-        exposure = self.orders.exposure(order.symbol, self.last_price.get(order.symbol))
+        exposure = self.orders.exposure(
+            order.symbol, self.last_price.get(order.symbol), without=client_order_id
+        )
         objection = policy_rules.objection(policy, order, exposure)
         if objection is None:
             return
@@ -492,15 +494,15 @@ class Core:
         for listener in self._fill_listeners:
             self._tell(listener, fill)
         self.announce(
-            "execution.fill",
-            {
-                "symbol": fill.symbol,
-                "trade_id": fill.trade_id,
-                "client_order_id": fill.client_order_id,
-                "side": fill.side,
-                "quantity": f"{fill.quantity:f}",
-                "price": f"{fill.price:f}",
-            },
+            events.FillCounted(
+                symbol=fill.symbol,
+                trade_id=fill.trade_id,
+                client_order_id=fill.client_order_id,
+                side=fill.side,
+                quantity=f"{fill.quantity:f}",
+                price=f"{fill.price:f}",
+            ),
+            trace_id=fill.client_order_id,
         )
 
     def tell_alert(self, alert: Alert) -> None:

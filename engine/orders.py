@@ -55,7 +55,8 @@ CANCELS_AT_ONCE = 8
 
 class OrderPath:
     """
-    :param admit: the policy's word on an opening order; raises `TradingHalted` or `Rejected`.
+    :param admit: the policy's word on an opening order, given its client order id if it has
+        one yet; raises `TradingHalted` or `Rejected`.
     :param on_resolved: told of every intent whose outcome had been in doubt, once settled.
     :param on_closed: told of every intent that ended, with its number of attempts.
     :param on_refused_by_venue: told when the venue refuses everything (banned, keys wrong).
@@ -72,7 +73,7 @@ class OrderPath:
         venue_clock: VenueClock,
         clock: Clock,
         entropy: Entropy,
-        admit: Callable[[Order], None],
+        admit: Callable[[Order, str], None],
         can_ask: Callable[[], bool],
         on_resolved: Callable[[Intent, OrderReport], None],
         on_closed: Callable[[OrderReport], None],
@@ -122,7 +123,7 @@ class OrderPath:
         self.check(order)
         permit = self._gate.permit(order.symbol, opening=order.opening)
         if order.opening:
-            self._admit(order)
+            self._admit(order, "")
         intent = await self._journal(order)
         self._owned[intent.client_order_id] = intent
         try:
@@ -300,16 +301,20 @@ class OrderPath:
                 intent.snapshot = answer.order
 
     async def _attempt(self, intent: Intent, permit: Permit) -> PlaceOutcome:
-        asked = False
+        asked, order = False, intent.order
 
         def verify() -> None:
             nonlocal asked
             permit.verify()
+            if order.opening:
+                # The policy may have changed since the order was made: while it was journalled,
+                # while the connection was set up, between two attempts.
+                self._admit(order, intent.client_order_id)
             asked = True
 
         latest = intent.attempts[-1]
         request = PlaceRequest(
-            intent.client_order_id, intent.order, latest.timestamp_ms, latest.recv_window_ms
+            intent.client_order_id, order, latest.timestamp_ms, latest.recv_window_ms
         )
         try:
             return await self._client.place(
@@ -317,6 +322,9 @@ class OrderPath:
             )
         except TradingHalted as halted:
             self._close(intent, "not_executed", f"gate shut before the write: {halted.reason}")
+            raise
+        except Rejected as no:
+            self._close(intent, "rejected", no.reason)
             raise
         except BaseException as error:  # cancelled, or a transport that broke its promise
             if not intent.has_ended():
@@ -565,8 +573,13 @@ class OrderPath:
 
     # --- what is open ----------------------------------------------------------------
 
-    def exposure(self, symbol: str, reference_price: Decimal | None) -> Exposure:
-        """What `symbol` holds or may come to hold; unknown orders count as filled."""
+    def exposure(
+        self, symbol: str, reference_price: Decimal | None, *, without: str = ""
+    ) -> Exposure:
+        """What `symbol` holds or may come to hold; unknown orders count as filled.
+
+        :param without: client order id of the order that is judged by it.
+        """
         book = self._ledger.book
         held = sum((h.quantity for (s, _), h in book.holdings.items() if s == symbol), Decimal(0))
         pending, count = Decimal(0), 0
@@ -579,7 +592,7 @@ class OrderPath:
                 sign = 1 if order.side == "buy" else -1
                 pending += sign * open_order.expected
         for intent in self._ledger.intents.values():
-            if intent.order.symbol == symbol:
+            if intent.order.symbol == symbol and intent.client_order_id != without:
                 count += 1
                 if intent.order.opening:
                     pending += intent.order.signed_quantity

@@ -6,13 +6,14 @@ import anyio
 import pytest
 from engine_world import BTC, World
 
-from holdfast.errors import TradingHalted
+from holdfast.errors import Rejected, TradingHalted
 from holdfast.journal import JournalFailed
 from holdfast.model import Order
-from holdfast.policy import Mode, Policy
+from holdfast.policy import Limits, Mode, Policy
 from holdfast.settings import GateSettings
 from holdfast.simulation import SimLoop, run
 from holdfast.states.table import State
+from holdfast.transports.sim.faults import Fault
 
 
 def test_a_fault_reported_inside_an_append_takes_no_sequence_of_the_event_being_written() -> None:
@@ -70,5 +71,52 @@ def test_a_loop_that_stood_still_on_the_way_up_begins_anew(while_in: State) -> N
             await engine.until_healthy()
             entered = [step.dest for step in engine.history[steps:] if step.entered]
             assert State.DEGRADED in entered
+
+    run(main)
+
+
+def test_an_attempt_is_judged_by_the_policy_of_its_own_moment() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            world.venue.faults.arm("place", Fault.refusal(-1008, "overloaded", status=503))
+            async with anyio.create_task_group() as group:
+
+                async def submit() -> None:
+                    with pytest.raises(TradingHalted, match="HALT"):
+                        await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+
+                group.start_soon(submit)
+                await anyio.sleep(0.5)  # refused once; the next attempt is due after a second
+                stored = world.server.policy
+                assert stored is not None
+                world.server.compare_and_set(Policy(Mode.HALT), stored.policy.version)
+            assert not world.venue.order_log
+
+    run(main)
+
+
+def test_orders_made_at_once_are_judged_together() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.set_policy(Policy(Mode.NORMAL, Limits(max_open_orders=1)))
+            outcomes: list[str] = []
+
+            async def submit() -> None:
+                try:
+                    await engine.submit(Order(BTC, "buy", "0.010", price="60000"))
+                except Rejected:
+                    outcomes.append("rejected")
+                else:
+                    outcomes.append("accepted")
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(submit)
+                group.start_soon(submit)
+            assert sorted(outcomes) == ["accepted", "rejected"]
+            assert len(world.venue.order_log) == 1
 
     run(main)
