@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 from engine_world import BTC, World
 
 from holdfast.errors import Rejected, TradingHalted
-from holdfast.journal import JournalFailed
+from holdfast.journal import JournalFailed, MemoryJournal
 from holdfast.model import Order
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.settings import GateSettings
@@ -97,7 +99,15 @@ def test_an_attempt_is_judged_by_the_policy_of_its_own_moment() -> None:
     run(main)
 
 
-def test_orders_made_at_once_are_judged_together() -> None:
+def test_orders_made_at_once_are_judged_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    append = MemoryJournal.append
+
+    async def as_on_a_disk(self: MemoryJournal, *args: Any, **options: Any) -> int:
+        await anyio.sleep(0.001)
+        return await append(self, *args, **options)
+
+    monkeypatch.setattr(MemoryJournal, "append", as_on_a_disk)
+
     async def main() -> None:
         world = World()
         async with world.engine() as engine:
