@@ -13,6 +13,7 @@ import logging
 
 from holdfast.states.table import Level, State, Trigger
 
+from . import events
 from .engine import Engine
 from .errors import (
     ConfigError,
@@ -70,4 +71,5 @@ __all__ = [
     "TradingHalted",
     "Trigger",
     "__version__",
+    "events",
 ]

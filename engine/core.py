@@ -13,6 +13,7 @@ what a state does in `effects`, and what the user calls in `engine`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 from collections import deque
@@ -27,6 +28,7 @@ from holdfast.states.guards import Facts
 from holdfast.states.machine import Machine, Step
 from holdfast.states.table import SHUTTING, Level, State, Trigger
 
+from . import events
 from . import policy as policy_rules
 from .alerts import Alert, Severity
 from .broadcast import Broadcast
@@ -125,6 +127,9 @@ class Core:
             on_blocked=self._on_blocked,
         )
         self.ticket = self.gate.epoch
+        self._traces = entropy.child("recovery")
+        self.trace_id = self._new_trace_id()
+        """Of the fall and recovery under way (or the last one)."""
         self.ledger = Ledger(keys_kept=settings.orders.keys_kept)
         self.recorder = Recorder(
             journal,
@@ -218,6 +223,9 @@ class Core:
 
         return effects_of(self)
 
+    def _new_trace_id(self) -> str:
+        return f"{self._traces.randbits(64):016x}"
+
     def begin(self) -> None:
         """Fold the journal in and enter DEGRADED: a cold start is a recovery.
 
@@ -262,6 +270,8 @@ class Core:
     def _on_step(self, step: Step) -> None:
         if step.trigger in SHUTTING:
             self.ticket = self.gate.epoch
+            if step.source is State.HEALTHY:
+                self.trace_id = self._new_trace_id()
         if step.trigger is Trigger.DIVERGED:
             self.divergences += 1
         self.history.append(Moment(self.clock.time_ns(), self.clock.monotonic(), step))
@@ -272,7 +282,11 @@ class Core:
                 step.source,
                 step.dest,
                 step.cause,
-                extra={"trigger": step.trigger.value, "state": step.dest.value},
+                extra={
+                    "trigger": step.trigger.value,
+                    "state": step.dest.value,
+                    "trace_id": self.trace_id,
+                },
             )
             self._write_down(step)
             for listener in self._listeners:
@@ -349,7 +363,7 @@ class Core:
             if self.bus_down_since is None:
                 self.bus_down_since = self.clock.monotonic()
                 self.meter.gauge("redis_down", 1)
-                self.announce("system.redis_lost", {"reason": self.bus_link.reason})
+                self.announce(events.RedisLost(self.bus_link.reason))
         self.outbox.set_connected(self.bus_link.is_up)
 
     def refresh_floor(self) -> None:
@@ -396,18 +410,21 @@ class Core:
 
     # --- what the parts tell ---------------------------------------------------------
 
-    def announce(self, type_: str, body: dict[str, Any]) -> Event | None:
+    def announce(self, body: events.Body, *, trace_id: str | None = None) -> Event | None:
         """Publish an event of the engine's own. Needs no bus, and never fails an effect.
 
+        :param trace_id: the order's; by default that of the recovery under way.
         :returns: the event; None if it could not be journalled, or not yet.
         """
+        trace_id = trace_id or self.trace_id
         if self.outbox.is_appending and self._loop is not None:
             # The journal reports a fault in the middle of an append. That event has its
             # sequence already, so this one has to wait until it is written.
-            self._loop.call_soon(self.announce, type_, body)
+            self._loop.call_soon(functools.partial(self.announce, body, trace_id=trace_id))
             return None
+        type_ = events.type_of(body)
         try:
-            return self.outbox.publish_nowait(type_, body, reserve=True)
+            return self.outbox.publish_nowait(type_, body, trace_id=trace_id, reserve=True)
         except JournalError as error:
             log.error("%s not journalled", type_, extra={"reason": str(error)})
             return None
@@ -416,7 +433,7 @@ class Core:
         self.meter.count("trading_gate_blocks")
         if threading.get_ident() == self._thread and self._blocked_epoch != self.gate.epoch:
             self._blocked_epoch = self.gate.epoch  # one event a shut, not one an order
-            self.announce("gate.blocked", {"reason": reason, "gate_epoch": self._blocked_epoch})
+            self.announce(events.GateBlocked(reason, self._blocked_epoch))
 
     def _on_gap(self, gap: Gap) -> None:
         log.error("events lost by the bus and no longer kept here: %s", gap)
@@ -424,8 +441,7 @@ class Core:
 
     def _on_policy_change(self, policy: Policy) -> None:
         self.announce(
-            "policy.changed",
-            {"mode": policy.active_mode.value, "version": policy.version, "by": policy.updated_by},
+            events.PolicyChanged(policy.active_mode.value, policy.version, policy.updated_by)
         )
         self.changes.notify()
 
@@ -516,13 +532,7 @@ class Core:
         for listener in self._alert_listeners:
             self._tell(listener, alert)
         self.announce(
-            "engine.alert",
-            {
-                "name": alert.name,
-                "severity": alert.severity.value,
-                "raised": alert.raised,
-                "message": alert.message,
-            },
+            events.AlertChanged(alert.name, alert.severity.value, alert.raised, alert.message)
         )
 
     def on_alert(self, listener: Callable[[Alert], None]) -> None:

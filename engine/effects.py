@@ -16,6 +16,7 @@ import anyio
 
 from holdfast.states.table import Effect, State, Trigger
 
+from . import events
 from .core import Core
 from .errors import LinkDown
 
@@ -39,20 +40,19 @@ class _Effects:
             return  # the very first state: nothing led to it
         step = core.history[-1].step
         core.announce(
-            "engine.transition",
-            {
-                "number": core.ledger.transitions,
-                "trigger": step.trigger.value,
-                "cause": step.cause,
-                "source": step.source.value,
-                "dest": step.dest.value,
-            },
+            events.TransitionMade(
+                number=core.ledger.transitions,
+                trigger=step.trigger.value,
+                cause=step.cause,
+                source=step.source.value,
+                dest=step.dest.value,
+            )
         )
         if step.trigger is Trigger.REPLAYED and core.bus_down_since is not None:
             downtime = core.clock.monotonic() - core.bus_down_since
             core.bus_down_since = None
             core.meter.gauge("redis_down", 0)
-            core.announce("system.redis_recovered", {"downtime_seconds": downtime})
+            core.announce(events.RedisRecovered(downtime))
 
     async def cancel_resting_entries(self) -> None:
         core = self._core
@@ -138,12 +138,9 @@ class _Effects:
             settled = await core.reconciler.settle(core.runner.waiting)
             core.meter.gauge("position_reconciliation_divergence", settled.differences)
             core.announce(
-                "execution.positions_reconciled",
-                {
-                    "differences": settled.differences,
-                    "actions": list(settled.actions),
-                    "fills_counted": settled.fills_counted,
-                },
+                events.PositionsReconciled(
+                    settled.differences, settled.actions, settled.fills_counted
+                )
             )
             core.compared = (divergences, 0)
             core.fire(Trigger.RECONCILED, "the local book equals the venue's")
