@@ -1,6 +1,6 @@
 """Redis and Valkey: bus, policy store and lease.
 
-Nothing of redis-py or hiredis is imported before a factory is called.
+hiredis is imported when a factory is called, not before.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ inside its own callback, before any waiter is woken.
 
 Not redis-py's client or PubSub: the client retries writes by itself and so doubles
 them, PubSub spins without end on a connection that dies with ETIMEDOUT, and neither
-reads while nobody asks. From redis-py comes what is settled: hiredis packs the
-commands and parses the replies.
+reads while nobody asks. hiredis, which redis-py parses with too, packs the commands
+and parses the replies.
 """
 
 from __future__ import annotations
