@@ -1,0 +1,89 @@
+"""Each example runs as its docstring says, on a server and an exchange of its own."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import select
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.transports.server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+LIMIT_SECONDS = 60
+
+
+@pytest.fixture
+def exchange_port() -> Iterator[int]:
+    command = [sys.executable, "-m", "holdfast", "exchange", "--port=0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert select.select([child.stdout], [], [], LIMIT_SECONDS)[0]
+            yield int(json.loads(child.stdout.readline())["port"])
+        finally:
+            child.terminate()
+            child.wait(20)
+
+
+@pytest.fixture
+def config(tmp_path: Path, redis_server: RedisServer, exchange_port: int) -> Path:
+    """The example's own configuration, with the addresses changed and nothing else."""
+    text = (ROOT / "examples" / "holdfast.toml").read_text()
+    for shown, used in (
+        ("redis://127.0.0.1:6379/0", redis_server.url),
+        ("sim://127.0.0.1:9000", f"sim://127.0.0.1:{exchange_port}"),
+    ):
+        assert f'\nurl = "{shown}"' in text
+        text = text.replace(f'\nurl = "{shown}"', f'\nurl = "{used}"')
+    path = tmp_path / "holdfast.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def run(config: Path, redis_server: RedisServer) -> Callable[[str], str]:
+    def example(name: str) -> str:
+        path = ROOT / "examples" / name
+        documented = ast.get_docstring(ast.parse(path.read_text())) or ""
+        usage = re.search(rf"^\s*python examples/{re.escape(name)}(.*)$", documented, re.M)
+        assert usage is not None, "its docstring does not say how to run it"
+        arguments = [
+            {
+                "examples/holdfast.toml": str(config),
+                "redis://127.0.0.1:6379/0": redis_server.url,
+            }.get(word, word)
+            for word in shlex.split(usage[1])
+        ]
+        done = subprocess.run(
+            [sys.executable, "-W", "error", path, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            cwd=config.parent,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    return example
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(name: str, run: Callable[[str], str]) -> None:
+    if name == "read_events.py":  # somebody has to have published what it reads
+        run("first_order.py")
+    assert run(name).strip()
+
+
+def test_there_are_examples() -> None:
+    assert "first_order.py" in EXAMPLES
