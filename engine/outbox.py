@@ -198,8 +198,11 @@ class Outbox:
         return max(mark - self._shipped_record, 0 if self._agreed else 1)
 
     def recover(self) -> None:
-        """Find the newest event that earlier incarnations left unconfirmed."""
-        after = self._journal.acked
+        """Find the newest event of earlier incarnations, confirmed or not.
+
+        One that was confirmed may have been lost by the bus while nobody looked.
+        """
+        after = self._journal.first_seq - 1
         while page := self._journal.read(after=after, limit=5000, kinds=(EVENT,)):
             after = self._last_record = page[-1].seq
 

@@ -157,6 +157,21 @@ def test_a_tail_lost_by_a_failover_is_sent_again() -> None:
     in_place(body)
 
 
+def test_what_the_bus_lost_between_two_lives_is_part_of_the_recovery() -> None:
+    async def body(place: Place) -> None:
+        async with place.life() as outbox:
+            for number in range(20):
+                outbox.publish_nowait("test", number)
+            await place.drained(outbox)
+        place.server.wipe()
+        async with place.life(batch_events=1, batches_in_flight=1) as outbox:
+            assert outbox.mark == 20
+            await place.drained(outbox)
+            assert place.bodies() == list(range(20))
+
+    in_place(body)
+
+
 def test_a_tail_of_an_earlier_life_lost_is_sent_again_too() -> None:
     async def body(place: Place) -> None:
         async with place.life() as outbox:
