@@ -28,12 +28,12 @@ drill:
 # The embedded server first, so that the summary of the whole suite comes last.
 test:
 	@.ci/install test,embedded,check
-	@server=$$($(EMBEDDED)); \
+	@failed=0; server=$$($(EMBEDDED)); \
 	if [ -z "$$server" ]; then echo "holdfast: no embedded server for this platform"; \
 	else echo "holdfast: transport tests on the embedded server"; \
-		HOLDFAST_REDIS_SERVER=$$server $(PYTEST) -q -m "server and not soak" tests/redis; fi
-	@echo "holdfast: the whole suite"
-	@$(PYTEST) $(ARGS)
+		HOLDFAST_REDIS_SERVER=$$server $(PYTEST) -q -m "server and not soak" tests/redis \
+			|| failed=1; fi; \
+	echo "holdfast: the whole suite"; $(PYTEST) $(ARGS) && exit $$failed
 
 check:
 	@.ci/install test,embedded,check

@@ -36,7 +36,10 @@ def exchange_port() -> Iterator[int]:
 
 @pytest.fixture
 def config(tmp_path: Path, redis_server: RedisServer, exchange_port: int) -> Path:
-    """The example's own configuration, with the addresses changed and nothing else."""
+    """The example's own configuration, with other addresses and a short lease.
+
+    On a store that never knew a lease the first holder waits a full term before it trades.
+    """
     text = (ROOT / "examples" / "holdfast.toml").read_text()
     for shown, used in (
         ("redis://127.0.0.1:6379/0", redis_server.url),
@@ -44,6 +47,8 @@ def config(tmp_path: Path, redis_server: RedisServer, exchange_port: int) -> Pat
     ):
         assert f'\nurl = "{shown}"' in text
         text = text.replace(f'\nurl = "{shown}"', f'\nurl = "{used}"')
+    assert "\nttl_seconds = 15.0" in text
+    text = text.replace("\nttl_seconds = 15.0", "\nttl_seconds = 1.0")
     path = tmp_path / "holdfast.toml"
     path.write_text(text)
     return path
