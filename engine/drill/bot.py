@@ -270,7 +270,11 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m holdfast.drill.bot PLAN\n")
         return 2
-    anyio.run(run, plans.decode(Path(arguments[0]).read_bytes()))
+    try:
+        anyio.run(run, plans.decode(Path(arguments[0]).read_bytes()))
+    except HoldfastError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

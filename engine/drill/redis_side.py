@@ -22,6 +22,7 @@ from holdfast.policy import Policy
 from holdfast.registry import open_policy_store
 
 from .observation import StoredPolicy, StreamEntry
+from .task_group import task_group
 
 _T = TypeVar("_T")
 
@@ -82,7 +83,7 @@ async def store_policy(url: str, bot: str, policy: Policy) -> tuple[Policy, int]
     """
     store = open_policy_store(url, clock=SystemClock(), entropy=SystemEntropy(), bot=bot)
     watch = _Watch()
-    async with anyio.create_task_group() as tasks:
+    async with task_group() as tasks:
         tasks.start_soon(store.run, watch)
         with anyio.move_on_after(CONNECT_SECONDS):
             await watch.connected.wait()

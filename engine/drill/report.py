@@ -42,7 +42,9 @@ EXPLANATIONS: Final = {
     "never answered, while the bot, as bots do, impatiently submits the same order again and "
     "again.",
     3: "The policy changes when the bot can not hear it: just before Redis is killed, while it is "
-    "dead, and by Redis coming back without its data. The old one must never be traded on.",
+    "dead, and by Redis coming back without its data. The old one must never be traded on. After "
+    'an empty restart the engine writes the newest policy it knows back (on_empty = "restore"), or '
+    'waits until a person has confirmed one (on_empty = "hold"); both are run.',
 }
 
 

@@ -98,7 +98,7 @@ def _outage(outage_seconds: float) -> Run:
 
     return Run(
         "1-outage",
-        f"Redis killed with positions open, dead for {outage_seconds:g} s",
+        f"Redis dead for {outage_seconds:g} s, positions open",
         script,
         judge,
         kills=True,
@@ -129,7 +129,7 @@ def _timeouts() -> Run:
 
     return Run(
         "2-timeouts",
-        "Attempts lost before and after the exchange took them, then refused",
+        "Attempts lost, others refused",
         script,
         judge,
         kills=False,
@@ -183,7 +183,7 @@ def _stale_policy() -> Run:
 
     return Run(
         "3-stale",
-        'Policy changed before and in an outage; Redis back empty, on_empty = "restore"',
+        "Policy changed while Redis is dead",
         script,
         judge,
         kills=True,
@@ -210,7 +210,7 @@ def _emptied_and_held() -> Run:
 
     return Run(
         "3-held",
-        'Redis back empty, on_empty = "hold": a person must confirm a policy',
+        "Redis back empty, policy held",
         script,
         judge,
         kills=True,
@@ -231,7 +231,7 @@ def _changed_while_up() -> Run:
 
     return Run(
         "3-live",
-        "Policy changed while everything is up",
+        "Policy changed with everything up",
         script,
         judge,
         kills=False,

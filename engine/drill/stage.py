@@ -31,6 +31,7 @@ from .options import DrillOptions
 from .plan import BotPlan
 from .processes import Child, ChildFailed
 from .redis_side import StreamReader, first_pong_ns, store_policy
+from .task_group import task_group
 from .watching import Watcher
 
 TICK_SECONDS: Final = 0.02
@@ -149,7 +150,7 @@ class Stage:
         await self.exchange.set_price(self._market.price)
         self._write_configuration(exchange_address=f"{ready['host']}:{ready['port']}")
         self.watcher = Watcher(self._folder / "decisions.jsonl", self._narrator)
-        tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        tasks = await self._stack.enter_async_context(task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(self._feed)
         tasks.start_soon(self.watcher.run)
@@ -268,7 +269,7 @@ class Stage:
             nonlocal pong_ns
             pong_ns = await first_pong_ns(server.host, server.port, timeout_seconds=PONG_SECONDS)
 
-        async with anyio.create_task_group() as tasks:
+        async with task_group() as tasks:
             tasks.start_soon(listen)
             await checkpoint()  # let the listener's thread begin: starting blocks this one
             started_ns, _ = stamps()

