@@ -96,6 +96,8 @@ class OrderPath:
         self.fencing_token = 0
         self.instruments: dict[str, Instrument] = {}
         self.prefix = prefix(bot)
+        self.query_lag_ms = settings.absence_margin_ms
+        """For so long a new order may be missing from what the venue answers."""
         self._number = 0
         self._claimed: dict[str, Intent] = {}
         """Keys whose intent is being journalled right now."""

@@ -150,8 +150,10 @@ class Reconciler:
             adopted = [a for a in facts if a.rule == "adopt"]
             if adopted:
                 for action in adopted:
-                    fills += await self._adopt_fact(action.difference)
-                    done.append(str(action))
+                    counted = await self._adopt_fact(action.difference)
+                    if counted is not None:
+                        fills += counted
+                        done.append(str(action))
                 before = None
                 continue
             if not found:
@@ -179,8 +181,11 @@ class Reconciler:
                     # Looked at again now and then: the owner may settle it at the venue.
                     await self.decided.wait_at_most(self._settings.audit_seconds)
 
-    async def _adopt_fact(self, difference: Difference) -> int:
-        """Write down what the venue has proven. Returns how many fills were counted."""
+    async def _adopt_fact(self, difference: Difference) -> int | None:
+        """Write down what the venue has proven.
+
+        :returns: how many fills were counted; None: nothing is proven yet, look again.
+        """
         if difference.fill is not None:
             self._count(difference.fill)
             return 1
@@ -197,6 +202,15 @@ class Reconciler:
             raise LinkDown(f"order {difference.client_order_id}: {answer.reason}")
         ended = answer.order
         if ended is None:
+            # A new order may be missing from lists and queries for a moment; that it is not
+            # there says something only when it is older than that.
+            now_ms = await self._client.venue_time_ms(
+                timeout_seconds=self._settings.snapshot_timeout_seconds
+            )
+            too_young_ms = difference.order.updated_ms + self._orders.query_lag_ms - now_ms
+            if too_young_ms > 0:
+                await anyio.sleep(min(too_young_ms / 1000, self._orders.query_lag_ms / 1000))
+                return None
             # Known to us as accepted, in no list and forgotten: Binance keeps unfilled
             # cancelled orders three days, filled ones ninety ("Query Order").
             ended = replace(difference.order, status=OrderStatus.CANCELED)

@@ -12,7 +12,7 @@ from holdfast.errors import Rejected, TradingHalted
 from holdfast.journal import JournalFailed, MemoryJournal
 from holdfast.model import Order
 from holdfast.policy import Limits, Mode, Policy
-from holdfast.settings import GateSettings
+from holdfast.settings import GateSettings, OrderSettings
 from holdfast.simulation import SimLoop, run
 from holdfast.states.table import State
 from holdfast.transports.sim.faults import Fault
@@ -128,5 +128,22 @@ def test_orders_made_at_once_are_judged_together(monkeypatch: pytest.MonkeyPatch
                 group.start_soon(submit)
             assert sorted(outcomes) == ["accepted", "rejected"]
             assert len(world.venue.order_log) == 1
+
+    run(main)
+
+
+def test_an_order_too_new_to_be_listed_is_not_taken_for_cancelled() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=OrderSettings(on_leaving_active="keep")) as engine:
+            await engine.until_healthy()
+            world.venue.faults.query_lag_ms = 450
+            report = await engine.submit(Order(BTC, "sell", "0.010", price="70000"))
+            engine.fault("test", "the books are compared while the order is invisible")
+            await engine.until_healthy()
+            at_venue = [o.client_order_id for o in world.venue.open_orders()]
+            assert len(at_venue) == 1
+            assert [o.client_order_id for o in engine.open_orders()] == at_venue
+            assert report.status == "accepted"
 
     run(main)
