@@ -243,6 +243,9 @@ class Outbox:
                         break
                     after = page[-1].seq
                     waiting.extend(page)
+                name = self.producer_of(waiting[0].incarnation)
+                if in_flight and in_flight[-1].producer != name:
+                    break  # were the earlier life's events refused, the bus would take these
                 batch, last_record = self._batch(waiting, skip, lineage)
                 if batch is not None:
                     last = batch.first + len(batch.payloads) - 1

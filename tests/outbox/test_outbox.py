@@ -328,6 +328,21 @@ def test_a_bus_that_refuses_is_a_fault_and_gets_it_later() -> None:
     in_place(body)
 
 
+def test_events_of_a_later_life_do_not_overtake_refused_ones_of_an_earlier() -> None:
+    async def body(place: Place) -> None:
+        place.server.down()
+        async with place.life() as outbox:
+            outbox.publish_nowait("trade.opened", "opened")
+        async with place.life() as outbox:
+            outbox.publish_nowait("trade.closed", "closed")
+            place.server.refuse_append("OOM")
+            place.server.up()
+            await place.drained(outbox)
+        assert place.bodies() == ["opened", "closed"]
+
+    in_place(body)
+
+
 def test_a_newer_holder_of_the_lease_is_not_written_over() -> None:
     async def body(place: Place) -> None:
         async with place.life() as outbox:
