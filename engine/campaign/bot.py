@@ -38,7 +38,7 @@ class Bot:
 
     :param price: the last price of the market.
     :param alive: whether its process still is; what a dead one says is not written down.
-    :param now: virtual seconds.
+    :param now: seconds by its machine's monotonic clock.
     """
 
     def __init__(

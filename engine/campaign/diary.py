@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from holdfast.model import Order
+from holdfast.model import Gap, Order
 
 End = Literal["accepted", "rejected", "not_executed"]
 
@@ -40,8 +40,7 @@ class Decision:
 class Published:
     """An event whose `publish` returned.
 
-    :ivar at_seconds: virtual time at which it did.
-    :ivar seq: of the newest journal record at that moment.
+    :ivar at_seconds: when it did, by its machine's monotonic clock, as all times here.
     """
 
     producer: str
@@ -57,7 +56,11 @@ class Diary:
     decisions: dict[int, Decision] = field(default_factory=dict)
     published: list[Published] = field(default_factory=list)
     power_losses: list[float] = field(default_factory=list)
+    gaps: list[tuple[Gap, float]] = field(default_factory=list)
+    """Markers that were sent in place of events, and when."""
     lives: int = 0
+    first_number: int = FIRST_NUMBER
+    """Decisions are numbered from here, so that those of two copies are told apart."""
 
     def decide(
         self,
@@ -67,7 +70,7 @@ class Diary:
         price: Decimal | None,
         reduce_only: bool,
     ) -> Decision:
-        number = FIRST_NUMBER + len(self.decisions)
+        number = self.first_number + len(self.decisions)
         order = Order(
             symbol,
             side,

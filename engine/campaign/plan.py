@@ -19,7 +19,9 @@ Server = Literal["bus", "store"]
 """Which of the two; where the world has one server for both, either name means it."""
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+class Fault(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
+):
     """Base of all faults. `at_seconds` counts from the start of the run."""
 
     at_seconds: float
@@ -35,7 +37,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"{self.at_seconds:8.3f} s  {self.__struct_config__.tag} {words}"
 
 
-class ServerOutage(Fault, tag="server_outage"):
+class ServerOutage(Fault, frozen=True, tag="server_outage"):
     """The server goes away and comes back with its data kept, emptied, or `entries` older."""
 
     seconds: float
@@ -44,26 +46,26 @@ class ServerOutage(Fault, tag="server_outage"):
     entries: int = 0
 
 
-class LostAcks(Fault, tag="lost_acks"):
+class LostAcks(Fault, frozen=True, tag="lost_acks"):
     """The next appends take effect, and their connections break before the answer."""
 
     count: int = 1
 
 
-class Flap(Fault, tag="flap"):
+class Flap(Fault, frozen=True, tag="flap"):
     """Every connection of the server breaks, and is there again at once."""
 
     server: Server = "bus"
 
 
-class PolicyChange(Fault, tag="policy_change"):
+class PolicyChange(Fault, frozen=True, tag="policy_change"):
     """Somebody stores another policy, whether the bot can reach the store or not."""
 
     mode: Mode
     max_order_notional: Decimal | None = None
 
 
-class ExchangeOutage(Fault, tag="exchange_outage"):
+class ExchangeOutage(Fault, frozen=True, tag="exchange_outage"):
     """The venue can not be reached. Silent: packets vanish, and nobody is told."""
 
     seconds: float
@@ -71,7 +73,7 @@ class ExchangeOutage(Fault, tag="exchange_outage"):
     half: Literal["both", "rest", "stream"] = "both"
 
 
-class OrderFault(Fault, tag="order_fault"):
+class OrderFault(Fault, frozen=True, tag="order_fault"):
     """What happens to the next orders. `late` ones are taken `delay_seconds` after they arrive."""
 
     effect: Literal["lost_request", "lost_reply", "reset", "refused", "late"]
@@ -81,21 +83,21 @@ class OrderFault(Fault, tag="order_fault"):
     delay_seconds: float = 0.0
 
 
-class LaggingReads(Fault, tag="lagging_reads"):
+class LaggingReads(Fault, frozen=True, tag="lagging_reads"):
     """New orders are invisible to the venue's queries for a while."""
 
     seconds: float
     lag_ms: int
 
 
-class StreamFault(Fault, tag="stream_fault"):
+class StreamFault(Fault, frozen=True, tag="stream_fault"):
     """The venue's user stream drops, doubles or swaps messages."""
 
     action: Literal["drop", "duplicate", "swap"]
     count: int = 1
 
 
-class VenueClockSkew(Fault, tag="venue_clock_skew"):
+class VenueClockSkew(Fault, frozen=True, tag="venue_clock_skew"):
     """Longer than any request lives: a clock that goes back and forth within one can prove
     nothing to anybody."""
 
@@ -103,33 +105,33 @@ class VenueClockSkew(Fault, tag="venue_clock_skew"):
     skew_ms: int
 
 
-class WallClockJump(Fault, tag="wall_clock_jump"):
+class WallClockJump(Fault, frozen=True, tag="wall_clock_jump"):
     jump_seconds: float
 
 
-class Suspend(Fault, tag="suspend"):
+class Suspend(Fault, frozen=True, tag="suspend"):
     """The machine sleeps: its clock has moved on when it wakes, its timers have not."""
 
     asleep_seconds: float
 
 
-class Stall(Fault, tag="stall"):
+class Stall(Fault, frozen=True, tag="stall"):
     """The process stands still while time goes on."""
 
     stall_seconds: float
 
 
-class DiskFull(Fault, tag="disk_full"):
+class DiskFull(Fault, frozen=True, tag="disk_full"):
     seconds: float
 
 
-class DiskError(Fault, tag="disk_error"):
+class DiskError(Fault, frozen=True, tag="disk_error"):
     """EIO from the next syncs; two in a row end the journal, and only a restart helps."""
 
     syncs: int = 1
 
 
-class Kill(Fault, tag="kill"):
+class Kill(Fault, frozen=True, tag="kill"):
     """The process ends as by kill -9, or with the machine's power, and is started again.
 
     :ivar point: at once, or at the next moment of that kind: an order has just been
@@ -144,13 +146,13 @@ class Kill(Fault, tag="kill"):
     passes: int = 0
 
 
-class SecondCopy(Fault, tag="second_copy"):
+class SecondCopy(Fault, frozen=True, tag="second_copy"):
     """Somebody starts the same bot on another machine, and stops it again."""
 
     seconds: float
 
 
-class Hold(Fault, tag="hold"):
+class Hold(Fault, frozen=True, tag="hold"):
     """The operator halts the bot, and resumes."""
 
     seconds: float

@@ -15,6 +15,7 @@ from holdfast.journal import MemoryJournal
 from holdfast.model import (
     ExecutionReport,
     Fill,
+    Gap,
     Instrument,
     OrderSnapshot,
     PlaceOutcome,
@@ -83,10 +84,15 @@ class _Watch:
 
 
 class WatchedBus:
-    def __init__(self, inner: MessageBus, life: Life) -> None:
+    """
+    :param on_gap: told of every marker that is sent in place of events.
+    """
+
+    def __init__(self, inner: MessageBus, life: Life, *, on_gap: Callable[[Gap], None]) -> None:
         self.name = inner.name
         self._inner = inner
         self._life = life
+        self._on_gap = on_gap
 
     async def run(self, watch: LinkWatch) -> None:
         await self._inner.run(_Watch(self._life, "bus", watch))
@@ -104,6 +110,8 @@ class WatchedBus:
             refused = asyncio.get_running_loop().create_future()
             refused.cancel()
             return refused
+        if batch.gap is not None:
+            self._on_gap(batch.gap)
         answer = self._inner.append(batch)
         self._life.reached("ship")
         return answer

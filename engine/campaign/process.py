@@ -9,6 +9,7 @@ import anyio
 
 from holdfast.engine import Engine
 from holdfast.journal import MemoryDisk
+from holdfast.model import Gap
 from holdfast.ports import ExecutionClient, LeaseStore, MessageBus, PolicyStore
 from holdfast.settings import (
     GateSettings,
@@ -101,7 +102,7 @@ class Process:
             entropy=self.entropy.child("bot"),
             price=lambda: world.price,
             alive=lambda: self.life.alive,
-            now=world.now,
+            now=clock.monotonic,
         )
         self._scope = anyio.CancelScope()
 
@@ -157,13 +158,17 @@ class Process:
         return Engine(
             settings=settings_for(plan.conditions),
             journal=journal,
-            bus=WatchedBus(bus, self.life),
+            bus=WatchedBus(bus, self.life, on_gap=self._on_gap),
             policy=watched,
             lease=watched,
             exchange=WatchedClient(client, self.life, venue_ms=world.venue.now_ms),
             clock=self.clock,
             entropy=entropy,
         )
+
+    def _on_gap(self, gap: Gap) -> None:
+        self.world.note(f"{self.name}: {gap}")
+        self.diary.gaps.append((gap, self.clock.monotonic()))
 
     def _on_disk_fault(self, reason: str) -> None:
         if self.life.alive and self.engine is not None:
@@ -188,7 +193,7 @@ class Process:
         self.life.alive = False
         self.disk.crash(lose_unsynced=power_loss)
         if power_loss:
-            self.diary.power_losses.append(self.world.now())
+            self.diary.power_losses.append(self.clock.monotonic())
         self.world.note(f"{self.name}: killed{' with its power' if power_loss else ''}")
         self._scope.cancel()
 

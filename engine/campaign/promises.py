@@ -14,12 +14,14 @@ SYNC_SECONDS = 0.05
 """What was published at level `process` so shortly before a power cut may be gone."""
 
 
-def check_events(world: World) -> None:
+def check_events(world: World, ended_at: float) -> None:
     """Every event that was published is on the bus once, in the order of its producer.
 
     Missing may be only what could not exist any more: events of level `process` of the last
     moments before a power cut, and those that had left the outbox's window when the bus lost
     them, which then stand under a gap marker.
+
+    :param ended_at: the end of the run, by the clock of the bot's machine.
     """
     on_bus: dict[tuple[str, int], object] = {}
     covered: dict[str, list[tuple[int, int]]] = {}
@@ -38,23 +40,32 @@ def check_events(world: World) -> None:
             if (event.producer, event.sequence) != (producer, sequence):
                 world.breach("events", f"{producer} {sequence} holds another event: {event}")
     window = world.plan.conditions.retain_acked_seconds
-    for published in world.diary.published:
+    diary = world.diary
+    for published in diary.published:
         name = (published.producer, published.sequence)
         if name in on_bus:
             if on_bus[name] != {"number": published.number}:
                 world.breach("events", f"{name} holds {on_bus[name]}, published was {published}")
             continue
         if not published.durable and any(
-            0 <= loss - published.at_seconds <= SYNC_SECONDS for loss in world.diary.power_losses
+            0 <= loss - published.at_seconds <= SYNC_SECONDS for loss in diary.power_losses
         ):
             continue
+        marked = [
+            at
+            for gap, at in diary.gaps
+            if gap.producer == published.producer and gap.first <= published.sequence <= gap.last
+        ]
         in_gap = any(
-            first <= published.sequence <= end
-            for first, end in covered.get(published.producer, ())
+            first <= published.sequence <= end for first, end in covered.get(published.producer, ())
         )
-        left_window = any(loss - published.at_seconds >= window for loss in world.bus_losses)
         nothing_left = published.sequence > last.get(published.producer, 0)
-        if left_window and (in_gap or nothing_left):
+        missed_at = ended_at if nothing_left else max(marked, default=0.0)
+        if (
+            world.bus_has_lost
+            and missed_at - published.at_seconds >= window
+            and (in_gap or nothing_left)
+        ):
             continue  # without a later event of its producer, nothing could carry the marker
         world.breach(
             "events",
@@ -70,12 +81,15 @@ def check_orders(world: World, supervisor: Supervisor) -> None:
     for order in world.venue.order_log:
         executions[number_of(order.quantity)] += 1
         by_id[order.client_order_id] += 1
+    decisions = dict(world.diary.decisions)
+    for other in world.other_diaries:
+        decisions.update(other.decisions)
     for number, count in executions.items():
         if count > 1:
             world.breach("orders", f"decision {number} was executed {count} times")
-        if number not in world.diary.decisions:
+        if number not in decisions:
             world.breach("orders", f"the venue has an order of {number}, which nobody decided on")
-    for decision in world.diary.decisions.values():
+    for decision in decisions.values():
         count = executions[decision.number]
         if decision.end == "accepted" and not by_id[decision.client_order_id]:
             world.breach("orders", f"{decision} was said to be accepted; the venue has none")

@@ -121,20 +121,14 @@ class Script:
         world, server = self._world, self._world.server(fault.server)
         server.down(f"outage of the {fault.server}")
 
-        def restart() -> None:
-            if fault.data == "emptied":
-                server.wipe()
-            elif fault.data == "rolled_back":
-                server.roll_back(fault.entries)
-            if fault.data != "kept" and server is world.bus_server:
-                world.bus_losses.append(world.now())
-
-        def up() -> None:
-            server.up()
-
-        restart()
+        if fault.data == "emptied":
+            server.wipe()
+        elif fault.data == "rolled_back":
+            server.roll_back(fault.entries)
+        if fault.data != "kept" and server is world.bus_server:
+            world.bus_has_lost = True
         name = "server" if world.bus_server is world.store_server else fault.server
-        self._for(fault.seconds, name, up)
+        self._for(fault.seconds, name, server.up)
 
     def _exchange_outage(self, fault: ExchangeOutage) -> None:
         line = self._world.line

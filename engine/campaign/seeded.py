@@ -171,8 +171,10 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
         if swarm.chance(KIND_CHANCE):
             kinds.add(kind)
             dice = _Dice(entropy.child(kind))
-            for _ in range(dice.whole(1, MOST_OF_A_KIND)):
-                faults.append(draw(dice.between(0.0, horizon_seconds), dice))
+            faults += [
+                draw(dice.between(0.0, horizon_seconds), dice)
+                for _ in range(dice.whole(1, MOST_OF_A_KIND))
+            ]
     faults.sort(key=lambda fault: fault.at_seconds)
     return FaultPlan(
         seed=seed,

@@ -24,6 +24,8 @@ from .world import World
 
 GLANCE_SECONDS: Final = 1.0
 """Between two looks of the operator."""
+DECISIONS_OF_A_COPY: Final = 500
+"""More than any life makes."""
 RESTART_AFTER_CRASH_SECONDS: Final = 0.5
 
 
@@ -122,10 +124,15 @@ class Supervisor:
             life=1,
             disk=MemoryDisk(),
             clock=VirtualClock(),
-            diary=Diary(),
+            diary=self._diary_of_copy(),
             reached=lambda point: None,
         )
         self._tasks.start_soon(self.second.run)
+
+    def _diary_of_copy(self) -> Diary:
+        diary = Diary(first_number=DECISIONS_OF_A_COPY * self._copies)
+        self.world.other_diaries.append(diary)
+        return diary
 
     def stop_second_copy(self) -> None:
         if self.second is not None:
@@ -154,7 +161,10 @@ class Supervisor:
         assert engine is not None
         waiting = engine.waiting_for
         on_hold = any(reason.startswith("operator:") for reason in waiting)
-        if self._held and not on_hold:
+        if process.disk_is_lost:
+            self.world.note("operator: restarts the process, whose journal has failed")
+            process.kill(power_loss=False)
+        elif self._held and not on_hold:
             await engine.halt("planned", by="campaign")
         elif on_hold and not self._held:
             await engine.resume(by="campaign")
@@ -162,6 +172,7 @@ class Supervisor:
             self.world.note("operator: sets a policy")
             with anyio.move_on_after(GLANCE_SECONDS):
                 await engine.set_policy(Policy(Mode.NORMAL))
-        elif process.disk_is_lost:
-            self.world.note("operator: restarts the process, whose journal has failed")
-            process.kill(power_loss=False)
+        elif any("differences" in reason for reason in waiting) and self.world.other_diaries:
+            # Another copy has traded on this account: whose orders and positions are these?
+            self.world.note("operator: adopts what the other copy has left")
+            await engine.adopt(by="campaign")

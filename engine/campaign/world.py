@@ -67,6 +67,8 @@ class World:
         self.venue.on_price(SYMBOL, FIRST_PRICE)
         self.line = LocalLine(self.venue)
         self.diary = Diary()
+        self.other_diaries: list[Diary] = []
+        """Of further copies that somebody started."""
         self.disk = MemoryDisk()
         self.noise = {
             "bus": FaultSwitch(plan.noise.bus),
@@ -75,8 +77,8 @@ class World:
         }
         self.breaches: list[Breach] = []
         self.log: list[tuple[float, str]] = []
-        self.bus_losses: list[float] = []
-        """Virtual times at which the bus lost data."""
+        self.bus_has_lost = False
+        """The bus came back without something it had acknowledged."""
         self.price = FIRST_PRICE
         self.venue_events = 0
         self.venue.subscribe(self._on_venue_event)
@@ -165,4 +167,3 @@ _decoder = msgspec.msgpack.Decoder(Event)
 
 def _words(values: dict[str, Decimal]) -> str:
     return ", ".join(f"{name} {value:f}" for name, value in sorted(values.items())) or "none"
-

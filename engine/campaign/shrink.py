@@ -1,0 +1,68 @@
+"""Makes a plan that breaks a promise as short as it will go, by leaving faults out.
+
+Greedy: each fault is left out in turn, and stays out if the same promise is still
+broken; again from the start until nothing more can go. That works because each part of
+a run draws from a stream of its own: what is left out does not change what remains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .plan import FaultPlan, Noise
+from .run import Verdict, run_plan
+
+MAX_RUNS = 400
+
+
+class Shrunk(NamedTuple):
+    """
+    :ivar kept: positions in the original plan of the faults that are needed.
+    :ivar noise: whether the noise on the ports is.
+    """
+
+    verdict: Verdict
+    kept: tuple[int, ...]
+    noise: bool
+
+
+def part_of(plan: FaultPlan, kept: tuple[int, ...], *, noise: bool) -> FaultPlan:
+    """`plan` with only the faults at these positions.
+
+    :raises IndexError: it has no such position.
+    """
+    return FaultPlan(
+        seed=plan.seed,
+        horizon_seconds=plan.horizon_seconds,
+        faults=tuple(plan.faults[i] for i in kept),
+        noise=plan.noise if noise else Noise(),
+        conditions=plan.conditions,
+    )
+
+
+def shrink(broken: Verdict, *, run: Callable[[FaultPlan], Verdict] = run_plan) -> Shrunk:
+    """Leave out whatever the first broken promise of `broken` does not need."""
+    plan, promise = broken.plan, broken.breaches[0].promise
+    kept, noise, verdict = tuple(range(len(plan.faults))), not plan.noise.silent, broken
+    runs = 0
+
+    def still_broken(kept: tuple[int, ...], noise: bool) -> bool:
+        nonlocal verdict, runs
+        runs += 1
+        tried = run(part_of(plan, kept, noise=noise))
+        if all(breach.promise != promise for breach in tried.breaches):
+            return False
+        verdict = tried
+        return True
+
+    if noise and still_broken(kept, False):
+        noise = False
+    shorter = True
+    while shorter and runs < MAX_RUNS:
+        shorter = False
+        for position in reversed(kept):
+            fewer = tuple(i for i in kept if i != position)
+            if runs < MAX_RUNS and still_broken(fewer, noise):
+                kept, shorter = fewer, True
+    return Shrunk(verdict, kept, noise)
