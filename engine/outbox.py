@@ -247,16 +247,14 @@ class Outbox:
                 if in_flight and in_flight[-1].producer != name:
                     break  # were the earlier life's events refused, the bus would take these
                 batch, last_record = self._batch(waiting, skip, lineage)
-                if batch is not None:
-                    last = batch.first + len(batch.payloads) - 1
-                    skip[batch.producer] = last
-                    in_flight.append(
-                        _InFlight(self._bus.append(batch), last_record, batch.producer, last)
-                    )
-                elif in_flight:  # the bus has them: confirmed together with what is before them
-                    in_flight[-1] = in_flight[-1]._replace(last_record=last_record)
-                else:
+                if batch is None:  # the bus has them, and all that was before them
                     self._confirm(last_record)
+                    continue
+                last = batch.first + len(batch.payloads) - 1
+                skip[batch.producer] = last
+                in_flight.append(
+                    _InFlight(self._bus.append(batch), last_record, batch.producer, last)
+                )
             if in_flight:
                 self._check(await in_flight[0].answer, in_flight[0])
                 in_flight.popleft()
