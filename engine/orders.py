@@ -245,8 +245,10 @@ class OrderPath:
         order, settings = intent.order, self._settings
         deadline = self._clock.monotonic() + self._deadline_seconds(order)
         while True:
-            began = self._clock.monotonic()
             outcome = await self._attempt(intent, permit)
+            # The wait counts from the failure: a venue that takes long to say that it is
+            # overloaded must not be asked again at once.
+            failed_at = self._clock.monotonic()
             if intent.has_ended():  # the user stream was faster than the reply
                 if outcome.order is not None:
                     self.saw(outcome.order, "the venue's reply")
@@ -270,12 +272,14 @@ class OrderPath:
                     self._close(intent, "not_executed", decision.reason)
                     self._on_refused_by_venue(decision.reason)
                 case Next.SEND_AGAIN | Next.ASK:
-                    wait_until = began + decision.wait_seconds
+                    wait_until = failed_at + decision.wait_seconds
                     if decision.next is Next.ASK:
                         self._doubt(intent, decision.reason)
                         await self._until_settled(intent, deadline)
                         number = min(len(intent.attempts), len(settings.backoff_seconds))
-                        wait_until = began + (settings.backoff_seconds[number - 1] if number else 0)
+                        wait_until = failed_at + (
+                            settings.backoff_seconds[number - 1] if number else 0
+                        )
                     if not intent.has_ended():
                         permit = await self._before_sending_again(
                             intent, permit, wait_until, deadline, decision
