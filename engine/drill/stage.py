@@ -22,7 +22,7 @@ from holdfast.policy import Limits, Mode, Policy
 from holdfast.transports.server import RedisServer, ServerBinary
 
 from . import plan as plans
-from .decisions import stamps
+from .decisions import Ended, stamps
 from .exchange import ExchangeControl
 from .market import Market
 from .narrator import Narrator
@@ -220,8 +220,9 @@ class Stage:
         """Until so many further opening orders were accepted. :raises ChildFailed:"""
         wanted = self.watcher.opened + orders
         reached = await self.until(lambda: self.watcher.opened >= wanted)
-        if not reached:
-            self._narrator.step(f"the bot did not trade within {START_SECONDS:g} s")
+        self._narrator.step(
+            "the bot trades" if reached else f"the bot did not trade within {START_SECONDS:g} s"
+        )
         return reached
 
     async def until(self, condition: Any, *, timeout_seconds: float = START_SECONDS) -> bool:
@@ -263,6 +264,7 @@ class Stage:
     async def start_redis(self, killed_ns: int, *, empty: bool = False) -> Outage:
         """Start it again on its old port and wait for the observer's own PONG."""
         server = self._own_server
+        self._tell_refusals(killed_ns)
         pong_ns: int | None = None
 
         async def listen() -> None:
@@ -278,6 +280,19 @@ class Stage:
         self._outages.append(outage)
         self._narrator.step(f"Redis started again{', EMPTY' if empty else ''}")
         return outage
+
+    def _tell_refusals(self, killed_ns: int) -> None:
+        self.watcher.look()
+        refused = [
+            line.at_ns
+            for line in self.watcher.lines
+            if isinstance(line, Ended) and line.outcome == "halted" and line.at_ns >= killed_ns
+        ]
+        if refused:
+            took_ms = (refused[0] - killed_ns) / 1e6
+            self._narrator.step(
+                f"first order refused {took_ms:.1f} ms after the kill, {len(refused):,} since"
+            )
 
     async def change_policy_while_down(self, mode: Mode, *, limited: bool) -> PolicyChange:
         """On a server with the same data and another port, which the bot does not know."""
