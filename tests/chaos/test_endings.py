@@ -1,0 +1,120 @@
+"""SIGTERM and Ctrl-C: the venue, the bus and the journal are left as a successor wants them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from chaos_bot import FAR_BELOW
+from chaos_rigs import BotProcess, Stage
+
+from holdfast.journal import FileJournal
+
+pytestmark = [pytest.mark.server]
+
+TERM_SECONDS = 60.0
+"""Of the lease: a successor that had to wait for it to run out would be noticed."""
+
+ENDINGS = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: -signal.SIGINT}
+"""What ends it, and how that looks: SIGTERM as an exit status, Ctrl-C as Python has it."""
+
+
+def with_orders(stage: Stage, *, on_leaving_active: str) -> BotProcess:
+    """A bot with a position, a resting entry, and a reduce-only exit that rests above."""
+    stage.configure(
+        orders={"on_leaving_active": on_leaving_active}, lease={"ttl_seconds": TERM_SECONDS}
+    )
+    bot = stage.start().opened()
+    bot.until_healthy()
+    for order in (
+        {"side": "buy", "quantity": "0.010", "key": "entry"},
+        {"side": "buy", "quantity": "0.020", "price": FAR_BELOW, "key": "resting"},
+        {"side": "sell", "quantity": "0.010", "price": "90000", "reduce_only": True},
+    ):
+        assert bot.ask("submit", **order)["outcome"] == "accepted"
+    for number in range(1, 200):
+        bot.send("publish", number=number)
+    assert bot.ask("publish", number=200)["outcome"] == "published"
+    return bot
+
+
+@pytest.mark.parametrize(
+    ("number", "on_leaving_active"),
+    [(signal.SIGTERM, "cancel"), (signal.SIGINT, "keep")],
+    ids=["SIGTERM_cancel", "SIGINT_keep"],
+)
+def test_clean_end(stage: Stage, number: signal.Signals, on_leaving_active: str) -> None:
+    bot = with_orders(stage, on_leaving_active=on_leaving_active)
+    bot.signal(number)
+    assert bot.wait() == ENDINGS[number], bot.errors
+    if number == signal.SIGTERM:
+        assert bot.errors == ""
+    else:
+        assert bot.errors.splitlines()[-1] == "KeyboardInterrupt"
+
+    still_open = {
+        (o["side"], o["quantity"]) for o in stage.exchange.orders() if o["status"] == "open"
+    }
+    entry = {("buy", "0.020")} if on_leaving_active == "keep" else set()
+    assert still_open == {("sell", "0.010")} | entry
+    # What was published was also shipped: there is nothing left for a successor.
+    numbers = [entry.number for entry in stage.stream() if entry.number is not None]
+    assert numbers == list(range(1, 201))
+
+    report = FileJournal.inspect(bot.state_dir / "journal").report
+    assert (report.torn, report.damaged, report.missing) == ((), (), 0)
+    verified = subprocess.run(
+        [sys.executable, "-m", "holdfast", "journal", "verify", "--json", str(bot.state_dir)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert verified.returncode == 0, verified.stderr
+    assert json.loads(verified.stdout)
+    assert not (bot.state_dir / "control.sock").exists()
+
+    began = time.monotonic()
+    successor = stage.start().opened()
+    successor.until_healthy()
+    assert time.monotonic() - began < TERM_SECONDS / 2, "the lease was not given back"
+    again = successor.ask("submit", side="buy", quantity="0.010", key="entry")
+    assert (again["outcome"], Decimal(again["filled"])) == ("accepted", Decimal("0.010"))
+    assert stage.exchange.position() == Decimal("0.010")
+
+
+SCRIPT = """
+import sys, time
+from holdfast import Engine
+
+with Engine.open_blocking(sys.argv[1]) as engine:
+    engine.until_healthy()
+    engine.publish("chaos.told", {"number": 1})
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_sigterm_ends_a_synchronous_script(stage: Stage) -> None:
+    config = stage.configure(lease={"ttl_seconds": TERM_SECONDS})
+    script = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", SCRIPT, str(config)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert script.stdout is not None
+        assert script.stdout.readline() == "ready\n"
+        script.terminate()
+        _, errors = script.communicate(timeout=30)
+    finally:
+        script.kill()
+        script.communicate()
+    assert (script.returncode, errors) == (128 + signal.SIGTERM, "")
+    stage.until_in_stream(1)
+    report = FileJournal.inspect(Path(stage.folder, "state-bot", "journal")).report
+    assert (report.torn, report.damaged) == ((), ())
+    successor = stage.start().opened()
+    successor.until_healthy(seconds=TERM_SECONDS / 2)

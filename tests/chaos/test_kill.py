@@ -1,0 +1,110 @@
+"""kill -9 of the bot, again and again, with everything it was promised read back.
+
+Between the kills Redis dies, hangs or comes back empty, and the exchange loses requests
+and replies. The last life is left alone, and then the books must be straight.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from chaos_bot import SYMBOL
+from chaos_rigs import LOST_REPLY, LOST_REQUEST, RESET, BotProcess, Stage, until
+from chaos_witness import wrong_events, wrong_orders, wrong_resends
+
+pytestmark = [pytest.mark.server]
+
+
+MISHAPS = ("nothing", "orders lost", "redis killed", "redis hangs", "redis empty")
+
+
+def befall(stage: Stage, mishap: str) -> None:
+    """What happens besides the kill."""
+    match mishap:
+        case "redis killed":
+            stage.redis.restart()
+        case "redis empty":
+            stage.redis.restart(empty=True)
+        case "redis hangs":
+            stage.redis.stop()
+        case "orders lost":
+            for fault in (LOST_REPLY, LOST_REQUEST, RESET):
+                stage.exchange.arm("place", fault)
+
+
+def one_life(stage: Stage, dice: random.Random, mishap: str) -> None:
+    """Start the bot, and kill it at a random moment: on its way up, or while it trades."""
+    bot = stage.start().opened()
+    bot.send("trade")
+    if dice.random() < 0.25:
+        time.sleep(dice.random() * 0.3)
+    else:
+        bot.until_healthy()
+        time.sleep(dice.random() * 0.4)
+    befall(stage, mishap)
+    time.sleep(dice.random() * 0.4)
+    bot.kill()
+    stage.redis.cont()
+    bot.close()
+
+
+def last_life(stage: Stage) -> BotProcess:
+    """Left alone until it has ended everything that was begun and the stream has it all."""
+    stage.exchange.post("faults", clear=True)
+    bot = stage.start().opened()
+    bot.send("trade")
+    bot.until_healthy()
+    bot.ask("rest")
+    bot.until_healthy()
+    until(lambda: bot.status()["outbox"]["behind"] == 0, "the outbox is shipped")
+    return bot
+
+
+def judge(stage: Stage, bot: BotProcess) -> None:
+    lines, orders = stage.lines(), stage.exchange.orders()
+    assert wrong_events(lines, stage.stream()) == []
+    assert wrong_orders(lines, orders) == []
+    assert wrong_resends(stage.exchange.get("requests")) == []
+    # Two looks at once are not one moment, and the market stands still: it has to become equal.
+    until(lambda: bot.ask("book")["open_orders"] == stage.exchange.open_orders(), "same orders")
+    held = Decimal(bot.ask("book")["positions"].get(SYMBOL, "0"))
+    assert held == stage.exchange.position()
+    status = bot.operator("status")
+    assert (status["state"], status["unknown_orders"], status["differences"]) == ("HEALTHY", [], [])
+
+
+def kill_loop(stage: Stage, *, lives: int, seed: int) -> None:
+    dice = random.Random(seed)
+    stage.configure()
+    mishaps = [MISHAPS[number % len(MISHAPS)] for number in range(lives)]
+    dice.shuffle(mishaps)
+    for mishap in mishaps:
+        one_life(stage, dice, mishap)
+    judge(stage, last_life(stage))
+
+
+def ends(stage: Stage) -> Counter[str]:
+    return Counter(line["outcome"] for line in stage.lines() if line["what"] == "ended")
+
+
+@pytest.mark.timeout(180)
+def test_killed_in_a_loop(stage: Stage) -> None:
+    kill_loop(stage, lives=8, seed=7)
+    told = [line for line in stage.lines() if line["what"] == "told"]
+    # The judges are content with an empty run: this one was not.
+    assert ends(stage)["accepted"] > 30, ends(stage)
+    assert len(told) > 50
+    lost = [seen for seen in stage.exchange.get("requests") if seen["status"] == 0]
+    assert lost, "no order met a fault of the exchange"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_a_hundred_times(stage: Stage, seed: int) -> None:
+    """25 kills each."""
+    kill_loop(stage, lives=25, seed=seed)
