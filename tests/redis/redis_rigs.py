@@ -72,6 +72,7 @@ class Producer:
     def __init__(self, bus: RedisBus, *, batch_events: int = 200, in_flight: int = 4) -> None:
         self.acknowledged = 0
         self.failures = 0
+        self.finished = anyio.Event()
         self._bus = bus
         self._batch_events = batch_events
         self._in_flight = in_flight
@@ -82,6 +83,7 @@ class Producer:
                 await self._ship_until_failure(stop)
             self.failures += 1
             await anyio.sleep(0.002)
+        self.finished.set()
 
     async def _ship_until_failure(self, stop: anyio.Event) -> None:
         position = await self._bus.position("p")

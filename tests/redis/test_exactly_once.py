@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import aclosing, suppress
@@ -37,10 +38,14 @@ async def stream_length(server: RedisServer) -> int:
     return int(reply[1:])
 
 
-async def test_kill_9_with_batches_in_flight(clients: Clients) -> None:
-    bus = clients.bus(stream_maxlen=10_000_000)
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+async def test_kill_9_with_batches_in_flight(
+    start_redis: Callable[..., RedisServer], fsync: str
+) -> None:
+    server = start_redis(appendonly=True, options={"appendfsync": fsync})
+    bus = Clients(server).bus(stream_maxlen=10_000_000)
     producer = Producer(bus)
-    control = ServerControl(clients.server)
+    control = ServerControl(server)
     stop = anyio.Event()
     followed: list[int] = []
 
@@ -52,20 +57,21 @@ async def test_kill_9_with_batches_in_flight(clients: Clients) -> None:
     async with connected(bus) as watch, anyio.create_task_group() as group:
         group.start_soon(follow)
         group.start_soon(producer.ship, stop)
-        for _ in range(12):
+        for _ in range(8):
             await anyio.sleep(random.uniform(0.02, 0.1))
             await control.stop()
             acknowledged = producer.acknowledged
             await control.start()
             await watch.until("up again", lambda: watch.is_up)
             position = await bus.position("p")
-            # What arrives between the restart and this question is in both.
-            assert position.last_sequence >= acknowledged
+            # `everysec` may postpone a write for two seconds while the disk is busy.
+            assert position.last_sequence >= acknowledged or fsync == "everysec"
         await anyio.sleep(0.1)
         stop.set()
-        await anyio.sleep(0.05)
+        await producer.finished.wait()
         last = (await bus.position("p")).last_sequence
-        assert await stream_length(clients.server) == last
+        # More only by a repeated tail: see the next test.
+        assert await stream_length(server) >= last
         entries = await read_back(bus, last)
         assert [entry.sequence for entry in entries] == list(range(1, last + 1))
         assert all(entry.payload == b"%d" % entry.sequence for entry in entries)
@@ -74,8 +80,42 @@ async def test_kill_9_with_batches_in_flight(clients: Clients) -> None:
                 await anyio.sleep(0.01)
         assert followed == list(range(1, last + 1)), "the live subscription saw the same"
         group.cancel_scope.cancel()
-    assert producer.failures >= 12
-    assert last > 2000
+    assert producer.failures >= 8
+    assert last > 1000
+
+
+async def test_a_script_cut_off_in_the_append_only_file(clients: Clients) -> None:
+    """A kill in the middle of write(2), and a second one later.
+
+    Redis 7.0 drops the half of the script's transaction when it loads the file, but leaves
+    its MULTI in it: the second load runs that half after all, beside what was sent again
+    (mended in Valkey 9.1, valkey-io/valkey#4342). The stream then repeats a few events.
+    """
+    bus, server = clients.bus(), clients.server
+    server.command("CONFIG", "SET", "appendfsync", "always")
+    async with connected(bus) as watch:
+        lineage = (await bus.position("p")).lineage
+        await bus.append(batch(lineage, 1, 100))
+        await bus.append(batch(lineage, 101, 100))
+        server.kill()
+        await watch.until("down", lambda: not watch.is_up)
+        (file,) = (path for path in server.directory.rglob("*.aof") if "base" not in path.name)
+        content = file.read_bytes()
+        begin = content.rindex(b"MULTI")
+        os.truncate(file, begin + (len(content) - begin) // 3)
+        await anyio.to_thread.run_sync(server.start)
+        await watch.until("up again", lambda: watch.is_up)
+        assert await bus.position("p") == (lineage, 100)
+        await bus.append(batch(lineage, 101, 300))
+        server.kill()
+        await watch.until("down", lambda: not watch.is_up)
+        await anyio.to_thread.run_sync(server.start)
+        await watch.until("up again", lambda: watch.is_up)
+        position = await bus.position("p")
+        await bus.append(batch(lineage, position.last_sequence + 1, 10))
+        last = (await bus.position("p")).last_sequence
+        entries = await read_back(bus, last)
+        assert [entry.sequence for entry in entries] == list(range(1, last + 1))
 
 
 async def test_data_rolled_back_are_sent_again(start_redis: Callable[..., RedisServer]) -> None:

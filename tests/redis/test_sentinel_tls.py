@@ -66,7 +66,7 @@ async def test_a_failover_is_followed(
             redis_server.cont()
             await anyio.sleep(0.3)
             stop.set()
-            await anyio.sleep(0.1)
+            await producer.finished.wait()
             last = (await bus.position("p")).last_sequence
             group.cancel_scope.cancel()
     assert replica.command("XLEN", "{hf:bot}:events") == f":{last}\r\n"

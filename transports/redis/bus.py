@@ -12,6 +12,11 @@ anything is accepted.
 
 Acknowledged is not durable: a server with `appendfsync everysec` may lose its last
 second, a failover more. The outbox keeps what was acknowledged for that.
+
+Read through `subscribe`. Whoever reads the stream by other means has to drop what
+repeats by fields `p` and `s`: Redis (seen with 7.0.15), killed in the
+middle of writing its append-only file and killed again later, runs the cut-off half of
+a script a second time (mended in Valkey 9.1, valkey-io/valkey#4342).
 """
 
 from __future__ import annotations
