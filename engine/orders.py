@@ -112,6 +112,8 @@ class OrderPath:
 
     async def submit(self, order: Order) -> OrderReport:
         """See `Engine.submit`."""
+        if not self._venue_clock.is_measured and (order.key is None or not self._earlier(order)):
+            await self._measure_the_clock()
         if order.key is not None:
             earlier = self._earlier(order)
             while isinstance(earlier, Intent):
@@ -133,6 +135,19 @@ class OrderPath:
         finally:
             del self._owned[intent.client_order_id]
             self.changes.notify()
+
+    async def _measure_the_clock(self) -> None:
+        """An exit may be the first thing that is asked of the venue in this life.
+
+        Stamped with the machine's own clock it could be refused, and if the process died with
+        a stamp hours ahead, its absence could be proven only after as many hours.
+
+        :raises TradingHalted: the venue could not be asked.
+        """
+        try:
+            await self._venue_clock.sync(timeout_seconds=self._settings.timeout_seconds)
+        except LinkDown as error:
+            raise TradingHalted(f"the venue's clock could not be read: {error}") from None
 
     def check(self, order: Order) -> None:
         """Refuse what the venue would refuse, naming the limit. :raises InvalidOrder:"""

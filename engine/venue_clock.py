@@ -21,6 +21,11 @@ class VenueClock:
         self._offset_ms: int | None = None
         self.error_ms = 0
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the venue has been asked for its time in this life."""
+        return self._offset_ms is not None
+
     def now_ms(self) -> int:
         """Milliseconds UTC on the venue's clock; the machine's own until measured once."""
         if self._offset_ms is None:

@@ -14,7 +14,7 @@ from holdfast.model import Order
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.settings import GateSettings, OrderSettings
 from holdfast.simulation import SimLoop, run
-from holdfast.states.table import State
+from holdfast.states.table import Level, State
 from holdfast.transports.sim.faults import Fault
 
 
@@ -145,5 +145,21 @@ def test_an_order_too_new_to_be_listed_is_not_taken_for_cancelled() -> None:
             assert len(at_venue) == 1
             assert [o.client_order_id for o in engine.open_orders()] == at_venue
             assert report.status == "accepted"
+
+    run(main)
+
+
+def test_the_first_order_of_a_life_bears_the_stamp_of_the_venue() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+        world.venue.faults.clock_skew_ms = -3_600_000
+        async with world.engine() as engine:
+            while engine.level() is not Level.REDUCING:
+                await anyio.sleep(0.001)  # the first probe is still on its way
+            exit_ = Order(BTC, "sell", "0.010", price="64000", reduce_only=True)
+            assert (await engine.submit(exit_)).attempts == 1
 
     run(main)
