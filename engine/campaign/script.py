@@ -98,10 +98,12 @@ class Script:
             case WallClockJump(jump_seconds=seconds):
                 self._supervisor.clock.jump_wall(seconds)
             case Suspend(asleep_seconds=seconds):
-                self._supervisor.stood_still(seconds)
-                self._supervisor.clock.suspend(seconds)
+                supervisor = self._supervisor
+                supervisor.stood_still(seconds, supervisor.process)
+                supervisor.clock.suspend(seconds)
             case Stall(stall_seconds=seconds):
-                self._supervisor.stood_still(seconds)
+                supervisor = self._supervisor
+                supervisor.stood_still(seconds, supervisor.process, supervisor.second)
                 world.loop.stall(seconds)
             case DiskFull(seconds=seconds):
                 world.disk.full = True

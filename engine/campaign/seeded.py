@@ -207,5 +207,5 @@ def _conditions(dice: _Dice, kinds: set[str]) -> Conditions:
         on_empty=dice.pick("hold", "restore"),
         retain_acked_seconds=dice.pick(10.0, 600.0),
         latency_seconds=dice.pick(0.0, 0.01, 0.1),
-        gate_lease_seconds=0.25 if kinds.intersection(_STANDS_STILL) else None,
+        gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
     )

@@ -105,10 +105,10 @@ class Supervisor:
         self.stop_second_copy()
         self._held = False
 
-    def stood_still(self, seconds: float) -> None:
-        """The process did not run for so long: what it knew may be old."""
+    def stood_still(self, seconds: float, *processes: Process | None) -> None:
+        """They did not run for so long: what they knew may be old."""
         lease = self.world.plan.conditions.gate_lease_seconds
-        for process in (self.process, self.second):
+        for process in processes:
             if process is not None and lease is not None and seconds >= lease:
                 process.witness.fault(f"it stood still for {seconds:g} s")
 
