@@ -96,9 +96,8 @@ class Bot:
         self._next = max(tried, default=0) + 1
         self._events = 0
         self._life = len({line["pid"] for line in past}) + 1
-        self._trading = anyio.CancelScope()
+        self._resting = False
         self._idle = anyio.Event()
-        self._idle.set()
         self._hog: int | None = None
         self.commands: dict[str, Callable[..., Awaitable[Any]]] = {
             "status": self._status,
@@ -144,9 +143,7 @@ class Bot:
 
     async def _trade(self) -> Any:
         """Decide until told to rest: first again what the former lives left open."""
-        self._idle = anyio.Event()
-        self._trading = anyio.CancelScope()
-        asyncio.get_running_loop().create_task(self._decide_on(), name="trading")
+        self._trading = asyncio.create_task(self._decide_on())
         return self._again
 
     async def _decide_on(self) -> None:
@@ -157,7 +154,7 @@ class Bot:
         self._idle.set()
 
     async def _trader(self) -> None:
-        while not self._trading.cancel_called:
+        while self._again or not self._resting:
             if self._again:
                 number = self._again.pop(0)
             else:
@@ -167,17 +164,20 @@ class Bot:
 
     async def _decide(self, number: int) -> None:
         """Ask for one decision until there is an outcome that is not 'not now'."""
-        while not self._trading.cancel_called:
+        while True:
             order = order_of(number)
             self._log.write("tried", number=number, side=order.side, quantity=str(order.quantity))
             told = await outcome_of(self._engine.submit(order))
             self._log.write("ended", number=number, **told)
-            if told["outcome"] not in ("halted", "unknown"):
+            waits = told["outcome"] == "unknown" or (
+                told["outcome"] == "halted" and not self._resting
+            )
+            if not waits:
                 return
             await anyio.sleep(0.05)
 
     async def _teller(self) -> None:
-        while not self._trading.cancel_called:
+        while not self._resting:
             self._events += 1
             number = self._life * 1_000_000 + self._events
             self._log.write("telling", number=number)
@@ -186,10 +186,9 @@ class Bot:
             await anyio.sleep(0.004)
 
     async def _rest(self) -> Any:
-        """Decide nothing new, and wait until what was begun has ended."""
-        while self._again:
-            await anyio.sleep(0.01)
-        self._trading.cancel()
+        """Decide nothing new, and wait until what was begun, in this life or an earlier one,
+        has ended; a gate that is shut ends it too, for then nothing was sent."""
+        self._resting = True
         await self._idle.wait()
         return True
 

@@ -5,6 +5,7 @@ Synchronous on purpose: whoever kills a process does it from outside any event l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import selectors
 import subprocess
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 import msgspec
-import redis
 
+import redis
 from holdfast.cli.operator import Command, ControlClient
 from holdfast.transports.server import RedisServer, ServerBinary, tied_to_this_process
 
@@ -238,10 +239,8 @@ class BotProcess:
         self.kill()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
-            try:
+            with contextlib.suppress(BrokenPipeError):  # what the killed one has not read
                 stream.close()
-            except BrokenPipeError:  # what was not read by the killed one
-                pass
 
 
 class Entry(NamedTuple):

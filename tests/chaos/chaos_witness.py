@@ -29,9 +29,11 @@ def wrong_events(lines: Sequence[Line], stream: Sequence[Entry]) -> list[str]:
     called = {line["number"] for line in lines if line["what"] == "telling"}
     seen = Counter(entry.number for entry in stream if entry.number is not None)
     by_name = {(e.producer, e.sequence): e.number for e in stream}
-    for line in told:
-        if by_name.get((line["producer"], line["sequence"])) != line["number"]:
-            wrong.append(f"told, but not in the stream: {line}")
+    wrong += [
+        f"told, but not in the stream: {line}"
+        for line in told
+        if by_name.get((line["producer"], line["sequence"])) != line["number"]
+    ]
     wrong += [f"event {number} is there {n} times" for number, n in seen.items() if n > 1]
     wrong += [f"event {number} was never published" for number in seen if number not in called]
     next_of: dict[str, int] = defaultdict(lambda: 1)
