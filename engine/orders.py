@@ -15,8 +15,8 @@ and no order is ever sent behind a caller's back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from decimal import Decimal
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 import anyio
@@ -55,6 +55,7 @@ CANCELS_AT_ONCE = 8
 
 class OrderPath:
     """
+    :param before_admitting: learns what `admit` needs to know; may ask the venue.
     :param admit: the policy's word on an opening order, given its client order id if it has
         one yet; raises `TradingHalted` or `Rejected`.
     :param on_resolved: told of every intent whose outcome had been in doubt, once settled.
@@ -73,6 +74,7 @@ class OrderPath:
         venue_clock: VenueClock,
         clock: Clock,
         entropy: Entropy,
+        before_admitting: Callable[[Order], Awaitable[None]],
         admit: Callable[[Order, str], None],
         can_ask: Callable[[], bool],
         on_resolved: Callable[[Intent, OrderReport], None],
@@ -88,6 +90,7 @@ class OrderPath:
         self._venue_clock = venue_clock
         self._clock = clock
         self._entropy = entropy
+        self._before_admitting = before_admitting
         self._admit = admit
         self._can_ask = can_ask
         self._on_resolved = on_resolved
@@ -125,6 +128,9 @@ class OrderPath:
             if earlier is not None:
                 return self._conclude(earlier, None)
         self.check(order)
+        if order.opening:
+            self._gate.permit(order.symbol, opening=True)
+            await self._before_admitting(order)
         permit = self._gate.permit(order.symbol, opening=order.opening)
         if order.opening:
             self._admit(order, "")
@@ -161,12 +167,12 @@ class OrderPath:
             raise InvalidOrder(
                 f"quantity: {order.quantity} is under the minimum {step.min_quantity}"
             )
-        if order.quantity % step.quantity_step:
+        if not _is_multiple(order.quantity, step.quantity_step):
             raise InvalidOrder(
                 f"quantity: {order.quantity} is not a multiple of the step {step.quantity_step}"
             )
         if order.price is not None:
-            if order.price % step.price_step:
+            if not _is_multiple(order.price, step.price_step):
                 raise InvalidOrder(
                     f"price: {order.price} is not a multiple of the tick {step.price_step}"
                 )
@@ -658,6 +664,13 @@ class OrderPath:
                 if not order.reduce_only:
                     group.start_soon(one, order)
         return failed
+
+
+def _is_multiple(value: Decimal, step: Decimal) -> bool:
+    try:
+        return not value % step
+    except InvalidOperation:  # more digits between the two than the context holds
+        return False
 
 
 class _NotAgain(Exception):

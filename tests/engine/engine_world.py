@@ -72,7 +72,21 @@ class World:
         async with engine:
             yield engine
 
+    @asynccontextmanager
+    async def killed(self, **changes: Any) -> AsyncIterator[Engine]:
+        """An engine that ends as kill -9 ends it: nothing is wound down, the disk stays."""
+        async with self.engine(**changes) as engine:
+            engine._wind_down = _nothing  # type: ignore[method-assign]
+            try:
+                yield engine
+            finally:
+                self.disk.crash(lose_unsynced=False)
+
     def events(self) -> list[Event]:
         """What is on the bus, decoded, in its order."""
         decoder = msgspec.msgpack.Decoder(Event)
         return [decoder.decode(e.payload) for e in self.server.log.entries if e.gap is None]
+
+
+async def _nothing() -> None:
+    """All that a killed process does."""

@@ -1,0 +1,481 @@
+"""Every class of outcome: what the caller is told, and how often the venue had the order."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import anyio
+import pytest
+from order_rig import BTC, ENTRY, ETH, EXIT, OVERLOADED, RESTING, Rig, healthy
+
+from holdfast.errors import (
+    InvalidOrder,
+    NotExecuted,
+    OutcomeUnknown,
+    Rejected,
+    TradingHalted,
+)
+from holdfast.model import Order, OrderStatus
+from holdfast.settings import OrderSettings
+from holdfast.states.table import Level, State
+from holdfast.transports.sim.faults import Fault
+from holdfast.transports.sim.records import OrderTicket
+
+UNANSWERED = [Fault.lost_request()] * 1000
+
+
+# --- accepted, not executed, rejected ----------------------------------------------------
+
+
+def test_accepted() -> None:
+    async def body(rig: Rig) -> None:
+        report = await rig.engine.submit(ENTRY)
+        assert (report.status, report.attempts) == ("accepted", 1)
+        assert report.order_status is OrderStatus.FILLED
+        assert report.filled == Decimal("0.010")
+        await anyio.sleep(1)
+        assert rig.engine.position(BTC) == Decimal("0.010")
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_not_executed_is_sent_again_after_one_two_and_four_seconds() -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", OVERLOADED, OVERLOADED, OVERLOADED)
+        report = await rig.engine.submit(ENTRY)
+        assert report.attempts == 4
+        assert rig.waits() == [1.0, 2.0, 4.0]
+        assert len(rig.orders) == 1
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_attempts_run_out() -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", *[OVERLOADED] * 4)
+        with pytest.raises(NotExecuted, match="not executed in 4 attempts"):
+            await rig.engine.submit(ENTRY)
+        assert rig.orders == []
+        rig.assert_clean()
+
+    healthy(body)
+
+
+@pytest.mark.parametrize("order", [ENTRY, EXIT])
+def test_the_deadline_ends_it_before_a_wait_that_would_end_later(order: Order) -> None:
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        before = rig.world.clock.monotonic()
+        rig.asked.clear()
+        rig.fail("place", *[OVERLOADED] * 4)
+        short = Order(
+            order.symbol,
+            order.side,
+            order.quantity,
+            price=order.price,
+            reduce_only=order.reduce_only,
+            deadline_seconds=2.5,
+        )
+        with pytest.raises(NotExecuted, match="deadline"):
+            await rig.engine.submit(short)
+        assert len(rig.seconds("place")) == 2
+        assert rig.world.clock.monotonic() - before < 2.5
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_jitter_stays_within_its_share() -> None:
+    async def body(rig: Rig) -> None:
+        for _ in range(20):
+            rig.fail("place", OVERLOADED)
+            rig.asked.clear()
+            await rig.engine.submit(Order(BTC, "buy", "0.002", price="64000"))
+            (wait,) = [b - a for a, b in [rig.seconds("place")]]
+            assert 0.8 <= wait <= 1.25
+        assert rig.engine.state is State.HEALTHY
+
+    healthy(body, orders=OrderSettings(backoff_jitter=0.2))
+
+
+@pytest.mark.parametrize("code", [-2019, -4164, -1111])
+def test_rejected_is_never_sent_again(code: int) -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", Fault.refusal(code, "no"))
+        with pytest.raises(Rejected) as refused:
+            await rig.engine.submit(ENTRY)
+        assert refused.value.code == code
+        assert len(rig.seconds("place")) == 1
+        rig.assert_clean()
+
+    healthy(body)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Order(BTC, "buy", "0.0001", price="64000"),
+        Order(BTC, "buy", "0.0105", price="64000"),
+        Order(BTC, "buy", "0.010", price="64000.001"),
+        Order(BTC, "buy", "1e40", price="64000"),
+        Order(BTC, "buy", "1e-40", price="64000"),
+        Order(BTC, "buy", "0.010", price="1e60"),
+        Order("DOGE/USDT:USDT", "buy", "1"),
+    ],
+)
+def test_what_the_venue_would_refuse_is_refused_here(order: Order) -> None:
+    async def body(rig: Rig) -> None:
+        before = rig.engine.status()["journal"]["records"]
+        with pytest.raises(InvalidOrder):
+            await rig.engine.submit(order)
+        assert rig.seconds("place") == []
+        assert rig.engine.status()["journal"]["records"] == before
+
+    healthy(body)
+
+
+# --- unknown ----------------------------------------------------------------------------
+
+
+def test_a_request_lost_before_acceptance_is_proven_absent_then_sent_again() -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", Fault.lost_request())
+        report = await rig.engine.submit(ENTRY)
+        assert (report.status, report.attempts) == ("accepted", 2)
+        assert len(rig.orders) == 1
+        first, second = [a for a in rig.asked if a.kind == "place"]
+        # The venue takes nothing later than stamp + recvWindow; on top of it the margin.
+        assert second.venue_ms >= first.venue_ms - 20 + 2000 + 500
+        denials = [a for a in rig.asked if a.kind == "query" and a.venue_ms < second.venue_ms]
+        assert len([d for d in denials if d.venue_ms >= first.venue_ms - 20 + 2500]) >= 2
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.lost_reply(),
+        Fault(executes=True, reply="reset"),
+        Fault(executes=True, reply="truncated"),
+        Fault(executes=True, reply="error", status=503, message="Unknown error"),
+        Fault(executes=True, reply="error", status=500, code=-1000, message="unknown"),
+        Fault(executes=True, reply="error", status=400, code=-1007, message="timeout"),
+        Fault(executes=True, reply="error", status=400, code=-4116, message="duplicated"),
+    ],
+    ids=["lost", "reset", "truncated", "503", "-1000", "-1007", "exists"],
+)
+def test_a_reply_lost_after_acceptance_is_found(fault: Fault) -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", fault)
+        report = await rig.engine.submit(ENTRY)
+        assert (report.status, report.attempts) == ("accepted", 1)
+        assert len(rig.orders) == 1
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_a_late_arrival_is_found_and_not_sent_twice() -> None:
+    """The request waits two seconds in front of the venue, longer than any reply is awaited."""
+
+    async def body(rig: Rig) -> None:
+        rig.fail("place", Fault(delay_before_seconds=1.9))
+        report = await rig.engine.submit(ENTRY)
+        assert report.status == "accepted"
+        assert len(rig.orders) == 1
+
+    healthy(body, orders=OrderSettings(timeout_seconds=0.5))
+
+
+def test_a_lagging_query_is_no_proof_of_absence() -> None:
+    """Taken, reply lost, and for two seconds the venue's queries do not show it."""
+
+    async def body(rig: Rig) -> None:
+        rig.venue.faults.query_lag_ms = 2400
+        rig.fail("place", Fault.lost_reply())
+        report = await rig.engine.submit(ENTRY)
+        assert (report.status, report.attempts) == ("accepted", 1)
+        assert len(rig.orders) == 1
+
+    healthy(body, orders=OrderSettings(timeout_seconds=0.2))
+
+
+def test_could_not_ask_is_no_answer_however_often() -> None:
+    async def body(rig: Rig) -> None:
+        engine = rig.engine
+        rig.fail("place", Fault.lost_request())
+        rig.fail("query", *UNANSWERED[:20])
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await engine.submit(ENTRY)
+        assert rig.world.clock.monotonic() > 10
+        await anyio.sleep(10)
+        assert engine.status()["unknown_orders"] == [unknown.value.intent.client_order_id]
+        assert len(rig.seconds("place")) == 1
+        report = await unknown.value.intent.resolved()
+        assert report.status == "not_executed"
+        assert report == await unknown.value.resolved()
+        assert rig.orders == []
+        await anyio.sleep(1)
+        rig.assert_clean()
+        assert any(e.type == "execution.order_resolved" for e in rig.world.events())
+
+    healthy(body)
+
+
+def test_an_order_found_long_after_the_caller_was_told_unknown() -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", Fault.lost_reply())
+        rig.venue.faults.arm_stream("drop", count=2)
+        rig.fail("query", *UNANSWERED[:5])
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await rig.engine.submit(ENTRY)
+        report = await unknown.value.intent.resolved()
+        assert report.status == "accepted"
+        await anyio.sleep(60)
+        assert rig.engine.position(BTC) == Decimal("0.010"), "its missed fill was fetched"
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_while_unknown_its_symbol_is_reducing_and_others_trade() -> None:
+    async def body(rig: Rig) -> None:
+        engine = rig.engine
+        await engine.submit(ENTRY)
+        rig.fail("place", Fault.lost_request())
+        async with anyio.create_task_group() as group:
+            group.start_soon(engine.submit, RESTING)
+            await anyio.sleep(3.1)
+            assert (engine.level(), engine.level(BTC), engine.level(ETH)) == (
+                Level.ACTIVE,
+                Level.REDUCING,
+                Level.ACTIVE,
+            )
+            with pytest.raises(TradingHalted, match="may only be reduced"):
+                await engine.submit(ENTRY)
+            assert (await engine.submit(EXIT)).status == "accepted"
+            other = Order(ETH, "buy", "0.010", price="64000")
+            assert (await engine.submit(other)).status == "accepted"
+        assert engine.level(BTC) is Level.ACTIVE
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+# --- it exists already -------------------------------------------------------------------
+
+
+def next_id(rig: Rig) -> str:
+    """The client order id that the next order will get."""
+    from holdfast.intent import client_order_id
+
+    orders = rig.core.orders
+    return client_order_id(
+        "alpha",
+        incarnation=rig.core.journal.incarnation,
+        fencing_token=orders.fencing_token,
+        number=orders._number + 1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "changes"),
+    [
+        ("side", {"side": "sell"}),
+        ("quantity", {"quantity": Decimal("0.020")}),
+        ("price", {"price": Decimal(59000)}),
+    ],
+)
+def test_an_order_under_our_id_that_is_not_ours_is_not_adopted(
+    wrong: str, changes: dict[str, object]
+) -> None:
+    async def body(rig: Rig) -> None:
+        meant = {"side": "buy", "quantity": RESTING.quantity, "price": RESTING.price}
+        if wrong == "side":
+            changes["price"] = Decimal(70000)
+        rig.venue.place(
+            OrderTicket(symbol=BTC, client_order_id=next_id(rig), **{**meant, **changes})
+        )
+        with pytest.raises(Rejected, match=f"the id belongs to another order: {wrong}"):
+            await rig.engine.submit(RESTING)
+
+    healthy(body)
+
+
+def test_the_very_order_is_adopted() -> None:
+    async def body(rig: Rig) -> None:
+        cid = next_id(rig)
+        rig.venue.place(
+            OrderTicket(
+                symbol=BTC,
+                client_order_id=cid,
+                side="buy",
+                quantity=RESTING.quantity,
+                price=RESTING.price,
+            )
+        )
+        report = await rig.engine.submit(RESTING)
+        assert (report.status, report.client_order_id) == ("accepted", cid)
+        assert len(rig.orders) == 1
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+# --- throttled, banned, refused as such, clock -------------------------------------------
+
+
+def test_throttled_waits_as_long_as_the_venue_asks() -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail(
+            "place",
+            Fault(executes=False, reply="error", status=429, code=-1003, retry_after_seconds=5),
+        )
+        report = await rig.engine.submit(ENTRY)
+        assert report.attempts == 2
+        assert rig.waits() == [5.0]
+        assert rig.engine.state is State.HEALTHY
+
+    healthy(body)
+
+
+def test_throttled_beyond_the_deadline_is_given_up() -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail(
+            "place",
+            Fault(executes=False, reply="error", status=429, code=-1003, retry_after_seconds=60),
+        )
+        with pytest.raises(NotExecuted, match="deadline"):
+            await rig.engine.submit(ENTRY)
+        assert rig.orders == []
+        rig.assert_clean()
+
+    healthy(body)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(executes=False, reply="error", status=418, code=-1003, retry_after_seconds=30),
+        Fault.refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401),
+    ],
+    ids=["banned", "auth"],
+)
+def test_a_venue_that_refuses_us_shuts_the_gate_and_is_recovered_from(fault: Fault) -> None:
+    async def body(rig: Rig) -> None:
+        rig.fail("place", fault)
+        with pytest.raises(NotExecuted):
+            await rig.engine.submit(ENTRY)
+        assert rig.engine.state is State.DEGRADED
+        with pytest.raises(TradingHalted):
+            await rig.engine.submit(ENTRY)
+        with anyio.fail_after(300):
+            await rig.engine.until_healthy()
+        assert (await rig.engine.submit(ENTRY)).status == "accepted"
+        assert len(rig.orders) == 1
+
+    healthy(body)
+
+
+@pytest.mark.parametrize("skew_ms", [-5000, 5000])
+def test_a_refused_stamp_is_made_anew_from_the_venues_clock(skew_ms: int) -> None:
+    async def body(rig: Rig) -> None:
+        rig.venue.faults.clock_skew_ms = skew_ms
+        report = await rig.engine.submit(ENTRY)
+        assert report.attempts == 2
+        assert len(rig.orders) == 1
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+# --- the gate in the middle --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opened_again", [True, False])
+def test_an_entry_is_not_sent_through_a_gate_that_was_shut_meanwhile(opened_again: bool) -> None:
+    """At another moment it would be another trade, at another price."""
+
+    async def body(rig: Rig) -> None:
+        gate = rig.engine.gate
+
+        async def shut() -> None:
+            await anyio.sleep(1.5)  # in the pause of two seconds
+            if opened_again:
+                assert gate.open_if(gate.shut("for a moment"))
+            else:
+                rig.world.server.down("killed")
+
+        rig.fail("place", OVERLOADED, OVERLOADED)
+        async with anyio.create_task_group() as group:
+            group.start_soon(shut)
+            if opened_again:
+                with pytest.raises(NotExecuted, match="the gate was shut since"):
+                    await rig.engine.submit(ENTRY)
+            else:
+                with pytest.raises(TradingHalted, match="killed"):
+                    await rig.engine.submit(ENTRY)
+        assert len(rig.seconds("place")) == 2
+        assert rig.orders == []
+        rig.world.server.up()
+        await rig.engine.until_healthy()
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_exits_pass_while_degraded_also_between_their_attempts() -> None:
+    async def body(rig: Rig) -> None:
+        engine = rig.engine
+        await engine.submit(ENTRY)
+        rig.fail("place", OVERLOADED)
+        async with anyio.create_task_group() as group:
+
+            async def outage() -> None:
+                await anyio.sleep(0.5)
+                rig.world.server.down("killed")
+
+            group.start_soon(outage)
+            report = await engine.submit(EXIT)
+        assert report.attempts == 2
+        assert engine.state is State.DEGRADED
+        assert (await engine.submit(EXIT)).status == "accepted"
+        with pytest.raises(TradingHalted):
+            await engine.submit(ENTRY)
+        assert engine.position(BTC) == Decimal("0.002")
+
+    healthy(body)
+
+
+def test_no_write_after_the_gate_was_shut_while_the_request_was_prepared() -> None:
+    """The permit is asked again at the last moment: here the shut falls into the journalling."""
+
+    async def body(rig: Rig) -> None:
+        journal = rig.core.journal
+        append = journal.append
+
+        async def append_and_fault(*args: object, **options: object) -> int:
+            seq: int = await append(*args, **options)
+            rig.engine.fault("test", "between journal and write")
+            return seq
+
+        journal.append = append_and_fault
+        with pytest.raises(TradingHalted):
+            await rig.engine.submit(ENTRY)
+        journal.append = append
+        assert rig.orders == []
+        assert rig.seconds("place") == []
+        await rig.engine.until_healthy()
+        rig.assert_clean()
+
+    healthy(body)
