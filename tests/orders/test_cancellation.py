@@ -1,0 +1,153 @@
+"""A caller may vanish at every single await of the order path.
+
+A driver counts the suspensions of `submit` and cancels at the n-th, for every n until the
+call runs to its end. Afterwards, whatever the moment was: the venue has the order at most
+once, the engine knows how it ended, both books are equal, and nothing restricts the symbol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Literal
+
+import anyio
+import pytest
+from engine_world import World
+from order_rig import BTC, EXIT, OVERLOADED, Rig
+
+from holdfast.errors import OrderError
+from holdfast.model import Order
+from holdfast.simulation import run
+from holdfast.states.table import Level, State
+from holdfast.transports.sim.faults import Fault
+
+How = Literal["task", "scope"]
+
+
+class Interrupted:
+    """Awaits `coroutine`, calling `cancel` at its n-th suspension.
+
+    :ivar reached: whether there was an n-th suspension.
+    """
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], at: int, cancel: Callable[[], object]
+    ) -> None:
+        self._coroutine = coroutine
+        self._at = at
+        self._cancel = cancel
+        self.reached = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        suspensions = 0
+        step: Callable[[], Any] = lambda: self._coroutine.send(None)  # noqa: E731
+        while True:
+            try:
+                awaited = step()
+            except StopIteration as end:
+                return end.value
+            suspensions += 1
+            if suspensions == self._at:
+                self.reached = True
+                self._cancel()
+            try:
+                answer = yield awaited
+            except BaseException as error:
+                step = lambda error=error: self._coroutine.throw(error)  # noqa: E731
+            else:
+                step = lambda answer=answer: self._coroutine.send(answer)  # noqa: E731
+
+
+def slow_journal(journal: Any) -> None:
+    """A disk that takes its time, before and after the record is there."""
+    append_nowait = journal.append_nowait
+
+    async def append(kind: int, body: bytes, *, durability: Any, reserve: bool = False) -> int:
+        await anyio.sleep(0.003)
+        seq: int = append_nowait(kind, body, reserve=reserve)
+        await anyio.sleep(0.003)
+        return seq
+
+    journal.append = append
+
+
+ENTRY = Order(BTC, "buy", "0.010", price="64000", key="signal-1")
+RESTING = Order(BTC, "buy", "0.010", price="60000", key="signal-1")
+SCENARIOS: dict[str, tuple[Order, list[Fault | None], list[Fault | None]]] = {
+    "accepted": (ENTRY, [], []),
+    "resting": (RESTING, [], []),
+    "exit": (EXIT, [], []),
+    "overloaded twice": (ENTRY, [OVERLOADED, OVERLOADED], []),
+    "request lost": (ENTRY, [Fault.lost_request()], []),
+    "reply lost": (ENTRY, [Fault.lost_reply()], []),
+    "reply lost, could not ask": (ENTRY, [Fault.lost_reply()], [Fault.lost_request()] * 2),
+    "exists": (ENTRY, [Fault(reply="error", code=-4116, message="duplicated")], []),
+    "stamp refused": (ENTRY, [Fault.refusal(-1021, "outside of the recvWindow")], []),
+    "rejected": (ENTRY, [Fault.refusal(-2019, "Margin is insufficient.")], []),
+}
+
+
+async def interrupted(scenario: str, at: int, how: How) -> bool:
+    """One run with the cancellation at suspension `at`. Returns whether there was one."""
+    order, place_faults, query_faults = SCENARIOS[scenario]
+    world = World(seed=at)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        await engine.submit(Order(BTC, "buy", "0.020", price="64000"))
+        slow_journal(engine._core.journal)
+        rig = Rig(world, engine)
+        rig.fail("place", *place_faults)
+        rig.fail("query", *query_faults)
+        before = len(rig.orders)
+        reached = False
+
+        async def call() -> None:
+            nonlocal reached
+            with anyio.CancelScope() as scope:
+                task = asyncio.current_task()
+                assert task is not None
+                driver = Interrupted(
+                    engine.submit(order), at, scope.cancel if how == "scope" else task.cancel
+                )
+                try:
+                    await driver
+                except OrderError:
+                    pass
+                finally:
+                    reached = driver.reached
+
+        task = asyncio.create_task(call())
+        done, _ = await asyncio.wait([task], timeout=120)
+        assert done, "the caller hangs"
+        if not task.cancelled():
+            assert task.exception() is None
+        await anyio.sleep(20)
+
+        assert len(rig.orders) - before <= 1
+        assert engine.state is State.HEALTHY
+        assert engine.level(BTC) is Level.ACTIVE
+        rig.assert_clean()
+        if order.key is not None:
+            # Whatever the same call says now, it sends no second order.
+            executed = len(rig.orders) - before
+            try:
+                report = await engine.submit(order)
+            except OrderError:
+                assert executed == 0 == len(rig.orders) - before
+            else:
+                assert report.status == "accepted"
+                assert len(rig.orders) - before == 1
+            await anyio.sleep(1)
+            rig.assert_clean()
+    return reached
+
+
+@pytest.mark.parametrize("how", ["task", "scope"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_cancelled_at_every_await(scenario: str, how: How) -> None:
+    at = 1
+    while run(interrupted, scenario, at, how):
+        at += 1
+        assert at < 200
+    assert at > 2, "the call was never interrupted: the test has tested nothing"
