@@ -32,7 +32,7 @@ from . import events
 from . import policy as policy_rules
 from .alerts import Alert, Severity
 from .broadcast import Broadcast
-from .errors import ConfigError, Rejected, TradingHalted
+from .errors import ConfigError, LinkDown, Rejected, TradingHalted
 from .gate import Gate
 from .intent import Intent
 from .journal import Journal, JournalError
@@ -61,6 +61,8 @@ HISTORY: Final = 1000
 
 
 DISK_RETRY_SECONDS: Final = 1.0
+PRICE_SECONDS: Final = 10.0
+"""A price older than this judges no notional limit."""
 
 
 _LOG_LEVELS: Final = {
@@ -119,7 +121,8 @@ class Core:
         self._fill_listeners: list[Callable[[Fill], None]] = []
         self._alert_listeners: list[Callable[[Alert], None]] = []
         self._blocked_epoch = 0
-        self.last_price: dict[str, Decimal] = {}
+        self._prices: dict[str, tuple[Decimal, float]] = {}
+        """Per symbol, what it last traded at, and when that was learnt."""
 
         self.gate = Gate(
             monotonic=clock.monotonic,
@@ -192,6 +195,7 @@ class Core:
             venue_clock=self.venue_clock,
             clock=clock,
             entropy=entropy.child("orders"),
+            before_admitting=self._learn_price,
             admit=self._admit,
             can_ask=lambda: self.exchange_link.is_up,
             on_resolved=self._on_resolved,
@@ -459,6 +463,23 @@ class Core:
         )
         self.changes.notify()
 
+    async def _learn_price(self, order: Order) -> None:
+        """A market order has no price of its own to judge a notional limit by: ask for one.
+
+        Without an answer there is none, and the limit's objection stands.
+        """
+        policy = self.policy.get()
+        if order.price is not None or policy is None or not policy.limits.on_notional:
+            return
+        try:
+            price = await self.exchange.last_price(
+                order.symbol, timeout_seconds=self.settings.orders.timeout_seconds
+            )
+        except LinkDown as error:
+            log.info("no price", extra={"symbol": order.symbol, "reason": str(error)})
+        else:
+            self._prices[order.symbol] = (price, self.clock.monotonic())
+
     def _admit(self, order: Order, client_order_id: str) -> None:
         """The policy's word on an opening order."""
         policy = self.policy.get()
@@ -466,9 +487,10 @@ class Core:
             reason = self.policy.problem() or "no policy"
             self._on_blocked(reason)
             raise TradingHalted(f"policy: {reason}")
-        exposure = self.orders.exposure(
-            order.symbol, self.last_price.get(order.symbol), without=client_order_id
-        )
+        price, learnt_at = self._prices.get(order.symbol, (None, -inf))
+        if self.clock.monotonic() - learnt_at > PRICE_SECONDS:
+            price = None
+        exposure = self.orders.exposure(order.symbol, price, without=client_order_id)
         objection = policy_rules.objection(policy, order, exposure)
         if objection is None:
             return
@@ -506,7 +528,7 @@ class Core:
         if self.ledger.book.has_counted(fill):
             return
         self.recorder.write(Filled(fill))
-        self.last_price[fill.symbol] = fill.price
+        self._prices[fill.symbol] = (fill.price, self.clock.monotonic())
         for listener in self._fill_listeners:
             self._tell(listener, fill)
         self.announce(

@@ -40,6 +40,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     allowed_symbols: tuple[str, ...] | None = None
     """None allows all; an empty list allows none."""
 
+    @property
+    def on_notional(self) -> bool:
+        """Whether an order needs a price to be judged."""
+        return self.max_order_notional is not None or self.max_position_notional is not None
+
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One version of the policy. `version` counts from 1 and is given by the store."""
@@ -124,7 +129,7 @@ def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
         return f"{order.symbol} is not among the allowed symbols"
     if limits.max_open_orders is not None and exposure.open_orders >= limits.max_open_orders:
         return f"{exposure.open_orders} orders are open, {limits.max_open_orders} are allowed"
-    if limits.max_order_notional is None and limits.max_position_notional is None:
+    if not limits.on_notional:
         return None
     price = order.price if order.price is not None else exposure.reference_price
     if price is None:

@@ -16,6 +16,7 @@ Built-in transports use no door that is not here.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from .model import (
@@ -298,6 +299,12 @@ class ExecutionClient(Protocol):
 
     async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
         """By unified symbol. :raises LinkDown:"""
+
+    async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
+        """What the symbol last traded at; judges the notional of market orders.
+
+        :raises LinkDown:
+        """
 
 
 Factory = Callable[..., Any]

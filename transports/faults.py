@@ -15,6 +15,7 @@ import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from enum import Enum
 from math import inf
 from typing import NamedTuple, TypeVar
@@ -458,6 +459,13 @@ class FaultyExecutionClient:
             "instruments",
             timeout_seconds,
             lambda: self._inner.instruments(timeout_seconds=timeout_seconds),
+        )
+
+    async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
+        return await self._read(
+            "last_price",
+            timeout_seconds,
+            lambda: self._inner.last_price(symbol, timeout_seconds=timeout_seconds),
         )
 
     async def _question(

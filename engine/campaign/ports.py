@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from typing import TypeVar
 
 from holdfast.errors import LinkDown
@@ -262,6 +263,10 @@ class WatchedClient:
     async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
         self._life.check()
         return await self._inner.instruments(timeout_seconds=timeout_seconds)
+
+    async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
+        self._life.check()
+        return await self._inner.last_price(symbol, timeout_seconds=timeout_seconds)
 
 
 class PerilousJournal(MemoryJournal):

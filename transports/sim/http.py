@@ -10,6 +10,7 @@ still answers; only if it does not is the link down.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -41,6 +42,7 @@ from holdfast.transports.usdm.wire import (
     ListenKeyJson,
     OrderJson,
     PositionJson,
+    PriceJson,
     TimeJson,
     TradeJson,
     place_outcome,
@@ -311,6 +313,11 @@ class SimHttpExecutionClient:
             market.unified: self._readable(market.instrument) for market in markets
         }
         return dict(self._instruments)
+
+    async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
+        path = f"/fapi/v2/ticker/price?symbol={venue_name(symbol)}"
+        answer = await self._read("GET", path, None, PriceJson, timeout_seconds)
+        return answer.price
 
     # --- one request ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ left to do.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import TypeVar
 
 import anyio
@@ -171,6 +172,15 @@ class SimExecutionClient:
             },
             timeout_seconds,
         )
+
+    async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
+        def act() -> Decimal:
+            last = self._core.book(symbol).last
+            if last is None:
+                raise VenueError(-1121, "Invalid symbol.")
+            return last
+
+        return await self._read("snapshot", act, timeout_seconds)
 
     async def countdown_cancel_all(
         self, symbol: str, *, countdown_seconds: float, timeout_seconds: float

@@ -171,6 +171,10 @@ class ExchangeInfoJson(msgspec.Struct, frozen=True):
     symbols: list[MarketJson]
 
 
+class PriceJson(msgspec.Struct, frozen=True):
+    price: Decimal
+
+
 class TimeJson(msgspec.Struct, frozen=True):
     serverTime: int  # noqa: N815
 
