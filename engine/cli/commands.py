@@ -33,6 +33,11 @@ COMMANDS: Final = {
         "drill",
         "Kill a real server under a trading bot and measure that it stays safe.",
     ),
+    "campaign": _Address(
+        "holdfast.campaign.command",
+        "campaign",
+        "Run thousands of seeded worlds under faults, in virtual time.",
+    ),
     "status": _Address(
         "holdfast.cli.switches", "status", "What a running or a dead engine is doing."
     ),
