@@ -79,13 +79,20 @@ class Bot:
             if len(self._busy) < ORDERS_AT_ONCE:
                 self._begin(group, engine, self._decide(engine))
         elif chance < 0.7:
-            waiting = [d for d in self._diary.undecided if d.number not in self._busy]
-            if waiting and len(self._busy) < ORDERS_AT_ONCE:
-                self._begin(group, engine, waiting[self._entropy.randbits(16) % len(waiting)])
+            self._repeat(group, engine)
         elif chance < 0.85:
             await self._publish(engine, "strategy.thought", 0)
         else:
             await self._cancel_one(engine)
+
+    def _repeat(self, group: TaskGroup, engine: Engine) -> None:
+        """Ask once more, under the same key: for one that is open, or for any at all."""
+        decisions = self._diary.undecided
+        if not decisions or self._entropy.random() < 0.5:
+            decisions = list(self._diary.decisions.values())
+        idle = [d for d in decisions if d.number not in self._busy]
+        if idle and len(self._busy) < ORDERS_AT_ONCE:
+            self._begin(group, engine, idle[self._entropy.randbits(16) % len(idle)])
 
     def _decide(self, engine: Engine) -> Decision:
         held = engine.position(self._symbol)
@@ -112,7 +119,6 @@ class Bot:
         group.start_soon(self._carry_out, engine, decision)
 
     async def _carry_out(self, engine: Engine, decision: Decision) -> None:
-        decision.calls += 1
         try:
             report = await self._outcome(engine, decision)
         except (TradingHalted, JournalError, EngineClosed, LinkDown):
@@ -128,8 +134,6 @@ class Bot:
         try:
             report = await engine.submit(decision.order)
         except OutcomeUnknown as unknown:
-            if self._alive():
-                decision.doubted = True
             report = await unknown.resolved()
         except NotExecuted as error:
             self._ended(decision, error.intent.report)
@@ -142,9 +146,18 @@ class Bot:
         return report if report.status == "accepted" else None
 
     def _ended(self, decision: Decision, report: OrderReport | None) -> None:
-        if report is not None and self._alive():
-            decision.end = report.status
-            decision.client_order_id = report.client_order_id
+        if report is None or not self._alive():
+            return
+        if decision.end is not None and (decision.end, decision.client_order_id) != (
+            report.status,
+            report.client_order_id,
+        ):
+            decision.contradictions.append(
+                f"{decision.end} as {decision.client_order_id}, then {report.status} as "
+                f"{report.client_order_id}"
+            )
+        decision.end = report.status
+        decision.client_order_id = report.client_order_id
 
     async def _publish(self, engine: Engine, type_: str, number: int) -> None:
         durable = self._entropy.random() < 0.3

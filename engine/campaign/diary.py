@@ -25,15 +25,14 @@ class Decision:
     """One order the bot wanted, over all lives.
 
     :ivar end: how the engine said it ended, if it ever did.
-    :ivar doubted: the engine said once that nobody knows.
+    :ivar contradictions: where it said another thing the next time it was asked.
     """
 
     number: int
     order: Order
     end: End | None = None
     client_order_id: str = ""
-    doubted: bool = False
-    calls: int = 0
+    contradictions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

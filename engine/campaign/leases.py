@@ -1,4 +1,4 @@
-"""A server in memory whose leases run out with time, as keys in Redis do.
+"""A server in memory whose leases run out with time, as keys in Redis do, and that keeps times.
 
 `MemoryServer` ends a lease with its holder's connection, which suits a backtest of one
 bot. Here a second copy is started while the first one is dead, cut off or asleep, and
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from holdfast.ports import Clock, Entropy, LeaseGrant
+from holdfast.policy import Policy
+from holdfast.ports import Clock, Entropy, LeaseGrant, StoredPolicy
 from holdfast.transports.memory import MemoryServer, MemoryStore
 
 
 class TimedServer(MemoryServer):
     """
     :param now: seconds on the server's own machine.
-    :ivar holder: owner of the latest grant.
     """
 
     def __init__(
@@ -29,16 +29,25 @@ class TimedServer(MemoryServer):
         self._expires_at = -inf
         # The leases are booked on a client that never connects, so no disconnection ends one.
         self._registrar = MemoryStore(self, clock=clock)
-        self.holder = ""
+        self.stored: list[tuple[float, StoredPolicy]] = []
+        """Every policy since the data were last lost, and when it was stored."""
 
     def acquire(self, owner: str, store: MemoryStore) -> LeaseGrant | None:
         if self._now() >= self._expires_at:
             self.expire_lease()
         grant = super().acquire(owner, self._registrar)
         if grant is not None:
-            self.holder = owner
             self._expires_at = self._now() + self._ttl_seconds
         return grant
+
+    def compare_and_set(self, policy: Policy, expected_version: int) -> StoredPolicy:
+        stored = super().compare_and_set(policy, expected_version)
+        self.stored.append((self._now(), stored))
+        return stored
+
+    def wipe(self) -> None:
+        super().wipe()
+        self.stored.clear()
 
 
 class TimedStore(MemoryStore):

@@ -83,6 +83,13 @@ class OrderFault(Fault, frozen=True, tag="order_fault"):
     delay_seconds: float = 0.0
 
 
+class SnapshotFault(Fault, frozen=True, tag="snapshot_fault"):
+    """The next questions for positions, open orders, fills or instruments are not answered."""
+
+    effect: Literal["lost_reply", "reset", "refused"]
+    count: int = 1
+
+
 class LaggingReads(Fault, frozen=True, tag="lagging_reads"):
     """New orders are invisible to the venue's queries for a while."""
 
@@ -165,6 +172,7 @@ AnyFault = (
     | PolicyChange
     | ExchangeOutage
     | OrderFault
+    | SnapshotFault
     | LaggingReads
     | StreamFault
     | VenueClockSkew
@@ -194,12 +202,15 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the world is like before anything goes wrong.
 
+    :ivar adopt_positions: the rule for positions that differ: the venue is right. Otherwise a
+        person is waited for.
     :ivar gate_lease_seconds: None where the plan lets no process stand still; it costs
         many timers.
     """
 
     separate_servers: bool = False
     on_empty: OnEmpty = "hold"
+    adopt_positions: bool = False
     retain_acked_seconds: float = 600.0
     latency_seconds: float = 0.01
     gate_lease_seconds: float | None = None

@@ -11,6 +11,7 @@ from holdfast.engine import Engine
 from holdfast.journal import MemoryDisk
 from holdfast.model import Gap
 from holdfast.ports import ExecutionClient, LeaseStore, MessageBus, PolicyStore
+from holdfast.reconcile import Kind
 from holdfast.settings import (
     GateSettings,
     LeaseSettings,
@@ -32,11 +33,17 @@ from .leases import TimedStore
 from .plan import Conditions
 from .ports import Life, PerilousJournal, WatchedBus, WatchedClient, WatchedStore
 from .witness import Witness
-from .world import LEASE_SECONDS, SYMBOL, World
+from .world import FRESHNESS_SECONDS, LEASE_SECONDS, SYMBOL, World
 
 SEGMENT_BYTES = 64 << 10
 """Small, so that segments are closed, checkpointed and dropped within one run."""
 AUDIT_SECONDS = 5.0
+POSITIONS = (
+    Kind.ORPHAN_POSITION,
+    Kind.PHANTOM_POSITION,
+    Kind.SIZE_MISMATCH,
+    Kind.SIDE_FLIP,
+)
 BOT_NAME = "alpha"
 
 
@@ -45,13 +52,16 @@ def settings_for(conditions: Conditions) -> Settings:
         bot=BOT_NAME,
         symbols=(SYMBOL,),
         gate=GateSettings(loop_lease_seconds=conditions.gate_lease_seconds),
-        policy=PolicySettings(on_empty=conditions.on_empty),
+        policy=PolicySettings(on_empty=conditions.on_empty, freshness_seconds=FRESHNESS_SECONDS),
         lease=LeaseSettings(ttl_seconds=LEASE_SECONDS),
         outbox=OutboxSettings(
             segment_bytes=SEGMENT_BYTES,
             retain_acked_seconds=conditions.retain_acked_seconds,
         ),
-        reconcile=ReconcileSettings(audit_seconds=AUDIT_SECONDS),
+        reconcile=ReconcileSettings(
+            audit_seconds=AUDIT_SECONDS,
+            rules=dict.fromkeys(POSITIONS, "adopt") if conditions.adopt_positions else {},
+        ),
     )
 
 
@@ -61,6 +71,7 @@ class Process:
     :param clock: of its machine.
     :param diary: where its bot writes.
     :param reached: told of moments at which a kill may have been planned.
+    :param others_open: names of the other processes whose gate is open now.
     """
 
     def __init__(
@@ -73,6 +84,7 @@ class Process:
         clock: VirtualClock,
         diary: Diary,
         reached: Callable[[str], None],
+        others_open: Callable[[Witness], list[str]],
     ) -> None:
         self.world = world
         self.copy = copy
@@ -93,6 +105,8 @@ class Process:
             venue_ms=world.venue.now_ms,
             books_differ=world.books_differ,
             venue_moved=lambda: world.venue_events,
+            in_force=world.policy_in_force,
+            others_open=others_open,
         )
         self.life = Life(self.witness, reached)
         self.engine: Engine | None = None

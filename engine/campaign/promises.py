@@ -91,6 +91,8 @@ def check_orders(world: World, supervisor: Supervisor) -> None:
             world.breach("orders", f"the venue has an order of {number}, which nobody decided on")
     for decision in decisions.values():
         count = executions[decision.number]
+        for contradiction in decision.contradictions:
+            world.breach("orders", f"{decision.order.key} was said to be {contradiction}")
         if decision.end == "accepted" and not by_id[decision.client_order_id]:
             world.breach("orders", f"{decision} was said to be accepted; the venue has none")
         if decision.end in ("rejected", "not_executed") and count:

@@ -24,6 +24,7 @@ from .plan import (
     PolicyChange,
     SecondCopy,
     ServerOutage,
+    SnapshotFault,
     Stall,
     StreamFault,
     Suspend,
@@ -87,6 +88,8 @@ class Script:
                 self._exchange_outage(fault)
             case OrderFault():
                 faults.arm("place", _venue_fault(fault), count=fault.count)
+            case SnapshotFault(count=count):
+                faults.arm("snapshot", _refused_snapshot(fault), count=count)
             case LaggingReads(seconds=seconds, lag_ms=lag):
                 faults.query_lag_ms = lag
                 self._for(seconds, "lag", lambda: setattr(faults, "query_lag_ms", 0))
@@ -153,6 +156,16 @@ class Script:
                 undo()
 
         self._world.loop.call_later(seconds, lift)
+
+
+def _refused_snapshot(fault: SnapshotFault) -> VenueFault:
+    match fault.effect:
+        case "lost_reply":
+            return VenueFault.lost_reply()
+        case "reset":
+            return VenueFault(reply="reset")
+        case "refused":
+            return VenueFault.refusal(-1001, "planned refusal", status=500)
 
 
 def _venue_fault(fault: OrderFault) -> VenueFault:

@@ -34,6 +34,7 @@ from .plan import (
     PolicyChange,
     SecondCopy,
     ServerOutage,
+    SnapshotFault,
     Stall,
     StreamFault,
     Suspend,
@@ -135,6 +136,11 @@ _KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
     "policy change": _policy_change,
     "exchange outage": _exchange_outage,
     "order fault": _order_fault,
+    "snapshot fault": lambda at, dice: SnapshotFault(
+        at_seconds=at,
+        effect=dice.pick("lost_reply", "reset", "refused"),
+        count=dice.whole(1, 8),
+    ),
     "lagging reads": lambda at, dice: LaggingReads(
         at_seconds=at, seconds=dice.between(1, 15), lag_ms=dice.whole(50, 450)
     ),
@@ -207,5 +213,6 @@ def _conditions(dice: _Dice, kinds: set[str]) -> Conditions:
         on_empty=dice.pick("hold", "restore"),
         retain_acked_seconds=dice.pick(10.0, 600.0),
         latency_seconds=dice.pick(0.0, 0.01, 0.1),
+        adopt_positions=dice.chance(0.4),
         gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
     )

@@ -20,6 +20,7 @@ from holdfast.simulation import VirtualClock
 from .diary import Diary
 from .plan import Kill
 from .process import Process
+from .witness import Witness
 from .world import World
 
 GLANCE_SECONDS: Final = 1.0
@@ -63,6 +64,7 @@ class Supervisor:
                 clock=self.clock,
                 diary=diary,
                 reached=self._reached,
+                others_open=self._others_open,
             )
             if before is not None:
                 process.witness.inherit(before.witness)
@@ -126,6 +128,7 @@ class Supervisor:
             clock=VirtualClock(),
             diary=self._diary_of_copy(),
             reached=lambda point: None,
+            others_open=self._others_open,
         )
         self._tasks.start_soon(self.second.run)
 
@@ -133,6 +136,17 @@ class Supervisor:
         diary = Diary(first_number=DECISIONS_OF_A_COPY * self._copies)
         self.world.other_diaries.append(diary)
         return diary
+
+    def _others_open(self, witness: Witness) -> list[str]:
+        return [
+            process.name
+            for process in (self.process, self.second)
+            if process is not None
+            and process.witness is not witness
+            and process.life.alive
+            and process.engine is not None
+            and process.engine.gate.is_open
+        ]
 
     def stop_second_copy(self) -> None:
         if self.second is not None:

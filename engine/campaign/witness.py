@@ -38,6 +38,10 @@ class Witness:
     :param breach: told the promise and what was seen.
     :param in_store: the policy that the store holds now.
     :param venue_ms: the venue's own clock.
+    :param books_differ: how the engine's book differs from the venue's now.
+    :param venue_moved: counts what has happened at the venue.
+    :param in_force: the policy that has been stored for longer than it may take to be read.
+    :param others_open: names of the other processes whose gate is open.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Witness:
         venue_ms: Callable[[], int],
         books_differ: Callable[[Engine], str | None],
         venue_moved: Callable[[], int],
+        in_force: Callable[[], Policy | None],
+        others_open: Callable[[Witness], list[str]],
     ) -> None:
         self.copy = copy
         self.engine: Engine | None = None
@@ -57,6 +63,8 @@ class Witness:
         self._venue_ms = venue_ms
         self._books_differ = books_differ
         self._venue_moved = venue_moved
+        self._in_force = in_force
+        self._others_open = others_open
         self._count = 0
         self._told_up = dict.fromkeys(LINKS, False)
         self._last_fault = 0
@@ -183,6 +191,8 @@ class Witness:
             wrong.append(f"not HEALTHY since {self._why}")
         if self._first_asked_for.get(cid, 0) < healthy:
             wrong.append("it was first asked for before the gate was last opened")
+        if others := self._others_open(self):
+            self._breach("lease", f"{cid} opening order written while {others} trades as well")
         wrong += [f"{link} was known to be down" for link, up in self._told_up.items() if not up]
         if wrong:
             self._breach("gate", f"{cid} opening order written though {'; '.join(wrong)}")
@@ -198,7 +208,9 @@ class Witness:
             )
 
     def _check_policy(self, request: PlaceRequest) -> None:
-        order, policy = request.order, self._must_know
+        order, policy, stored = request.order, self._must_know, self._in_force()
+        if stored is not None and (policy is None or stored.version > policy.version):
+            policy = stored
         if policy is None:
             self._breach("policy", f"{request.client_order_id} written and no policy was ever read")
             return

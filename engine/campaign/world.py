@@ -28,6 +28,10 @@ from .plan import FaultPlan, Server
 SYMBOL: Final = "BTC/USDT:USDT"
 FIRST_PRICE: Final = Decimal(64_000)
 LEASE_SECONDS: Final = 5.0
+FRESHNESS_SECONDS: Final = 1.0
+"""The bound on the age of a policy that the bot is configured with."""
+PUSH_SECONDS: Final = 0.5
+"""For a change to be announced and read."""
 MARKET_PAUSE_SECONDS: Final = 0.5
 TICK: Final = Decimal("0.1")
 
@@ -132,6 +136,16 @@ class World:
         stored = self.store_server.policy
         version = 0 if stored is None else stored.policy.version
         self.store_server.compare_and_set(policy, version)
+
+    def policy_in_force(self) -> Policy | None:
+        """The newest policy that was stored so long ago that it must be known wherever the
+        store can be reached.
+        """
+        latest = self.clock.monotonic() - FRESHNESS_SECONDS - PUSH_SECONDS
+        for at, stored in reversed(self.store_server.stored):
+            if at <= latest:
+                return stored.policy
+        return None
 
     def change_policy(self, mode: Mode, max_order_notional: Decimal | None) -> None:
         self.store_policy(Policy(mode, Limits(max_order_notional=max_order_notional)))

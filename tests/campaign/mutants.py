@@ -1,0 +1,242 @@
+"""Deliberate breakages of the engine, each a mistake that somebody could make.
+
+A campaign that does not catch them proves nothing. Each is put in place with
+`monkeypatch` and named after what the engine then does wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from holdfast import evidence, outbox, reconciler
+from holdfast.core import Core
+from holdfast.effects import _Effects
+from holdfast.errors import LinkDown
+from holdfast.evidence import Decision, Next
+from holdfast.gate import Gate, Permit
+from holdfast.intent import Intent
+from holdfast.links import Links
+from holdfast.model import OutcomeKind, PlaceOutcome
+from holdfast.orders import OrderPath
+from holdfast.policy_cell import PolicyCell
+from holdfast.states.table import State
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+def gate_opened_when_the_links_are_back(patch: pytest.MonkeyPatch) -> None:
+    """Without a ticket, before anything was replayed or compared."""
+    invalidate = _Effects.invalidate_caches
+
+    def hasty(self: _Effects) -> None:
+        invalidate(self)
+        self._core.gate.open_if(self._core.gate.epoch)
+
+    patch.setattr(_Effects, "invalidate_caches", hasty)
+
+
+def fault_on_the_way_up_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A link that fails during a recovery does not begin it anew."""
+    fault = Core._link_fault
+
+    def deaf(self: Core, cause: str) -> None:
+        if self.machine.state in (State.RECOVERING, State.RECONCILING):
+            return
+        fault(self, cause)
+
+    patch.setattr(Core, "_link_fault", deaf)
+    patch.setattr(Links, "unproven", lambda self, gate_epoch: ())
+
+
+def probe_of_before_the_fault_counts(patch: pytest.MonkeyPatch) -> None:
+    """A link that answered once is taken for proven ever after."""
+
+    def unproven(self: Links, gate_epoch: int) -> tuple[str, ...]:
+        return tuple(link.name for link in self if link.required and not link.is_up)
+
+    async def probe_all(self: Links, gate_epoch: int, *, timeout_seconds: float) -> dict[str, str]:
+        return {}
+
+    patch.setattr(Links, "unproven", unproven)
+    patch.setattr(Links, "probe_all", probe_all)
+
+
+def unknown_outcome_sent_again(patch: pytest.MonkeyPatch) -> None:
+    decide = evidence.decide
+
+    def retry(outcome: PlaceOutcome, **known: Any) -> Decision:
+        if outcome.kind is OutcomeKind.UNKNOWN:
+            return Decision(Next.SEND_AGAIN, wait_seconds=0.5, reason=outcome.reason)
+        return decide(outcome, **known)
+
+    patch.setattr(evidence, "decide", retry)
+
+
+def one_denial_is_proof(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(evidence, "absence_proven", lambda attempts, denials, **known: bool(denials))
+
+
+def another_id_for_each_call(patch: pytest.MonkeyPatch) -> None:
+    """The key is not looked up, so a decision asked for again is a new order."""
+    patch.setattr(OrderPath, "_earlier", lambda self, order: None)
+
+
+def acknowledged_before_the_bus_has_it(patch: pytest.MonkeyPatch) -> None:
+    batch = outbox.Outbox._batch
+
+    def acknowledge(self: outbox.Outbox, *args: Any) -> Any:
+        made, last_record = batch(self, *args)
+        self._confirm(last_record)
+        return made, last_record
+
+    patch.setattr(outbox.Outbox, "_batch", acknowledge)
+
+
+def replayed_newest_first(patch: pytest.MonkeyPatch) -> None:
+    """Every batch is turned round, with the sequences of the right order."""
+    batch = outbox.Outbox._batch
+
+    def turned(self: outbox.Outbox, *args: Any) -> Any:
+        made, last_record = batch(self, *args)
+        if made is not None and len(made.payloads) > 1:
+            made = made._replace(payloads=made.payloads[::-1])
+        return made, last_record
+
+    patch.setattr(outbox.Outbox, "_batch", turned)
+
+
+def bus_believed_after_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """The shipper goes on where it was, without asking what the bus still holds."""
+    agree = outbox.Outbox._agree
+
+    async def go_on(self: outbox.Outbox, connection: int) -> Any:
+        shipped, confirmed = self._shipped_record, dict(self._confirmed)
+        after, positions, lineage = await agree(self, connection)
+        self._shipped_record = max(shipped, after)
+        self._confirmed = positions = {
+            producer: max(at, confirmed.get(producer, 0)) for producer, at in positions.items()
+        }
+        return self._shipped_record, positions, lineage
+
+    patch.setattr(outbox.Outbox, "_agree", go_on)
+
+
+def failed_leg_read_as_empty(patch: pytest.MonkeyPatch) -> None:
+    """Positions that could not be asked for are taken for none."""
+    observe = reconciler.Reconciler.observe
+
+    async def hopeful(self: reconciler.Reconciler) -> Any:
+        client = self._client
+
+        class Hopeful:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(client, name)
+
+            async def positions(self, *, timeout_seconds: float) -> list[Any]:
+                try:
+                    return await client.positions(timeout_seconds=timeout_seconds)
+                except LinkDown:
+                    return []
+
+            async def open_orders(self, *, timeout_seconds: float) -> list[Any]:
+                try:
+                    return await client.open_orders(timeout_seconds=timeout_seconds)
+                except LinkDown:
+                    return []
+
+        self._client = Hopeful()  # type: ignore[assignment]
+        try:
+            return await observe(self)
+        finally:
+            self._client = client
+
+    patch.setattr(reconciler.Reconciler, "observe", hopeful)
+
+
+def books_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconciler, "differences", lambda view, snapshot: [])
+
+
+def permit_not_checked_again(patch: pytest.MonkeyPatch) -> None:
+    """The permit is good for as long as the order takes."""
+    permit = Gate.permit
+
+    def lasting(self: Gate, symbol: str, **known: Any) -> Permit:
+        return permit(self, symbol, **known)._replace(verify=lambda: None)
+
+    patch.setattr(Gate, "permit", lasting)
+
+
+def epoch_not_compared(patch: pytest.MonkeyPatch) -> None:
+    """A permit of an earlier opening is as good as a new one."""
+    permit = Gate.permit
+
+    def timeless(self: Gate, symbol: str, **known: Any) -> Permit:
+        given = permit(self, symbol, **known)
+        verify = self.check if given.opening else given.verify
+        return given._replace(verify=verify, gate_epoch=0)
+
+    patch.setattr(Gate, "permit", timeless)
+
+
+def policy_kept_over_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    """Neither a new connection nor an announced change makes the policy at hand unfit."""
+
+    def problem(self: PolicyCell) -> str | None:
+        return None if self._value is not None else self._unfit
+
+    patch.setattr(PolicyCell, "problem", problem)
+    patch.setattr(PolicyCell, "_void", lambda self, why: None)
+
+
+def closed_when_the_deadline_passes(patch: pytest.MonkeyPatch) -> None:
+    """Time is up: the order is declared not executed, whatever became of it."""
+
+    async def give_up(self: OrderPath, intent: Intent, deadline: float) -> None:
+        self._close(intent, "not_executed", "time is up")
+
+    patch.setattr(OrderPath, "_until_settled", give_up)
+
+
+def intent_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """Intents are journalled when they have ended, as a log would be."""
+    from holdfast.recorder import Recorder
+
+    async def later(self: Recorder, fact: Any, *, live: Any = None, **options: Any) -> None:
+        self.ledger.apply(fact, live=live)
+
+    patch.setattr(Recorder, "write_through", later)
+
+
+def lease_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    from holdfast.lease import LeaseKeeper
+
+    patch.setattr(LeaseKeeper, "held", property(lambda self: True))
+
+
+MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
+    mutate.__name__: (mutate, frozenset(promises))
+    for mutate, promises in (
+        (gate_opened_when_the_links_are_back, {"gate"}),
+        (fault_on_the_way_up_ignored, {"recovery", "gate"}),
+        (probe_of_before_the_fault_counts, {"recovery"}),
+        (unknown_outcome_sent_again, {"orders"}),
+        (one_denial_is_proof, {"orders"}),
+        (another_id_for_each_call, {"orders"}),
+        (acknowledged_before_the_bus_has_it, {"events"}),
+        (replayed_newest_first, {"events"}),
+        (bus_believed_after_a_restart, {"events", "liveness"}),
+        (failed_leg_read_as_empty, {"books", "liveness"}),
+        (books_not_compared, {"books"}),
+        (permit_not_checked_again, {"gate"}),
+        (epoch_not_compared, {"gate"}),
+        (policy_kept_over_a_reconnect, {"policy"}),
+        (closed_when_the_deadline_passes, {"orders"}),
+        (intent_forgotten_by_a_restart, {"orders", "books", "liveness", "crash"}),
+        (lease_not_looked_at, {"lease", "gate"}),
+    )
+}
+"""Each with the promises of which it must break one."""
