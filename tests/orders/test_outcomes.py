@@ -140,7 +140,10 @@ def test_what_the_venue_would_refuse_is_refused_here(order: Order) -> None:
 # --- unknown ----------------------------------------------------------------------------
 
 
-def test_a_request_lost_before_acceptance_is_proven_absent_then_sent_again() -> None:
+@pytest.mark.parametrize("timeout_seconds", [0.1, 3.0])
+def test_a_request_lost_before_acceptance_is_proven_absent_then_sent_again(
+    timeout_seconds: float,
+) -> None:
     async def body(rig: Rig) -> None:
         rig.fail("place", Fault.lost_request())
         report = await rig.engine.submit(ENTRY)
@@ -154,7 +157,7 @@ def test_a_request_lost_before_acceptance_is_proven_absent_then_sent_again() -> 
         await anyio.sleep(1)
         rig.assert_clean()
 
-    healthy(body)
+    healthy(body, orders=OrderSettings(timeout_seconds=timeout_seconds))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,9 @@ def test_a_late_arrival_is_found_and_not_sent_twice() -> None:
         rig.fail("place", Fault(delay_before_seconds=1.9))
         report = await rig.engine.submit(ENTRY)
         assert report.status == "accepted"
+        await anyio.sleep(10)
         assert len(rig.orders) == 1
+        rig.assert_clean()
 
     healthy(body, orders=OrderSettings(timeout_seconds=0.5))
 
