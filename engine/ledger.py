@@ -169,7 +169,7 @@ class Ledger:
                     {p.symbol for p in fact.positions} | {s for s, _ in self.book.holdings},
                 )
                 self.foreign_orders = frozenset(fact.foreign_orders)
-                self.consented = True
+                self.consented = self.consented or fact.consent
             case Transitioned():
                 self.transitions = fact.number
             case Held():

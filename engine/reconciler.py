@@ -10,7 +10,7 @@ observed raises, so there is never half a comparison.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from .broadcast import Broadcast
 from .errors import LinkDown
 from .ledger import Ledger
-from .model import Fill, Order, OrderReport, OrderStatus, QueryKind
+from .model import Fill, Order, OrderReport, OrderStatus, Position, QueryKind
 from .orders import OrderPath
 from .ports import Clock, ExecutionClient
 from .reconcile import (
@@ -149,11 +149,15 @@ class Reconciler:
             facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
             adopted = [a for a in facts if a.rule == "adopt"]
             if adopted:
+                version = self._ledger.book.version
                 for action in adopted:
                     counted = await self._adopt_fact(action.difference)
                     if counted is not None:
                         fills += counted
                         done.append(str(action))
+                if self._ledger.book.version == version:
+                    # The venue said something older than what we know; it will catch up.
+                    await anyio.sleep(self._settings.settle_seconds)
                 before = None
                 continue
             if not found:
@@ -172,12 +176,15 @@ class Reconciler:
                 else:
                     await self._act(action, snapshot)
                     done.append(str(action))
-            if held:
-                self.held = tuple(held)
+            self.held = tuple(d for d in held if d.kind is not Kind.UNKNOWN_OUTCOME)
+            if held and not self.held:
+                with waiting("the outcome of orders is unknown"):
+                    await self._orders.changes.wait_at_most(self._settings.audit_seconds)
+            elif held:
                 log.warning(
-                    "waiting for the operator", extra={"differences": [str(d) for d in held]}
+                    "waiting for the operator", extra={"differences": [str(d) for d in self.held]}
                 )
-                with waiting(f"{len(held)} differences wait for the operator"):
+                with waiting(f"{len(self.held)} differences wait for the operator"):
                     # Looked at again now and then: the owner may settle it at the venue.
                     await self.decided.wait_at_most(self._settings.audit_seconds)
 
@@ -221,22 +228,20 @@ class Reconciler:
         difference = action.difference
         match action.rule:
             case "adopt":
-                self._adopt_positions(snapshot, by=f"rule for {difference.kind}")
+                self._adopt_position(difference, snapshot)
             case "cancel":
                 await self._orders.cancel(difference.symbol, difference.client_order_id)
             case "flatten":
                 # First take the position for true: the order's fills then lead to flat on
                 # both sides.
-                self._adopt_positions(snapshot, by=f"rule for {difference.kind}")
+                self._adopt_position(difference, snapshot)
                 await self._flatten(difference)
             case "ignore":
-                self._recorder.write(
-                    Adopted(
-                        tuple(self._ledger.book.positions()),
-                        tuple(sorted(self._ledger.foreign_orders | {_venue_id(difference)})),
-                        f"rule for {difference.kind}",
-                        self._clock.time_ns(),
-                    )
+                self._write_adopted(
+                    self._ledger.book.positions(),
+                    self._ledger.foreign_orders | {_venue_id(difference)},
+                    by=f"rule for {difference.kind}",
+                    consent=False,
                 )
 
     async def _flatten(self, difference: Difference) -> None:
@@ -258,22 +263,41 @@ class Reconciler:
         finally:
             self.repairing.discard(difference.symbol)
 
-    def _adopt_positions(self, snapshot: Snapshot, *, by: str) -> None:
-        self._recorder.write(
-            Adopted(
-                tuple(p for p in snapshot.positions if p.symbol in self._symbols),
-                tuple(
-                    sorted(
-                        o.venue_order_id
-                        for o in snapshot.open_orders
-                        if not o.client_order_id.startswith(self._orders.prefix)
-                    )
-                ),
-                by,
-                self._clock.time_ns(),
-            )
+    def _adopt_position(self, difference: Difference, snapshot: Snapshot) -> None:
+        """Take one position of the venue for true, by rule; nothing is consented to by that."""
+        key = (difference.symbol, difference.position_side)
+        self._sync_fills(snapshot, (difference.symbol,))
+        self._write_adopted(
+            [
+                *(p for p in self._ledger.book.positions() if _key(p) != key),
+                *(p for p in snapshot.positions if _key(p) == key),
+            ],
+            self._ledger.foreign_orders,
+            by=f"rule for {difference.kind}",
+            consent=False,
         )
-        self._sync_fills(snapshot)
+
+    def _adopt_all(self, snapshot: Snapshot, *, by: str) -> None:
+        # In this order: were the process killed in between, fills that the positions contain
+        # would otherwise be counted once more.
+        self._sync_fills(snapshot, self._symbols)
+        self._write_adopted(
+            [p for p in snapshot.positions if p.symbol in self._symbols],
+            {
+                o.venue_order_id
+                for o in snapshot.open_orders
+                if not o.client_order_id.startswith(self._orders.prefix)
+            },
+            by=by,
+            consent=True,
+        )
+
+    def _write_adopted(
+        self, positions: Iterable[Position], foreign: Iterable[str], *, by: str, consent: bool
+    ) -> None:
+        self._recorder.write(
+            Adopted(tuple(positions), tuple(sorted(foreign)), by, self._clock.time_ns(), consent)
+        )
 
     async def adopt(self, *, by: str) -> list[Difference]:
         """The operator's consent: the venue's positions and foreign orders are taken for true.
@@ -283,23 +307,26 @@ class Reconciler:
         """
         view, snapshot = await self.observe()
         found = differences(view, snapshot)
-        for difference in found:
-            if difference.kind is Kind.ORPHAN_ORDER:
-                await self._orders.cancel(difference.symbol, difference.client_order_id)
-        self._adopt_positions(snapshot, by=by)
+        orphans = [d for d in found if d.kind is Kind.ORPHAN_ORDER]
+        for difference in orphans:
+            await self._orders.cancel(difference.symbol, difference.client_order_id)
+        if orphans:  # the account may have moved meanwhile
+            _, snapshot = await self.observe()
+        self._adopt_all(snapshot, by=by)
         self.decided.notify()
         return found
 
     def _conclude(self, snapshot: Snapshot) -> None:
         """Both sides are equal: remember up to which fill, and that it was so once."""
         if not self._ledger.consented:
-            self._adopt_positions(snapshot, by="equal at the first comparison")
-        self._sync_fills(snapshot)
+            self._adopt_all(snapshot, by="equal at the first comparison")
+        self._sync_fills(snapshot, self._symbols)
 
-    def _sync_fills(self, snapshot: Snapshot) -> None:
+    def _sync_fills(self, snapshot: Snapshot, symbols: Collection[str]) -> None:
         newest: dict[str, int] = {}
         for fill in snapshot.fills:
-            newest[fill.symbol] = max(fill.trade_id, newest.get(fill.symbol, 0))
+            if fill.symbol in symbols:
+                newest[fill.symbol] = max(fill.trade_id, newest.get(fill.symbol, 0))
         for symbol, trade_id in newest.items():
             if trade_id > self._ledger.book.synced.get(symbol, 0):
                 self._recorder.write(Synced(symbol, trade_id))
@@ -319,8 +346,12 @@ class Reconciler:
         if lasting:
             return "; ".join(str(d) for d in lasting[:3])
         if not differences(view, snapshot):
-            self._sync_fills(snapshot)
+            self._sync_fills(snapshot, self._symbols)
         return None
+
+
+def _key(position: Position) -> tuple[str, str]:
+    return position.symbol, position.position_side
 
 
 def _venue_id(difference: Difference) -> str:

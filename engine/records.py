@@ -71,13 +71,15 @@ class Synced(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Adopted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The venue's state was taken over as true, with somebody's consent."""
+    """The venue's state was taken over as true, with somebody's consent or by a rule."""
 
     positions: tuple[Position, ...]
     foreign_orders: tuple[str, ...]
     """Venue ids of open orders of another hand, to be left alone."""
     by: str
     time_ns: int
+    consent: bool = True
+    """Whether it was the whole account; False: one difference of it, by a rule."""
 
 
 class Transitioned(msgspec.Struct, frozen=True, omit_defaults=True):

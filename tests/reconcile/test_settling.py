@@ -1,0 +1,420 @@
+"""Reconciliation end to end: what each rule does, and what waits for a person."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import pytest
+from engine_world import BTC, World
+
+from holdfast.engine import Engine
+from holdfast.errors import LinkDown, TradingHalted
+from holdfast.journal import JournalError
+from holdfast.model import Order, OrderStatus
+from holdfast.settings import OrderSettings, ReconcileSettings
+from holdfast.simulation import run
+from holdfast.states.table import State
+from holdfast.transports.sim.faults import Fault
+from holdfast.transports.sim.records import OrderTicket
+
+ETH = "ETH/USDT:USDT"
+ENTRY = Order(BTC, "buy", "0.010", price="64000")
+RESTING = Order(BTC, "buy", "0.010", price="60000")
+KEEP = OrderSettings(on_leaving_active="keep")
+
+
+def ticket(symbol: str = BTC, **changes: Any) -> OrderTicket:
+    given: dict[str, Any] = {
+        "symbol": symbol,
+        "client_order_id": "web_1",
+        "side": "buy",
+        "quantity": Decimal("0.030"),
+        "price": Decimal(64000),
+        "foreign": True,
+    }
+    return OrderTicket(**{**given, **changes})
+
+
+def rules(**by_kind: Any) -> ReconcileSettings:
+    return ReconcileSettings(rules=by_kind)
+
+
+async def stays_shut(engine: Engine, world: World, *, seconds: float = 120) -> None:
+    """The engine waits, without stalling, and trades nothing."""
+    orders = len(world.venue.order_log)
+    steps = len(engine.history)
+    await anyio.sleep(seconds)
+    assert engine.state is State.RECONCILING
+    assert [s for s in engine.history[steps:] if s.trigger == "stalled"] == []
+    with pytest.raises(TradingHalted):
+        await engine.submit(ENTRY)
+    assert len(world.venue.order_log) == orders
+    assert any("operator" in why for why in engine.waiting_for)
+
+
+async def healthy(engine: Engine, *, seconds: float = 60) -> None:
+    with anyio.fail_after(seconds):
+        await engine.until_healthy()
+
+
+def equal(engine: Engine, world: World) -> None:
+    held = {b.market.symbol: h.quantity for b, _, h in world.venue.positions()}
+    assert {p.symbol: p.quantity for p in engine.positions()} == held
+
+
+def last_reconciled(world: World) -> dict[str, Any]:
+    events = [e for e in world.events() if e.type == "execution.positions_reconciled"]
+    body: dict[str, Any] = events[-1].body
+    return body
+
+
+# --- the first start ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["position", "order", "both"])
+def test_a_first_start_with_anything_in_the_account_trades_nothing_without_consent(
+    what: str,
+) -> None:
+    async def main() -> None:
+        world = World()
+        if what != "order":
+            world.venue.place(ticket())
+        if what != "position":
+            world.venue.place(ticket(client_order_id="web_2", price=Decimal(50000)))
+        async with world.engine() as engine:
+            await engine.until(State.RECONCILING)
+            await stays_shut(engine, world)
+            assert len(engine.status()["differences"]) == (2 if what == "both" else 1)
+            assert len(await engine.reconcile()) == (2 if what == "both" else 1)
+
+            settled = await engine.adopt(by="owner")
+            assert len(settled) == (2 if what == "both" else 1)
+            await healthy(engine)
+            equal(engine, world)
+            assert engine.status()["differences"] == []
+            assert len(world.venue.open_orders()) == (0 if what == "position" else 1)
+        # The consent lasts: the next start asks nobody.
+        async with world.engine() as engine:
+            await healthy(engine)
+
+    run(main)
+
+
+def test_the_owner_may_settle_it_at_the_venue_instead() -> None:
+    async def main() -> None:
+        world = World()
+        world.venue.place(ticket())
+        async with world.engine() as engine:
+            await engine.until(State.RECONCILING)
+            await stays_shut(engine, world)
+            world.venue.place(ticket(client_order_id="web_3", side="sell"))
+            await healthy(engine)
+            assert engine.positions() == []
+
+    run(main)
+
+
+def test_ignoring_an_order_consents_to_nothing_else() -> None:
+    """Fills of an earlier life would be counted, and its position taken over in silence."""
+
+    async def main() -> None:
+        world = World()
+        async with world.killed() as engine:
+            await healthy(engine)
+            await engine.submit(ENTRY)
+            await anyio.sleep(1)
+        world.disk = type(world.disk)()  # the journal is lost
+        world.venue.place(ticket(client_order_id="web_2", price=Decimal(50000)))
+        async with world.engine(reconcile=rules(foreign_order="ignore")) as engine:
+            await engine.until(State.RECONCILING)
+            await stays_shut(engine, world)
+            assert [d.split()[0] for d in engine.status()["differences"]] == ["orphan_position"]
+
+    run(main)
+
+
+# --- the rules ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "at_venue"),
+    [
+        ("orphan_position", "0", "0.030"),
+        ("size_mismatch", "0.010", "0.040"),
+        ("side_flip", "0.010", "-0.030"),
+        ("phantom_position", "0.010", "0"),
+    ],
+)
+@pytest.mark.parametrize("rule", ["hold", "adopt", "flatten"])
+def test_positions(kind: str, before: str, at_venue: str, rule: str) -> None:
+    """The owner trades by hand while the engine runs; the stream tells, the rule decides."""
+    if rule == "flatten" and kind in ("size_mismatch", "phantom_position"):
+        pytest.skip("the rule is not possible for this kind")
+
+    async def main() -> None:
+        world = World()
+        async with world.engine(reconcile=rules(**{kind: rule})) as engine:
+            await healthy(engine)
+            if before != "0":
+                await engine.submit(Order(BTC, "buy", before, price="64000"))
+                await anyio.sleep(0.1)
+            moved = Decimal(at_venue) - Decimal(before)
+            world.venue.place(ticket(side="buy" if moved > 0 else "sell", quantity=abs(moved)))
+            assert engine.state is State.RECONCILING, "a fill of another hand is a divergence"
+            if rule == "hold":
+                await stays_shut(engine, world)
+                (told,) = engine.status()["differences"]
+                assert told.startswith(kind)
+                return
+            await healthy(engine)
+            equal(engine, world)
+            expected = Decimal(0) if rule == "flatten" else Decimal(at_venue)
+            assert engine.position(BTC) == expected
+            assert last_reconciled(world)["differences"] >= 1
+
+    run(main)
+
+
+def test_a_rule_for_one_symbol_decides_nothing_for_another() -> None:
+    """BTC's size may be adopted; ETH's position nobody knows of is a person's decision."""
+
+    async def main() -> None:
+        world = World()
+        world.venue.on_price(ETH, Decimal(3000))
+        settings = {"symbols": (BTC, ETH), "reconcile": rules(size_mismatch="adopt")}
+        async with world.engine(**settings) as engine:
+            await healthy(engine)
+            await engine.submit(ENTRY)
+            await anyio.sleep(0.1)
+            world.line.set_down("cut")
+            world.venue.place(ticket())
+            world.venue.place(ticket(ETH, client_order_id="web_2", price=Decimal(3000)))
+            world.line.set_up()
+            await engine.until(State.RECONCILING)
+            await stays_shut(engine, world)
+            assert engine.position(BTC) == Decimal("0.040")
+            assert engine.position(ETH) == 0
+            (told,) = engine.status()["differences"]
+            assert told.startswith(f"orphan_position {ETH}")
+
+    run(main)
+
+
+@pytest.mark.parametrize("rule", ["hold", "cancel"])
+def test_an_order_of_ours_that_nobody_remembers(rule: str) -> None:
+    async def main() -> None:
+        world = World()
+        async with world.killed(orders=KEEP) as engine:
+            await healthy(engine)
+            await engine.submit(RESTING)
+        world.disk = type(world.disk)()  # the journal is lost
+        async with world.engine(reconcile=rules(orphan_order=rule)) as engine:
+            await engine.until(State.RECONCILING)
+            if rule == "hold":
+                await stays_shut(engine, world)
+                await engine.adopt(by="owner")  # which cancels it: nobody would manage it
+            await healthy(engine)
+            assert world.venue.open_orders() == []
+
+    run(main)
+
+
+# --- what the venue proves ---------------------------------------------------------------
+
+
+def test_fills_and_ends_missed_in_an_outage_are_fetched_and_told() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=KEEP) as engine:
+            fills: list[int] = []
+            engine.on_fill(lambda fill: fills.append(fill.trade_id))
+            await healthy(engine)
+            await engine.submit(RESTING)
+            cancelled = await engine.submit(Order(BTC, "buy", "0.010", price="50000"))
+            world.line.set_down("cut")
+            world.venue.on_price(BTC, Decimal(59000), Decimal("0.004"))
+            world.venue.cancel(BTC, client_order_id=cancelled.client_order_id)
+            await anyio.sleep(10)
+            world.line.set_up()
+            await healthy(engine)
+            assert engine.position(BTC) == Decimal("0.004")
+            assert len(fills) == 1
+            (open_order,) = engine.open_orders()
+            assert open_order.status is OrderStatus.PARTIALLY_FILLED
+            assert last_reconciled(world)["fills_counted"] == 1
+            equal(engine, world)
+        assert [e.body["quantity"] for e in world.events() if e.type == "execution.fill"] == [
+            "0.004"
+        ]
+
+    run(main)
+
+
+@pytest.mark.parametrize("action", ["drop", "duplicate", "swap"])
+def test_a_disordered_stream_is_put_right_by_the_audit(action: Any) -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await healthy(engine)
+            world.venue.faults.arm_stream(action, count=6)
+            for _ in range(3):
+                await engine.submit(ENTRY)
+            await anyio.sleep(90)
+            await healthy(engine)
+            assert engine.position(BTC) == Decimal("0.030")
+            equal(engine, world)
+        numbers = [e.body["trade_id"] for e in world.events() if e.type == "execution.fill"]
+        assert sorted(numbers) == sorted(set(numbers))
+        assert len(numbers) == 3
+
+    run(main)
+
+
+def test_a_venue_whose_list_lags_is_asked_again_at_leisure() -> None:
+    """The stream was faster than the list: nothing to adopt, and no reason to hammer it."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=KEEP) as engine:
+            await healthy(engine)
+            await engine.submit(RESTING)
+            old = [o.snapshot() for o in world.venue.open_orders()]
+            world.venue.on_price(BTC, Decimal(59000), Decimal("0.004"))
+            asked = 0
+
+            async def lagging(*, timeout_seconds: float) -> Any:
+                nonlocal asked
+                asked += 1
+                await anyio.sleep(0.01)
+                return old
+
+            client = engine._core.exchange
+            current, client.open_orders = client.open_orders, lagging  # type: ignore[method-assign]
+            engine.fault("test", "look again")
+            await anyio.sleep(10)
+            assert engine.state is State.RECONCILING
+            assert asked <= 10 / 0.25 + 5
+            client.open_orders = current  # type: ignore[method-assign]
+            await healthy(engine)
+            equal(engine, world)
+
+    run(main)
+
+
+# --- a leg that can not be observed ------------------------------------------------------
+
+
+def test_a_failed_leg_is_not_an_empty_one() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=KEEP) as engine:
+            await healthy(engine)
+            await engine.submit(ENTRY)
+            await engine.submit(RESTING)
+            await anyio.sleep(1)
+            world.venue.faults.arm(
+                "snapshot", Fault(executes=False, reply="error", status=503), count=50
+            )
+            engine.fault("test", "look again")
+            with pytest.raises(LinkDown):
+                await engine.reconcile()
+            await anyio.sleep(0.2)
+            assert engine.state is not State.HEALTHY
+            assert engine.position(BTC) == Decimal("0.010")
+            assert len(engine.open_orders()) == 1
+            await healthy(engine)
+            assert engine.position(BTC) == Decimal("0.010")
+            assert len(engine.open_orders()) == 1
+
+    run(main)
+
+
+def test_an_order_unknown_while_reconciling_is_waited_for_not_held() -> None:
+    """An exit may be sent while RECONCILING; its doubt is settled by asking, not by a person."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine(
+            orders=OrderSettings(timeout_seconds=0.5, on_leaving_active="keep")
+        ) as engine:
+            await healthy(engine)
+            await engine.submit(ENTRY)
+            await anyio.sleep(0.1)
+            world.venue.place(ticket(side="sell", quantity=Decimal("0.002")))
+            await engine.until(State.RECONCILING)
+            await anyio.sleep(5)
+            world.venue.faults.arm("place", Fault.lost_request())
+            exit_ = Order(BTC, "sell", "0.004", price="64000", reduce_only=True)
+            async with anyio.create_task_group() as group:
+                group.start_soon(engine.submit, exit_)
+                await anyio.sleep(1)
+                world.venue.place(
+                    ticket(client_order_id="web_5", quantity=Decimal("0.002"))
+                )  # the owner puts it right
+            assert len(engine.status()["unknown_orders"]) == 0
+            await healthy(engine, seconds=40)
+            assert engine.position(BTC) == Decimal("0.006")
+
+    run(main)
+
+
+# --- killed in the middle ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after_seconds", [0.01, 0.03, 0.1, 0.3, 0.5, 1.0])
+def test_killed_in_the_middle_of_a_flattening(after_seconds: float) -> None:
+    async def main() -> None:
+        world = World()
+        settings = {"reconcile": rules(orphan_position="flatten")}
+        async with world.killed(**settings) as engine:
+            await healthy(engine)
+            world.line.set_down("cut")
+            world.venue.place(ticket())
+            world.line.set_up()
+            await anyio.sleep(after_seconds)
+        async with world.engine(**settings) as engine:
+            await healthy(engine)
+            equal(engine, world)
+            assert engine.positions() == []
+            ours = [o for o in world.venue.order_log if not o.foreign]
+            assert sum((o.filled for o in ours), Decimal(0)) == Decimal("0.030")
+
+    run(main)
+
+
+@pytest.mark.parametrize("records", [0, 1])
+def test_killed_between_the_records_of_an_adoption_counts_no_fill_twice(records: int) -> None:
+    """Adopting writes two facts: how far the fills are counted, and the positions."""
+
+    async def main() -> None:
+        world = World()
+        async with world.killed() as engine:
+            await healthy(engine)
+            await engine.submit(ENTRY)
+            await anyio.sleep(1)
+        async with world.killed(symbols=(BTC,)) as engine:
+            await healthy(engine)
+            world.venue.faults.arm_stream("drop", count=4)
+            await engine.submit(ENTRY)
+            await anyio.sleep(0.1)
+            recorder = engine._core.recorder
+            write, written = recorder.write, 0
+
+            def write_some(fact: Any) -> int:
+                nonlocal written
+                written += 1
+                if written > records:
+                    world.disk.crash(lose_unsynced=False)
+                return write(fact)
+
+            recorder.write = write_some  # type: ignore[method-assign]
+            with pytest.raises(JournalError):
+                await engine.adopt(by="owner")
+        async with world.engine(reconcile=rules(size_mismatch="adopt")) as engine:
+            await healthy(engine)
+            equal(engine, world)
+            assert engine.position(BTC) == Decimal("0.020")
+
+    run(main)
