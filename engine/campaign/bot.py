@@ -15,7 +15,6 @@ from anyio.abc import TaskGroup
 from holdfast.engine import Engine
 from holdfast.errors import (
     EngineClosed,
-    InvalidOrder,
     LinkDown,
     NotExecuted,
     OutcomeUnknown,
@@ -138,8 +137,9 @@ class Bot:
         except NotExecuted as error:
             self._ended(decision, error.intent.report)
             return None
-        except (Rejected, InvalidOrder):
-            if self._alive():
+        except Rejected as no:
+            # By the policy: no intent was made of it, and another policy may allow it.
+            if self._alive() and not no.reason.startswith("policy:"):
                 decision.end = "rejected"
             return None
         self._ended(decision, report)

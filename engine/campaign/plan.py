@@ -117,7 +117,7 @@ class WallClockJump(Fault, frozen=True, tag="wall_clock_jump"):
 
 
 class Suspend(Fault, frozen=True, tag="suspend"):
-    """The machine sleeps: its clock has moved on when it wakes, its timers have not."""
+    """The machine sleeps: the clocks have moved on when it wakes, its timers have not."""
 
     asleep_seconds: float
 

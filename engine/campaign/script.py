@@ -101,12 +101,12 @@ class Script:
             case WallClockJump(jump_seconds=seconds):
                 self._supervisor.clock.jump_wall(seconds)
             case Suspend(asleep_seconds=seconds):
-                supervisor = self._supervisor
-                supervisor.stood_still(seconds, supervisor.process)
-                supervisor.clock.suspend(seconds)
+                self._supervisor.stood_still(seconds)
+                # Time goes on for all; it is the timers that do not know.
+                for clock in (world.clock, *self._supervisor.clocks):
+                    clock.suspend(seconds)
             case Stall(stall_seconds=seconds):
-                supervisor = self._supervisor
-                supervisor.stood_still(seconds, supervisor.process, supervisor.second)
+                self._supervisor.stood_still(seconds)
                 world.loop.stall(seconds)
             case DiskFull(seconds=seconds):
                 world.disk.full = True

@@ -46,6 +46,8 @@ HORIZON_SECONDS: Final = 40.0
 KIND_CHANCE: Final = 0.4
 """That a kind of fault occurs in a run at all."""
 MOST_OF_A_KIND: Final = 3
+MOST_OF: Final = {"flap": 10, "order fault": 8}
+"""What is over at once may come more often: attempts that meet a recovery are rare else."""
 
 REFUSALS: Final = (
     (-1008, 503),  # "server is currently overloaded": not executed
@@ -139,7 +141,7 @@ _KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
     "snapshot fault": lambda at, dice: SnapshotFault(
         at_seconds=at,
         effect=dice.pick("lost_reply", "reset", "refused"),
-        count=dice.whole(1, 8),
+        count=dice.whole(1, 20),
     ),
     "lagging reads": lambda at, dice: LaggingReads(
         at_seconds=at, seconds=dice.between(1, 15), lag_ms=dice.whole(50, 450)
@@ -179,7 +181,7 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
             dice = _Dice(entropy.child(kind))
             faults += [
                 draw(dice.between(0.0, horizon_seconds), dice)
-                for _ in range(dice.whole(1, MOST_OF_A_KIND))
+                for _ in range(dice.whole(1, MOST_OF.get(kind, MOST_OF_A_KIND)))
             ]
     faults.sort(key=lambda fault: fault.at_seconds)
     return FaultPlan(

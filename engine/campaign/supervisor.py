@@ -107,10 +107,15 @@ class Supervisor:
         self.stop_second_copy()
         self._held = False
 
-    def stood_still(self, seconds: float, *processes: Process | None) -> None:
-        """They did not run for so long: what they knew may be old."""
+    @property
+    def clocks(self) -> list[VirtualClock]:
+        """Of the machines that the copies run on."""
+        return [self.clock] if self.second is None else [self.clock, self.second.clock]
+
+    def stood_still(self, seconds: float) -> None:
+        """No process has run for so long: what they know may be old."""
         lease = self.world.plan.conditions.gate_lease_seconds
-        for process in processes:
+        for process in (self.process, self.second):
             if process is not None and lease is not None and seconds >= lease:
                 process.witness.fault(f"it stood still for {seconds:g} s")
 

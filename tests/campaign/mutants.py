@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from holdfast import evidence, outbox, reconciler
+from holdfast.campaign.ports import WatchedClient
 from holdfast.core import Core
 from holdfast.effects import _Effects
 from holdfast.errors import LinkDown
@@ -125,35 +126,19 @@ def bus_believed_after_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 
 def failed_leg_read_as_empty(patch: pytest.MonkeyPatch) -> None:
-    """Positions that could not be asked for are taken for none."""
-    observe = reconciler.Reconciler.observe
+    """What could not be asked for is taken for none."""
 
-    async def hopeful(self: reconciler.Reconciler) -> Any:
-        client = self._client
+    def hopeful(method: Any) -> Any:
+        async def ask(self: WatchedClient, *args: Any, **known: Any) -> list[Any]:
+            try:
+                return await method(self, *args, **known)
+            except LinkDown:
+                return []
 
-        class Hopeful:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(client, name)
+        return ask
 
-            async def positions(self, *, timeout_seconds: float) -> list[Any]:
-                try:
-                    return await client.positions(timeout_seconds=timeout_seconds)
-                except LinkDown:
-                    return []
-
-            async def open_orders(self, *, timeout_seconds: float) -> list[Any]:
-                try:
-                    return await client.open_orders(timeout_seconds=timeout_seconds)
-                except LinkDown:
-                    return []
-
-        self._client = Hopeful()  # type: ignore[assignment]
-        try:
-            return await observe(self)
-        finally:
-            self._client = client
-
-    patch.setattr(reconciler.Reconciler, "observe", hopeful)
+    for leg in (WatchedClient.positions, WatchedClient.open_orders, WatchedClient.fills):
+        patch.setattr(WatchedClient, leg.__name__, hopeful(leg))
 
 
 def books_not_compared(patch: pytest.MonkeyPatch) -> None:
@@ -170,8 +155,10 @@ def permit_not_checked_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Gate, "permit", lasting)
 
 
-def epoch_not_compared(patch: pytest.MonkeyPatch) -> None:
-    """A permit of an earlier opening is as good as a new one."""
+def order_kept_over_a_recovery(patch: pytest.MonkeyPatch) -> None:
+    """A permit of an earlier opening is as good as a new one, and no recovery waits for an
+    order that is on its way. (Each of the two alone is made up for by the other.)
+    """
     permit = Gate.permit
 
     def timeless(self: Gate, symbol: str, **known: Any) -> Permit:
@@ -179,7 +166,12 @@ def epoch_not_compared(patch: pytest.MonkeyPatch) -> None:
         verify = self.check if given.opening else given.verify
         return given._replace(verify=verify, gate_epoch=0)
 
+    async def unhurt(self: _Effects) -> None:
+        core = self._core
+        core.orders.instruments = await core.exchange.instruments(timeout_seconds=1.0)
+
     patch.setattr(Gate, "permit", timeless)
+    patch.setattr(_Effects, "resolve_unknown", unhurt)
 
 
 def policy_kept_over_a_reconnect(patch: pytest.MonkeyPatch) -> None:
@@ -232,7 +224,7 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
         (failed_leg_read_as_empty, {"books", "liveness"}),
         (books_not_compared, {"books"}),
         (permit_not_checked_again, {"gate"}),
-        (epoch_not_compared, {"gate"}),
+        (order_kept_over_a_recovery, {"gate"}),
         (policy_kept_over_a_reconnect, {"policy"}),
         (closed_when_the_deadline_passes, {"orders"}),
         (intent_forgotten_by_a_restart, {"orders", "books", "liveness", "crash"}),
