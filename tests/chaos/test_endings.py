@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.server]
 TERM_SECONDS = 60.0
 """Of the lease: a successor that had to wait for it to run out would be noticed."""
 
+PAUSE_MS = 150
+"""Less than the heartbeat's patience: the link stays up."""
+
 ENDINGS = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: -signal.SIGINT}
 """What ends it, and how that looks: SIGTERM as an exit status, Ctrl-C as Python has it."""
 
@@ -38,6 +41,8 @@ def with_orders(stage: Stage, *, on_leaving_active: str) -> BotProcess:
         {"side": "sell", "quantity": "0.010", "price": "90000", "reduce_only": True},
     ):
         assert bot.ask("submit", **order)["outcome"] == "accepted"
+    # The server takes no write for a moment, so that the end comes while events wait for it.
+    stage.redis.command("CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
     for number in range(1, 200):
         bot.send("publish", number=number)
     assert bot.ask("publish", number=200)["outcome"] == "published"

@@ -14,11 +14,15 @@ pytestmark = [pytest.mark.server]
 
 
 class Outage(NamedTuple):
-    """:ivar words: of the reasons that the operator is shown, at least one."""
+    """
+    :ivar words: of the reasons that the operator is shown, at least one.
+    :ivar renews: the lease still can be renewed; it adds nothing to the server's memory.
+    """
 
     begin: Callable[[RedisServer], object]
     end: Callable[[RedisServer], object]
     words: tuple[str, ...]
+    renews: bool = False
 
 
 OUTAGES = {
@@ -33,6 +37,7 @@ OUTAGES = {
         lambda server: server.command("CONFIG", "SET", "maxmemory", "1"),
         lambda server: server.command("CONFIG", "SET", "maxmemory", "0"),
         ("OOM",),
+        renews=True,
     ),
 }
 
@@ -55,6 +60,11 @@ def test_refusing_or_silent(stage: Stage, kind: str) -> None:
     opening = bot.ask("submit", side="buy", quantity="0.020")
     assert opening["outcome"] == "halted", opening
     assert bot.ask("publish", number=3)["outcome"] == "published"
+    if not outage.renews:  # then it may be another's after its term: no exit either
+        until(lambda: bot.status()["level"] == "HALTED", "the lease has run out")
+        leaving = bot.ask("submit", side="sell", quantity="0.010", reduce_only=True)
+        assert leaving["outcome"] == "halted", leaving
+        assert "lease" in leaving["why"]
 
     outage.end(stage.redis)
     bot.until_healthy()
@@ -64,6 +74,27 @@ def test_refusing_or_silent(stage: Stage, kind: str) -> None:
     assert numbers == [1, 2, 3]
     assert [order["quantity"] for order in stage.exchange.orders()] == ["0.010", "0.030"]
     assert "system.redis_recovered" in [entry.type for entry in stage.stream()]
+
+
+def test_exits_pass_while_the_lease_runs(stage: Stage) -> None:
+    stage.configure(lease={"ttl_seconds": 60.0})
+    bot = stage.start().opened()
+    bot.until_healthy()
+    for side, quantity in (("buy", "0.010"), ("sell", "0.004")):
+        assert bot.ask("submit", side=side, quantity=quantity)["outcome"] == "accepted"
+    stage.redis.kill()
+    assert bot.until_shut()["level"] == "REDUCING"
+    assert bot.ask("submit", side="buy", quantity="0.010")["outcome"] == "halted"
+    leaving = bot.ask("submit", side="sell", quantity="0.006", reduce_only=True, key="out")
+    assert leaving["outcome"] == "accepted", leaving
+    assert stage.exchange.position() == 0
+    # What happened in the dark is in the books of the next life, and is not done again.
+    bot.kill()
+    stage.redis.start()
+    bot = stage.start().opened()
+    assert bot.ask("submit", side="sell", quantity="0.006", reduce_only=True, key="out") == leaving
+    assert bot.ask("book") == {"positions": {}, "open_orders": {}}
+    assert len(stage.exchange.orders()) == 3
 
 
 FORGETTING = {
