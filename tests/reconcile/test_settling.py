@@ -12,10 +12,10 @@ from engine_world import BTC, World
 from holdfast.engine import Engine
 from holdfast.errors import LinkDown, TradingHalted
 from holdfast.journal import JournalError
-from holdfast.model import Order, OrderStatus
+from holdfast.model import Order, OrderStatus, Position
 from holdfast.settings import OrderSettings, ReconcileSettings
 from holdfast.simulation import run
-from holdfast.states.table import State
+from holdfast.states.table import State, Trigger
 from holdfast.transports.sim.faults import Fault
 from holdfast.transports.sim.records import OrderTicket
 
@@ -331,31 +331,82 @@ def test_a_failed_leg_is_not_an_empty_one() -> None:
     run(main)
 
 
-def test_an_order_unknown_while_reconciling_is_waited_for_not_held() -> None:
+def test_not_listed_and_could_not_be_asked_for_is_not_cancelled() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=KEEP) as engine:
+            await healthy(engine)
+            await engine.submit(RESTING)
+            await anyio.sleep(5)
+            client = engine._core.exchange
+            listed = client.open_orders
+
+            async def empty(*, timeout_seconds: float) -> Any:
+                await anyio.sleep(0.01)
+                return []
+
+            client.open_orders = empty  # type: ignore[method-assign]
+            world.venue.faults.arm("query", Fault.lost_request(), count=1000)
+            engine.fault("test", "look again")
+            await anyio.sleep(20)
+            assert engine.state is not State.HEALTHY
+            assert len(engine.open_orders()) == 1
+            client.open_orders = listed  # type: ignore[method-assign]
+            world.venue.faults.clear()
+            await healthy(engine)
+            assert len(engine.open_orders()) == 1
+
+    run(main)
+
+
+def test_a_difference_that_changes_between_two_looks_is_not_acted_on() -> None:
+    """It may be a race of the venue's own endpoints; acting on it would open a position."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine(reconcile=rules(orphan_position="flatten")) as engine:
+            await healthy(engine)
+            client = engine._core.exchange
+            positions = client.positions
+            looks = [Decimal("0.030"), Decimal("0.050"), Decimal("0.030")]
+
+            async def unsteady(*, timeout_seconds: float) -> Any:
+                await anyio.sleep(0.01)
+                return (
+                    [Position(BTC, looks.pop(0))]
+                    if looks
+                    else await positions(timeout_seconds=timeout_seconds)
+                )
+
+            client.positions = unsteady  # type: ignore[method-assign]
+            engine.fault("test", "look again")
+            await healthy(engine)
+            assert looks == []
+            assert world.venue.order_log == []
+
+    run(main)
+
+
+def test_an_order_in_doubt_since_reconciling_began_is_waited_for_not_held() -> None:
     """An exit may be sent while RECONCILING; its doubt is settled by asking, not by a person."""
 
     async def main() -> None:
         world = World()
-        async with world.engine(
-            orders=OrderSettings(timeout_seconds=0.5, on_leaving_active="keep")
-        ) as engine:
+        async with world.engine(orders=OrderSettings(timeout_seconds=0.5)) as engine:
             await healthy(engine)
             await engine.submit(ENTRY)
             await anyio.sleep(0.1)
-            world.venue.place(ticket(side="sell", quantity=Decimal("0.002")))
-            await engine.until(State.RECONCILING)
-            await anyio.sleep(5)
-            world.venue.faults.arm("place", Fault.lost_request())
             exit_ = Order(BTC, "sell", "0.004", price="64000", reduce_only=True)
+            world.venue.faults.arm("place", Fault.lost_request(), count=2)
             async with anyio.create_task_group() as group:
                 group.start_soon(engine.submit, exit_)
-                await anyio.sleep(1)
-                world.venue.place(
-                    ticket(client_order_id="web_5", quantity=Decimal("0.002"))
-                )  # the owner puts it right
-            assert len(engine.status()["unknown_orders"]) == 0
-            await healthy(engine, seconds=40)
-            assert engine.position(BTC) == Decimal("0.006")
+                await anyio.sleep(0.1)
+                engine._core.fire(Trigger.DIVERGED, "a test")
+                await anyio.sleep(1.9)
+                assert engine.state is State.RECONCILING
+                group.start_soon(engine.submit, exit_)
+                await healthy(engine, seconds=10)
+            assert engine.position(BTC) == Decimal("0.002")
 
     run(main)
 
