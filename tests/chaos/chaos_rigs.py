@@ -222,12 +222,16 @@ class BotProcess:
                 if not selector.select(left):
                     continue
                 data = output.read1()  # type: ignore[attr-defined]
-                assert data, f"the bot has ended ({self._process.wait()}): {self.errors[-2000:]}"
+                if not data:
+                    raise self._has_ended()
                 *lines, self._buffer = (self._buffer + data).split(b"\n")
                 for line in lines:
                     told = json.loads(line)
                     self._answers[told["id"]] = told["answer"]
         return self._answers.pop(number)
+
+    def _has_ended(self) -> AssertionError:
+        return AssertionError(f"the bot has ended ({self.wait()}): {self.errors[-2000:]}")
 
     # --- ending ----------------------------------------------------------------------
 

@@ -7,25 +7,34 @@ and replies. The last life is left alone, and then the books must be straight.
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections import Counter
 from decimal import Decimal
 
 import pytest
 from chaos_bot import SYMBOL
-from chaos_rigs import LOST_REPLY, LOST_REQUEST, RESET, BotProcess, Stage, until
+from chaos_rigs import LEASE_SECONDS, LOST_REPLY, LOST_REQUEST, RESET, BotProcess, Stage, until
 from chaos_witness import wrong_events, wrong_orders, wrong_resends
 
 pytestmark = [pytest.mark.server]
 
 
-MISHAPS = ("nothing", "orders lost", "redis killed", "redis hangs", "redis empty")
-
+MISHAPS = (
+    "nothing",
+    "orders lost",
+    "reports lost",
+    "redis killed",
+    "redis hangs",
+    "redis empty",
+    "bot frozen",
+    "filled in the dark",
+)
 ORDERS_SECONDS = 2.0
 """Enough to prove an order absent and send it again, and to be killed in the middle of it."""
 
 
-def befall(stage: Stage, mishap: str) -> None:
+def befall(stage: Stage, bot: BotProcess, mishap: str) -> None:
     """What happens besides the kill."""
     match mishap:
         case "redis killed":
@@ -38,6 +47,17 @@ def befall(stage: Stage, mishap: str) -> None:
             for fault in (LOST_REQUEST, LOST_REPLY, RESET, LOST_REQUEST):
                 stage.exchange.arm("place", fault)
             time.sleep(ORDERS_SECONDS)
+        case "reports lost":
+            stage.exchange.post("faults", stream="drop", count=5)
+            time.sleep(0.3)
+            stage.exchange.post("faults", cut_streams=True)
+        case "bot frozen":
+            bot.signal(signal.SIGSTOP)
+            time.sleep(1.5 * LEASE_SECONDS)
+            bot.signal(signal.SIGCONT)
+        case "filled in the dark":
+            bot.until_healthy()
+            until(stage.exchange.open_orders, "an entry rests")
 
 
 def one_life(stage: Stage, dice: random.Random, mishap: str) -> None:
@@ -49,11 +69,15 @@ def one_life(stage: Stage, dice: random.Random, mishap: str) -> None:
     else:
         bot.until_healthy()
         time.sleep(dice.random() * 0.4)
-    befall(stage, mishap)
-    time.sleep(dice.random() * 0.4)
+    befall(stage, bot, mishap)
+    if mishap != "filled in the dark":
+        time.sleep(dice.random() * 0.4)
     bot.kill()
     stage.redis.cont()
     bot.close()
+    if mishap == "filled in the dark":
+        for price in ("29000", "64000"):
+            stage.exchange.post("price", symbol="BTCUSDT", price=price)
 
 
 def last_life(stage: Stage) -> BotProcess:
@@ -105,6 +129,8 @@ def test_killed_in_a_loop(stage: Stage) -> None:
     attempts = [seen for seen in stage.exchange.get("requests") if seen["kind"] == "place"]
     assert any(seen["status"] == 0 for seen in attempts), "no order met a fault of the exchange"
     assert len({seen["clientOrderId"] for seen in attempts}) < len(attempts), "none was sent again"
+    entries = [order for order in stage.exchange.orders() if order["price"] is not None]
+    assert any(Decimal(order["filled"]) for order in entries), "none was filled in the dark"
 
 
 @pytest.mark.soak
