@@ -221,6 +221,7 @@ class FaultyBus(_Asking):
         super().__init__(inner.name, switch, entropy)
         self._inner = inner
         self._last_answer_at = 0.0
+        self._late: deque[Callable[[], None]] = deque()
 
     async def run(self, watch: LinkWatch) -> None:
         self._connection = _Connection(self.name, watch)
@@ -243,7 +244,7 @@ class FaultyBus(_Asking):
             answer.set_exception(LinkDown(f"{self.name}: the append was not sent"))
             return answer
 
-        def deliver(inner: Future[AppendStatus]) -> None:
+        def deliver() -> None:
             if answer.done():
                 return
             error = None if inner.cancelled() else inner.exception()
@@ -256,19 +257,22 @@ class FaultyBus(_Asking):
             else:
                 answer.set_result(inner.result())
 
-        # Answers keep their order: none may arrive before the one ahead of it.
-        at = max(self._last_answer_at, loop.time() + draw.delay_seconds)
         inner = asyncio.ensure_future(self._inner.append(batch))
-        if at > loop.time():
-            self._last_answer_at = at
-
-            def later(done: Future[AppendStatus]) -> None:
-                loop.call_at(max(at, loop.time()), deliver, done)
-
-            inner.add_done_callback(later)
-        else:
-            inner.add_done_callback(deliver)
+        inner.add_done_callback(lambda _: self._in_order(deliver, draw.delay_seconds))
         return answer
+
+    def _in_order(self, deliver: Callable[[], None], delay_seconds: float) -> None:
+        """Deliver an answer late, but none before the one ahead of it."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        at = max(self._last_answer_at, now + delay_seconds)
+        if at <= now and not self._late:
+            deliver()
+            return
+        self._last_answer_at = at
+        self._late.append(deliver)
+        # Timers of one instant may fire in any order: each takes the head.
+        loop.call_at(at, lambda: self._late.popleft()())
 
     def subscribe(self, *, after: str | None = None) -> AsyncIterator[BusEntry]:
         return self._inner.subscribe(after=after)
@@ -368,7 +372,7 @@ class _ExecutionConnection(_Connection):
         loop.call_at(at, self._deliver_next)
 
     def _deliver_next(self) -> None:
-        if self._late:  # timers of one instant may fire in any order: each takes the head
+        if self._late:  # else it was lost with its connection
             self._execution_watch.report(self._late.popleft())
 
 

@@ -131,7 +131,7 @@ def _skew(at: float, dice: _Dice) -> AnyFault:
     return VenueClockSkew(at_seconds=at, seconds=dice.between(12, 30), skew_ms=skew)
 
 
-_KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
+KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
     "server outage": _server_outage,
     "lost acks": lambda at, dice: LostAcks(at_seconds=at, count=dice.whole(1, 3)),
     "flap": lambda at, dice: Flap(at_seconds=at, server=dice.pick("bus", "store")),
@@ -175,7 +175,7 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
     swarm = _Dice(entropy.child("swarm"))
     faults: list[AnyFault] = []
     kinds: set[str] = set()
-    for kind, draw in _KINDS.items():
+    for kind, draw in KINDS.items():
         if swarm.chance(KIND_CHANCE):
             kinds.add(kind)
             dice = _Dice(entropy.child(kind))

@@ -1,0 +1,49 @@
+"""A day without the bus costs the engine next to nothing: it waits, it does not poll."""
+
+from __future__ import annotations
+
+import anyio
+
+from holdfast.campaign import FaultPlan
+from holdfast.campaign.process import Process
+from holdfast.campaign.world import World
+from holdfast.journal import MemoryDisk
+from holdfast.simulation import SimLoop, VirtualClock, run
+from holdfast.states.table import State
+
+DAY_SECONDS = 86_400
+MOST_STEPS = 20_000
+
+
+def test_a_day_without_servers_takes_few_steps() -> None:
+    async def main() -> None:
+        world, loop = World(FaultPlan(seed=1)), SimLoop.current()
+        process = Process(
+            world,
+            copy=0,
+            life=1,
+            disk=MemoryDisk(),
+            clock=VirtualClock(),
+            diary=world.diary,
+            reached=lambda point: None,
+            others_open=lambda witness: [],
+        )
+        process.stop.set()  # the engine alone, without a bot that wants something
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.run)
+            await anyio.sleep(10)
+            engine = process.engine
+            assert engine is not None
+            assert engine.state is State.HEALTHY
+            before = loop.steps
+            world.bus_server.down("for a day")
+            await anyio.sleep(DAY_SECONDS)
+            assert engine.state is State.DEGRADED
+            assert loop.steps - before <= MOST_STEPS
+            world.bus_server.up()
+            with anyio.fail_after(10):
+                await engine.until_healthy()
+            process.close.set()
+        assert not world.breaches
+
+    run(main)
