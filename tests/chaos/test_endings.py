@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from chaos_bot import FAR_BELOW
-from chaos_rigs import BotProcess, Stage
+from chaos_rigs import LOST_REPLY, BotProcess, Stage, until
 
 from holdfast.journal import FileJournal
+from holdfast.transports.server import tied_to_this_process
 
 pytestmark = [pytest.mark.server]
 
@@ -91,35 +92,64 @@ def test_clean_end(stage: Stage, number: signal.Signals, on_leaving_active: str)
     assert stage.exchange.position() == Decimal("0.010")
 
 
+def test_ended_while_an_order_is_on_its_way(stage: Stage) -> None:
+    """The venue takes it, the reply is lost, and nobody waits for it any more."""
+    stage.configure()
+    bot = stage.start().opened()
+    bot.until_healthy()
+    stage.exchange.arm("place", LOST_REPLY)
+    order = {"side": "buy", "quantity": "0.010", "key": "on its way"}
+    bot.send("submit", **order)
+    until(stage.exchange.orders, "the venue has it")
+    bot.signal(signal.SIGTERM)
+    assert bot.wait() == ENDINGS[signal.SIGTERM], bot.errors
+    assert bot.errors == ""
+
+    successor = stage.start().opened()
+    successor.until_healthy()
+    assert successor.ask("submit", **order)["outcome"] == "accepted"
+    assert len(stage.exchange.orders()) == 1
+    assert successor.ask("book")["positions"] == {"BTC/USDT:USDT": "0.010"}
+
+
 SCRIPT = """
 import sys, time
 from holdfast import Engine
 
 with Engine.open_blocking(sys.argv[1]) as engine:
-    engine.until_healthy()
     engine.publish("chaos.told", {"number": 1})
+    print("open", flush=True)
+    engine.until_healthy()
     print("ready", flush=True)
     time.sleep(60)
 """
 
 
-def test_sigterm_ends_a_synchronous_script(stage: Stage) -> None:
+@pytest.mark.parametrize("waiting", ["asleep", "for_recovery"])
+def test_sigterm_ends_a_synchronous_script(stage: Stage, waiting: str) -> None:
+    """Also while its thread waits for the engine's."""
     config = stage.configure(lease={"ttl_seconds": TERM_SECONDS})
+    if waiting == "for_recovery":
+        stage.redis.kill()
     script = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT, str(config)],
+        tied_to_this_process([sys.executable, "-W", "error", "-c", SCRIPT, str(config)]),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert script.stdout is not None
-        assert script.stdout.readline() == "ready\n"
+        assert script.stdout.readline() == "open\n"
+        if waiting == "asleep":
+            assert script.stdout.readline() == "ready\n"
         script.terminate()
         _, errors = script.communicate(timeout=30)
     finally:
         script.kill()
         script.communicate()
     assert (script.returncode, errors) == (128 + signal.SIGTERM, "")
-    stage.until_in_stream(1)
     report = FileJournal.inspect(Path(stage.folder, "state-bot", "journal")).report
     assert (report.torn, report.damaged) == ((), ())
+    if waiting == "for_recovery":
+        stage.redis.start()
     successor = stage.start().opened()
     successor.until_healthy(seconds=TERM_SECONDS / 2)
+    stage.until_in_stream(1)
