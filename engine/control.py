@@ -96,6 +96,9 @@ class ControlServer:
                 known = ", ".join(sorted(self._commands))
                 return {"ok": False, "error": f"unknown command {request.command!r}; {known}"}
             return {"ok": True, "result": await command(**request.args)}
+        except ExceptionGroup as several:  # of `flatten`: some positions were not closed
+            told = "; ".join(f"{e} ({', '.join(e.__notes__)})" for e in several.exceptions)
+            return {"ok": False, "error": f"{several.message}: {told}", "type": "ExceptionGroup"}
         except (HoldfastError, JournalError, msgspec.DecodeError) as error:
             return {"ok": False, "error": str(error), "type": type(error).__name__}
         except TypeError as error:  # arguments that the command does not take

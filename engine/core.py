@@ -53,6 +53,7 @@ from .records import Filled, Probed, Transitioned
 from .runner import Runner
 from .settings import Settings
 from .venue_clock import VenueClock
+from .wording import writable
 
 log = logging.getLogger("holdfast.engine")
 
@@ -114,7 +115,6 @@ class Core:
         """(value of `divergences`, unsettled differences) of the last comparison."""
         self.began_at = clock.monotonic()
         self.bus_down_since: float | None = None
-        self.stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._listeners: list[Callable[[Step], None]] = []
@@ -261,6 +261,7 @@ class Core:
 
     def fire(self, trigger: Trigger, cause: str) -> None:
         """Raise a trigger. From any thread: the gate is shut in the caller's."""
+        cause = writable(cause)
         if self._loop is None or threading.get_ident() == self._thread:
             self.machine.fire(trigger, cause)
             return

@@ -159,6 +159,9 @@ class _Effects:
         core, settings = self._core, self._core.settings.reconcile
         while True:
             await anyio.sleep(settings.audit_seconds)
+            if not core.gate.is_open:  # shut by somebody who told nobody: nothing would open it
+                core.fire(Trigger.FAULT, f"gate: {core.gate.reason}")
+                return
             now = core.clock.monotonic()
             for intent in core.ledger.unknown:
                 if now - intent.doubted_at >= settings.unknown_patience_seconds:

@@ -23,7 +23,7 @@ from holdfast.states.table import Level, State, Trigger
 from .alerts import Alert, Alerts
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
-from .errors import EngineClosed, InvalidOrder, TradingHalted
+from .errors import EngineClosed, HoldfastError, InvalidOrder, TradingHalted
 from .gate import Gate
 from .journal import Durability, Journal, JournalError
 from .metrics import Meter, Metrics
@@ -33,6 +33,7 @@ from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus
 from .reconcile import Difference
 from .records import Held
 from .settings import Settings
+from .wording import writable
 
 if TYPE_CHECKING:
     from holdfast.states.diagram import Timeline
@@ -52,7 +53,6 @@ class Engine:
     :param journal: open already; closed by the engine at the end.
     :param lease: None: no single-instance lease is taken.
     :param links: further links without which the bot must not trade.
-    :param on_close: awaited last, whatever happened.
     """
 
     def __init__(
@@ -346,21 +346,29 @@ class Engine:
         """Shut the gate until `resume`, also across restarts. Works without bus and venue."""
         self._check_running()
         core = self._core
-        core.gate.shut(f"halted by {by}: {reason}")
+        held = Held(writable(reason), by, core.clock.time_ns())
+        core.gate.shut(f"halted by {by}: {held.reason}")
         try:
-            core.recorder.write(Held(reason, by, core.clock.time_ns()))
+            core.recorder.write(held)
         except JournalError:
-            core.ledger.apply(Held(reason, by, core.clock.time_ns()))
+            core.ledger.apply(held)
             core.fire(Trigger.HALT, f"{by}: {reason} (not journalled: it ends with this process)")
             raise
-        core.fire(Trigger.HALT, f"{by}: {reason}")
-        core.refresh_floor()
+        else:
+            core.fire(Trigger.HALT, f"{by}: {reason}")
+        finally:
+            core.refresh_floor()
         await core.journal.sync()
 
     async def resume(self, *, by: str = "api") -> None:
-        """End the operator's hold; the engine probes anew and walks up by itself."""
+        """End the operator's hold; the engine probes anew and walks up by itself.
+
+        Without a hold there is nothing to end, and an open gate stays open.
+        """
         self._check_running()
         core = self._core
+        if core.ledger.hold is None:
+            return
         core.recorder.write(Held(None, by, core.clock.time_ns()))
         core.refresh_floor()
         core.fire(Trigger.RESUME, by)
@@ -368,18 +376,28 @@ class Engine:
     async def flatten(self, symbol: str | None = None, *, by: str = "api") -> list[OrderReport]:
         """Close our positions with orders that can only reduce, and halt.
 
-        Works in every state as long as the venue can be reached. :raises as `submit`.
+        Works in every state as long as the venue can be reached. One that can not be closed
+        does not keep the others open.
+
+        :raises ExceptionGroup: of what `submit` raised, for each position not closed.
         """
         self._check_running()
         core = self._core
         if core.ledger.hold is None:
             await self.halt("flatten", by=by)
+        reports: list[OrderReport] = []
+        failures: list[Exception] = []
         with core.gate.operator():
-            return [
-                await core.orders.submit(_closing(held))
-                for held in core.ledger.book.positions()
-                if symbol in (None, held.symbol)
-            ]
+            for held in core.ledger.book.positions():
+                if symbol in (None, held.symbol):
+                    try:
+                        reports.append(await core.orders.submit(_closing(held)))
+                    except (HoldfastError, JournalError) as error:
+                        error.add_note(f"position {held.quantity:f} {held.symbol}")
+                        failures.append(error)
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} positions were not closed", failures)
+        return reports
 
     async def reconcile(self) -> list[Difference]:
         """A dry run: what differs between the local book and the venue now. :raises LinkDown:"""

@@ -93,14 +93,18 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def opening(self) -> bool:
         """Whether it could open or grow a position, as far as the order itself tells."""
-        if self.position_side == "BOTH":
-            return not self.reduce_only
-        # Hedge mode knows no reduceOnly; the closing side says it (Binance, "New Order").
-        return (self.position_side == "LONG") == (self.side == "buy")
+        return _opens(self.side, self.position_side, reduce_only=self.reduce_only)
 
     @property
     def signed_quantity(self) -> Decimal:
         return self.quantity if self.side == "buy" else -self.quantity
+
+
+def _opens(side: Side, position_side: PositionSide, *, reduce_only: bool) -> bool:
+    if position_side == "BOTH":
+        return not reduce_only
+    # Hedge mode knows no reduceOnly; the closing side says it (Binance, "New Order").
+    return (position_side == "LONG") == (side == "buy")
 
 
 def positive(field: str, value: object) -> Decimal:
@@ -154,6 +158,11 @@ class OrderSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     reduce_only: bool = False
     position_side: PositionSide = "BOTH"
     updated_ms: int = 0
+
+    @property
+    def opening(self) -> bool:
+        """Whether what is left of it could open or grow a position."""
+        return _opens(self.side, self.position_side, reduce_only=self.reduce_only)
 
 
 class Fill(msgspec.Struct, frozen=True, omit_defaults=True):

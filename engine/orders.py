@@ -45,6 +45,7 @@ from .recorder import Recorder
 from .records import Attempted, Doubted, Intended, OrderSeen, Resolved
 from .settings import OrderSettings
 from .venue_clock import VenueClock
+from .wording import writable
 
 log = logging.getLogger("holdfast.orders")
 
@@ -450,6 +451,7 @@ class OrderPath:
     # --- outcomes --------------------------------------------------------------------
 
     def _doubt(self, intent: Intent, reason: str) -> None:
+        reason = writable(reason)
         intent.doubted_at = self._clock.monotonic()
         self._gate.restrict(
             intent.order.symbol, intent.client_order_id, "the outcome of an order is unknown"
@@ -498,7 +500,7 @@ class OrderPath:
             venue_order_id=None if snapshot is None else snapshot.venue_order_id,
             order_status=None if snapshot is None else snapshot.status,
             attempts=len(intent.attempts),
-            evidence=why,
+            evidence=writable(why),
             key=order.key,
             code=code,
         )
@@ -615,7 +617,7 @@ class OrderPath:
             if order.symbol != symbol:
                 continue
             count += not order.status.final
-            if not order.reduce_only:
+            if order.opening:
                 sign = 1 if order.side == "buy" else -1
                 pending += sign * open_order.expected
         for intent in self._ledger.intents.values():
@@ -661,7 +663,7 @@ class OrderPath:
 
         async with anyio.create_task_group() as group:
             for order in self._ledger.book.resting():
-                if not order.reduce_only:
+                if order.opening:
                     group.start_soon(one, order)
         return failed
 

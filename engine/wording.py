@@ -1,0 +1,19 @@
+"""Reasons in words, made fit to be written down.
+
+They come out of exceptions and replies, and those may hold anything: bytes that were no
+text (PEP 383 keeps them as lone surrogates, which UTF-8 can not encode), or a whole page
+of HTML. A fault whose reason can not be journalled must still be a fault.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_CHARACTERS: Final = 1000
+
+
+def writable(reason: str) -> str:
+    """`reason` as valid UTF-8 of at most `MAX_CHARACTERS`."""
+    if len(reason) > MAX_CHARACTERS:
+        reason = reason[: MAX_CHARACTERS - 1] + "…"
+    return reason.encode("utf-8", "replace").decode("utf-8")
