@@ -52,6 +52,12 @@ class LostAcks(Fault, frozen=True, tag="lost_acks"):
     count: int = 1
 
 
+class RefusedAppend(Fault, frozen=True, tag="refused_append"):
+    """The bus takes so many events of the next batch, and refuses the rest (out of memory)."""
+
+    after: int = 0
+
+
 class Flap(Fault, frozen=True, tag="flap"):
     """Every connection of the server breaks, and is there again at once."""
 
@@ -88,6 +94,13 @@ class SnapshotFault(Fault, frozen=True, tag="snapshot_fault"):
 
     effect: Literal["lost_reply", "reset", "refused"]
     count: int = 1
+
+
+class ForeignTrade(Fault, frozen=True, tag="foreign_trade"):
+    """Another hand trades on the same account, in the bot's own symbol."""
+
+    side: Literal["buy", "sell"]
+    quantity: Decimal
 
 
 class LaggingReads(Fault, frozen=True, tag="lagging_reads"):
@@ -168,11 +181,13 @@ class Hold(Fault, frozen=True, tag="hold"):
 AnyFault = (
     ServerOutage
     | LostAcks
+    | RefusedAppend
     | Flap
     | PolicyChange
     | ExchangeOutage
     | OrderFault
     | SnapshotFault
+    | ForeignTrade
     | LaggingReads
     | StreamFault
     | VenueClockSkew

@@ -79,6 +79,8 @@ def check_orders(world: World, supervisor: Supervisor) -> None:
     executions: Counter[int] = Counter()
     by_id: Counter[str] = Counter()
     for order in world.venue.order_log:
+        if order.foreign:
+            continue
         executions[number_of(order.quantity)] += 1
         by_id[order.client_order_id] += 1
     decisions = dict(world.diary.decisions)

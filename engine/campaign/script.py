@@ -16,12 +16,14 @@ from .plan import (
     DiskFull,
     ExchangeOutage,
     Flap,
+    ForeignTrade,
     Hold,
     Kill,
     LaggingReads,
     LostAcks,
     OrderFault,
     PolicyChange,
+    RefusedAppend,
     SecondCopy,
     ServerOutage,
     SnapshotFault,
@@ -92,6 +94,10 @@ class Script:
                 self._server_outage(fault)
             case LostAcks(count=count):
                 world.bus_server.lose_acks(count)
+            case RefusedAppend(after=after):
+                world.bus_server.refuse_append("planned refusal", after=after)
+            case ForeignTrade(side=side, quantity=quantity):
+                world.trade_by_another_hand(side, quantity)
             case Flap(server=name):
                 world.server(name).drop_connections("the network hiccuped")
             case PolicyChange(mode=mode, max_order_notional=notional):

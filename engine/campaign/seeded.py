@@ -25,6 +25,7 @@ from .plan import (
     ExchangeOutage,
     FaultPlan,
     Flap,
+    ForeignTrade,
     Hold,
     Kill,
     LaggingReads,
@@ -32,6 +33,7 @@ from .plan import (
     Noise,
     OrderFault,
     PolicyChange,
+    RefusedAppend,
     SecondCopy,
     ServerOutage,
     SnapshotFault,
@@ -53,6 +55,8 @@ REFUSALS: Final = (
     (-1008, 503),  # "server is currently overloaded": not executed
     (-1001, 500),  # "internal error; unable to process": says nothing
     (-1003, 429),  # too many requests
+    (-1003, 418),  # banned for having gone on after that
+    (-2015, 401),  # keys, address or permissions are wrong
     (-1015, 429),  # too many new orders
     (-1021, 400),  # outside of the recvWindow
     (-2019, 400),  # margin is insufficient
@@ -134,6 +138,12 @@ def _skew(at: float, dice: _Dice) -> AnyFault:
 KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
     "server outage": _server_outage,
     "lost acks": lambda at, dice: LostAcks(at_seconds=at, count=dice.whole(1, 3)),
+    "refused append": lambda at, dice: RefusedAppend(at_seconds=at, after=dice.whole(0, 3)),
+    "foreign trade": lambda at, dice: ForeignTrade(
+        at_seconds=at,
+        side=dice.pick("buy", "sell"),
+        quantity=Decimal(dice.whole(2, 60)) / 1000,
+    ),
     "flap": lambda at, dice: Flap(at_seconds=at, server=dice.pick("bus", "store")),
     "policy change": _policy_change,
     "exchange outage": _exchange_outage,

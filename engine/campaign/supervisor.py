@@ -160,6 +160,10 @@ class Supervisor:
 
     # --- the operator ----------------------------------------------------------------
 
+    def _others_traded(self) -> bool:
+        """Whether anybody but the bot can have moved what it finds at the venue."""
+        return bool(self.world.other_diaries or self.world.foreign_trades)
+
     def hold(self, held: bool) -> None:
         self._held = held
 
@@ -191,7 +195,6 @@ class Supervisor:
             self.world.note("operator: sets a policy")
             with anyio.move_on_after(GLANCE_SECONDS):
                 await engine.set_policy(Policy(Mode.NORMAL))
-        elif any("differences" in reason for reason in waiting) and self.world.other_diaries:
-            # Another copy has traded on this account: whose orders and positions are these?
-            self.world.note("operator: adopts what the other copy has left")
+        elif any("differences" in reason for reason in waiting) and self._others_traded():
+            self.world.note("operator: adopts what another hand has left")
             await engine.adopt(by="campaign")

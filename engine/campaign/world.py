@@ -6,7 +6,7 @@ Make it inside a simulation. It outlives every process that runs in it.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import contextlib
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -15,11 +15,13 @@ import msgspec
 
 from holdfast.engine import Engine
 from holdfast.journal import MemoryDisk
-from holdfast.model import Event
+from holdfast.model import Event, Side
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.simulation import SeededEntropy, SimLoop, VirtualClock
 from holdfast.transports.faults import FaultSwitch
 from holdfast.transports.sim import LocalLine, SimulatedVenue
+from holdfast.transports.sim.records import OrderTicket
+from holdfast.transports.sim.rules import VenueError
 
 from .diary import Diary
 from .leases import TimedServer
@@ -85,6 +87,7 @@ class World:
         """The bus came back without something it had acknowledged."""
         self.price = FIRST_PRICE
         self.venue_events = 0
+        self.foreign_trades = 0
         self.venue.subscribe(self._on_venue_event)
         self.store_policy(Policy(Mode.NORMAL))
 
@@ -131,6 +134,19 @@ class World:
             self.price = ((self.price * (1 + step) + pull) // TICK) * TICK
             self.venue.on_price(SYMBOL, self.price)
 
+    def trade_by_another_hand(self, side: Side, quantity: Decimal) -> None:
+        """The owner of the account, at the venue's own website."""
+        self.foreign_trades += 1
+        ticket = OrderTicket(
+            symbol=SYMBOL,
+            client_order_id=f"web-{self.foreign_trades}",
+            side=side,
+            quantity=quantity,
+            foreign=True,
+        )
+        with contextlib.suppress(VenueError):  # his margin may not suffice
+            self.venue.place(ticket)
+
     def store_policy(self, policy: Policy) -> None:
         """Somebody writes a policy; the server is reached from elsewhere if not from here."""
         stored = self.store_server.policy
@@ -163,10 +179,6 @@ class World:
         if orders != at_venue:
             return f"open orders are {_words(orders)} here and {_words(at_venue)} at the venue"
         return None
-
-    def executions(self) -> Counter[Decimal]:
-        """How many orders of each quantity the venue ever accepted."""
-        return Counter(order.quantity for order in self.venue.order_log)
 
     def events(self) -> list[tuple[str, int, Event | None]]:
         """What is on the bus, in its order: producer, sequence, and the event (None: a gap)."""
