@@ -138,6 +138,9 @@ class Ledger:
     def apply(self, fact: Fact, *, live: Intent | None = None) -> None:
         """Fold one fact in.
 
+        What speaks of an intent that is not known is passed over: damage may have taken
+        its record, and the reconciliation finds what the venue has of it.
+
         :param live: the caller's own object for a new intent, so that those who
             wait on it are woken; replayed facts make their own.
         """
@@ -149,13 +152,11 @@ class Ledger:
                 self._update_keyed(order)
             case Intended():
                 self._intended(fact, live)
-            case Attempted():
-                intent = self.intents[fact.client_order_id]
+            case Attempted() if (intent := self.intents.get(fact.client_order_id)) is not None:
                 intent.attempts.append(Attempt(fact.timestamp_ms, fact.recv_window_ms))
                 intent.stage = Stage.SENDING
                 intent.absent = False
-            case Doubted():
-                intent = self.intents[fact.client_order_id]
+            case Doubted() if (intent := self.intents.get(fact.client_order_id)) is not None:
                 intent.stage = Stage.UNKNOWN
                 intent.doubt = fact.reason
                 intent.notify()

@@ -1,0 +1,394 @@
+"""What a restart knows is what the running engine knew: the fold of the journal."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from holdfast import records
+from holdfast.book import Book
+from holdfast.intent import Stage
+from holdfast.ledger import Ledger
+from holdfast.model import (
+    Fill,
+    Order,
+    OrderReport,
+    OrderSnapshot,
+    OrderStatus,
+    Position,
+)
+from holdfast.policy import Mode, Policy, encode
+
+BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
+LIMIT = 1 << 19
+
+
+def fill(trade_id: int, **changes: Any) -> Fill:
+    base = Fill(
+        BTC,
+        trade_id,
+        "hf-a-1",
+        "77",
+        "buy",
+        Decimal("0.01"),
+        Decimal(60000),
+        Decimal("0.3"),
+        "USDT",
+        time_ms=trade_id,
+    )
+    return replace(base, **changes)
+
+
+def snapshot(cid: str = "hf-a-1", **changes: Any) -> OrderSnapshot:
+    base = OrderSnapshot(
+        BTC, cid, "77", "buy", Decimal("0.05"), Decimal(60000), Decimal(0), OrderStatus.OPEN
+    )
+    return replace(base, **changes)
+
+
+# --- the book ----------------------------------------------------------------------------
+
+fills = st.lists(
+    st.builds(
+        fill,
+        st.integers(1, 25),
+        side=st.sampled_from(["buy", "sell"]),
+        quantity=st.sampled_from([Decimal(q) for q in ("0.001", "0.01", "0.5", "3")]),
+        price=st.sampled_from([Decimal(p) for p in ("59999.5", "60000", "61000.1")]),
+        symbol=st.sampled_from([BTC, ETH]),
+        position_side=st.sampled_from(["BOTH", "LONG"]),
+    ),
+    max_size=40,
+)
+
+
+@given(fills, st.randoms(use_true_random=False), st.integers(1, 3))
+def test_fills_in_any_order_and_any_number_of_times_give_the_same_position(
+    given_fills: list[Fill], random: Any, times: int
+) -> None:
+    unique = list({(f.symbol, f.trade_id): f for f in given_fills}.values())
+    expected: dict[tuple[str, str], Decimal] = {}
+    for one in unique:
+        key = (one.symbol, one.position_side)
+        expected[key] = expected.get(key, Decimal(0)) + one.signed_quantity
+    book = Book()
+    told = unique * times
+    random.shuffle(told)
+    counted = [book.count(one) for one in told]
+    assert sum(counted) == len(unique), "each trade id counts once"
+    assert {k: h.quantity for k, h in book.holdings.items()} == {
+        k: q for k, q in expected.items() if q
+    }
+
+
+@given(fills, st.integers(0, 30))
+def test_what_is_synced_is_never_counted_again(given_fills: list[Fill], upto: int) -> None:
+    book = Book()
+    book.sync(BTC, upto)
+    book.sync(BTC, upto - 5)  # never back
+    for one in given_fills:
+        assert not (book.count(one) and one.symbol == BTC and one.trade_id <= upto)
+    before = {k: h.quantity for k, h in book.holdings.items()}
+    book.sync(BTC, 100)
+    assert not any(symbol == BTC for symbol, _ in book.counted_ids()), "ids need not be kept"
+    for one in given_fills:
+        book.count(one)
+    assert {k: h.quantity for k, h in book.holdings.items()} == before
+
+
+def test_the_entry_price_is_the_average_of_what_grew_the_position() -> None:
+    book = Book()
+    held = (BTC, "BOTH")
+    book.count(fill(1, quantity=Decimal(1), price=Decimal(100)))
+    book.count(fill(2, quantity=Decimal(3), price=Decimal(200)))
+    assert book.holdings[held].entry_price == Decimal(175)
+    book.count(fill(3, side="sell", quantity=Decimal(2), price=Decimal(500)))
+    assert book.holdings[held].entry_price == Decimal(175), "what shrinks it keeps it"
+    book.count(fill(4, side="sell", quantity=Decimal(5), price=Decimal(300)))
+    assert book.holdings[held].quantity == -3
+    assert book.holdings[held].entry_price == Decimal(300), "turned over: a new position"
+    book.count(fill(5, quantity=Decimal(3), price=Decimal(1)))
+    assert book.holdings == {}
+
+
+def test_an_order_stays_until_its_last_fill_is_counted() -> None:
+    """The venue says filled before the stream has told the fill: exposure on its way."""
+    book = Book()
+    book.opened(snapshot())
+    book.saw(snapshot(status=OrderStatus.FILLED, filled=Decimal("0.05")))
+    assert book.orders["hf-a-1"].expected == Decimal("0.05")
+    assert book.resting() == []
+    book.count(fill(1, quantity=Decimal("0.02")))
+    assert book.orders["hf-a-1"].expected == Decimal("0.03")
+    book.count(fill(2, quantity=Decimal("0.03")))
+    assert book.orders == {}
+
+
+def test_fills_may_come_before_their_order() -> None:
+    book = Book()
+    book.count(fill(1, quantity=Decimal("0.02")))
+    book.opened(snapshot(status=OrderStatus.PARTIALLY_FILLED, filled=Decimal("0.02")))
+    assert book.orders["hf-a-1"].counted == Decimal("0.02")
+    assert book.orders["hf-a-1"].expected == Decimal("0.03")
+    book.count(fill(2, quantity=Decimal("0.03")))
+    book.saw(snapshot(status=OrderStatus.FILLED, filled=Decimal("0.05")))
+    assert book.orders == {}
+    assert book.position(BTC) == Decimal("0.05")
+
+
+@given(
+    st.permutations(
+        [
+            snapshot(),
+            snapshot(status=OrderStatus.PARTIALLY_FILLED, filled=Decimal("0.01")),
+            snapshot(status=OrderStatus.PARTIALLY_FILLED, filled=Decimal("0.03")),
+            snapshot(status=OrderStatus.CANCELED, filled=Decimal("0.03")),
+        ]
+        * 2
+    )
+)
+def test_an_order_never_steps_backward(words: list[OrderSnapshot]) -> None:
+    book = Book()
+    book.opened(snapshot())
+    last = snapshot()
+    for word in words:
+        book.saw(word)
+        known = book.orders["hf-a-1"].snapshot
+        assert known.filled >= last.filled
+        assert not (last.status.final and not known.status.final)
+        last = known
+    assert last.status is OrderStatus.CANCELED
+    assert last.filled == Decimal("0.03")
+
+
+def test_orders_of_others_are_not_listened_to() -> None:
+    book = Book()
+    assert not book.saw(snapshot("web_1"))
+    assert book.orders == {}
+
+
+# --- the ledger --------------------------------------------------------------------------
+
+CIDS = [f"hf-a-{n}" for n in range(1, 5)]
+cids = st.sampled_from(CIDS)
+WHAT = (
+    *("intend", "attempt", "doubt", "resolve", "see", "fill", "fill"),
+    *("repeat", "sync", "adopt", "hold", "policy", "step"),
+)
+
+
+def order_of(cid: str) -> Order:
+    key = f"key-{cid}" if cid != CIDS[0] else None
+    return Order(BTC, "buy", "0.05", price="60000", key=key)
+
+
+def report_of(cid: str, status: Any, found: OrderSnapshot | None) -> OrderReport:
+    order = order_of(cid)
+    return OrderReport(
+        client_order_id=cid,
+        symbol=BTC,
+        side="buy",
+        quantity=order.quantity,
+        status=status,
+        filled=Decimal(0) if found is None else found.filled,
+        order_status=None if found is None else found.status,
+        evidence="a test",
+        key=order.key,
+        code=None if found else -2019,
+    )
+
+
+class Life:
+    """Facts as an engine could write them, drawn one by one."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self._draw = data.draw
+        self.ledger = Ledger(keys_kept=100)
+        self.written: list[records.Fact] = []
+        self._used: set[str] = set()
+        self._trade = 0
+
+    def step(self) -> None:
+        ledger = self.ledger
+        fact: records.Fact | None = None
+        match self._draw(
+            st.sampled_from(
+                [
+                    "intend",
+                    "attempt",
+                    "doubt",
+                    "resolve",
+                    "see",
+                    "fill",
+                    "fill",
+                    "repeat",
+                    "sync",
+                    "adopt",
+                    "hold",
+                    "policy",
+                    "step",
+                ]
+            )
+        ):
+            case "intend":
+                cid = self._draw(cids)
+                if cid not in self._used:
+                    self._used.add(cid)
+                    fact = records.Intended(cid, order_of(cid), 5, 1000, 2000, 3)
+            case "attempt" if ledger.intents:
+                cid = self._draw(st.sampled_from(sorted(ledger.intents)))
+                fact = records.Attempted(cid, 2, 3000, 2000)
+            case "doubt" if ledger.intents:
+                cid = self._draw(st.sampled_from(sorted(ledger.intents)))
+                fact = records.Doubted(cid, "no answer")
+            case "resolve" if ledger.intents:
+                cid = self._draw(st.sampled_from(sorted(ledger.intents)))
+                if self._draw(st.booleans()):
+                    found = snapshot(
+                        cid,
+                        status=self._draw(st.sampled_from(list(OrderStatus))),
+                        filled=Decimal(0),
+                    )
+                    fact = records.Resolved(report_of(cid, "accepted", found), found)
+                else:
+                    fact = records.Resolved(report_of(cid, "rejected", None), None)
+            case "see":
+                cid = self._draw(cids)
+                filled = self._draw(st.sampled_from([Decimal(0), Decimal("0.02"), Decimal("0.05")]))
+                status = self._draw(st.sampled_from(list(OrderStatus)))
+                fact = records.OrderSeen(snapshot(cid, filled=filled, status=status))
+            case "fill":
+                self._trade += 1
+                fact = records.Filled(fill(self._trade, client_order_id=self._draw(cids)))
+            case "repeat" if self._trade:
+                fact = records.Filled(fill(self._draw(st.integers(1, self._trade))))
+            case "sync":
+                fact = records.Synced(BTC, self._draw(st.integers(0, self._trade)))
+            case "adopt":
+                fact = records.Adopted(
+                    (Position(BTC, Decimal(self._draw(st.integers(-2, 2)))),),
+                    ("77",),
+                    "a test",
+                    1,
+                    self._draw(st.booleans()),
+                )
+            case "hold":
+                fact = records.Held(self._draw(st.sampled_from([None, "by hand"])), "owner", 1)
+            case "policy":
+                policy = Policy(Mode.NORMAL, version=self._draw(st.integers(1, 5)))
+                fact = records.PolicySeen(
+                    "lineage", policy.version, policy.content_hash, encode(policy)
+                )
+            case "step":
+                fact = records.Transitioned(
+                    ledger.transitions + 1, "fault", "a test", "HEALTHY", "DEGRADED", 1
+                )
+        if fact is not None:
+            self.written.append(fact)
+            ledger.apply(fact)
+
+
+def state_of(ledger: Ledger) -> Any:
+    """Everything a restart must know; words of ended intents are not kept by a checkpoint."""
+    book = ledger.book
+    return {
+        "positions": {k: (h.quantity, h.entry_price) for k, h in book.holdings.items()},
+        "orders": {cid: (o.snapshot, o.counted) for cid, o in book.orders.items()},
+        "synced": {s: t for s, t in book.synced.items() if t},
+        "ids": book.counted_ids(),
+        "early": book._early,
+        "intents": {
+            cid: (i.order, i.created_ns, i.attempts, i.doubt) for cid, i in ledger.intents.items()
+        },
+        "by_key": {key: i.client_order_id for key, i in ledger.by_key.items()},
+        "keyed": [
+            (key, r.client_order_id, r.status, r.filled, r.order_status, r.code)
+            for key, r in ledger.keyed.items()
+        ],
+        "hold": ledger.hold,
+        "policy": ledger.policy_identity,
+        "consented": ledger.consented,
+        "foreign": ledger.foreign_orders,
+        "transitions": ledger.transitions,
+    }
+
+
+def written_and_read(fact: records.Fact) -> records.Fact:
+    read = records.decode(records.KIND_OF[type(fact)], records.encode(fact))
+    assert read is not None
+    return read
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.integers(0, 40))
+def test_the_fold_of_the_journal_is_the_live_state(data: st.DataObject, steps: int) -> None:
+    life = Life(data)
+    for _ in range(steps):
+        life.step()
+    again = Ledger(keys_kept=100)
+    for fact in life.written:
+        again.apply(written_and_read(fact))
+    assert state_of(again) == state_of(life.ledger)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.integers(0, 30), st.integers(0, 20))
+def test_a_checkpoint_and_what_follows_is_the_live_state(
+    data: st.DataObject, before: int, after: int
+) -> None:
+    life = Life(data)
+    for _ in range(before):
+        life.step()
+    checkpoint = life.ledger.checkpoint(limit_bytes=LIMIT)
+    at = len(life.written)
+    for _ in range(after):
+        life.step()
+    again = Ledger(keys_kept=100)
+    again.apply(records.Held("of a state that is replaced", "owner", 1))
+    again.restore(checkpoint)
+    for fact in life.written[at:]:
+        again.apply(written_and_read(fact))
+    assert state_of(again) == state_of(life.ledger)
+    again.begin()
+    assert all(i.stage is Stage.UNKNOWN and i.doubt for i in again.intents.values())
+
+
+def test_a_checkpoint_forgets_the_oldest_keys_rather_than_not_fit() -> None:
+    ledger = Ledger(keys_kept=100_000)
+    for number in range(3000):
+        cid = f"hf-a-{number}"
+        order = Order(BTC, "buy", "0.05", price="60000", key=f"key-{number}")
+        ledger.apply(records.Intended(cid, order, 5, 1000, 2000))
+        report = replace(report_of(CIDS[1], "rejected", None), client_order_id=cid, key=order.key)
+        ledger.apply(records.Resolved(report, None))
+    body = ledger.checkpoint(limit_bytes=100_000)
+    assert len(body) <= 100_000
+    assert "key-2999" in ledger.keyed
+    assert "key-0" not in ledger.keyed
+
+
+def test_a_checkpoint_of_something_else_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        Ledger(keys_kept=100).restore(msgspec.msgpack.encode({"book": 1}))
+
+
+def test_every_fact_has_a_kind_of_its_own_and_survives_writing() -> None:
+    assert len(records.KINDS) == len(records.KIND_OF)
+    assert records.EVENT not in records.KINDS
+    assert records.decode(records.EVENT, b"") is None
+
+
+def test_a_record_whose_intent_was_lost_to_damage_stops_no_start() -> None:
+    ledger = Ledger(keys_kept=100)
+    ledger.apply(records.Attempted("hf-a-1", 2, 3000, 2000))
+    ledger.apply(records.Doubted("hf-a-1", "no answer"))
+    ledger.apply(records.Resolved(report_of("hf-a-1", "accepted", snapshot()), snapshot()))
+    ledger.begin()
+    assert ledger.intents == {}
+    assert "hf-a-1" in ledger.book.orders
