@@ -72,6 +72,7 @@ class Process:
     :param diary: where its bot writes.
     :param reached: told of moments at which a kill may have been planned.
     :param others_open: names of the other processes whose gate is open now.
+    :param halted: whether the operator has halted this copy.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Process:
         diary: Diary,
         reached: Callable[[str], None],
         others_open: Callable[[Witness], list[str]],
+        halted: Callable[[], bool],
     ) -> None:
         self.world = world
         self.copy = copy
@@ -107,6 +109,7 @@ class Process:
             venue_moved=lambda: world.venue_events,
             in_force=world.policy_in_force,
             others_open=others_open,
+            halted=halted,
         )
         self.life = Life(self.witness, reached)
         self.engine: Engine | None = None

@@ -45,7 +45,8 @@ class Supervisor:
         self._down_seconds = RESTART_AFTER_CRASH_SECONDS
         self._copies = 0
         self._held = False
-        self._second_wanted = False
+        self._halted = False
+        """The engine has confirmed that it is halted; from then on it is, whatever dies."""
 
     # --- lives -----------------------------------------------------------------------
 
@@ -65,6 +66,7 @@ class Supervisor:
                 diary=diary,
                 reached=self._reached,
                 others_open=self._others_open,
+                halted=lambda: self._halted,
             )
             if before is not None:
                 process.witness.inherit(before.witness)
@@ -134,6 +136,7 @@ class Supervisor:
             diary=self._diary_of_copy(),
             reached=lambda point: None,
             others_open=self._others_open,
+            halted=lambda: False,
         )
         self._tasks.start_soon(self.second.run)
 
@@ -189,7 +192,9 @@ class Supervisor:
             process.kill(power_loss=False)
         elif self._held and not on_hold:
             await engine.halt("planned", by="campaign")
+            self._halted = process.life.alive
         elif on_hold and not self._held:
+            self._halted = False
             await engine.resume(by="campaign")
         elif any(reason.startswith("policy:") for reason in waiting):
             self.world.note("operator: sets a policy")

@@ -42,6 +42,7 @@ class Witness:
     :param venue_moved: counts what has happened at the venue.
     :param in_force: the policy that has been stored for longer than it may take to be read.
     :param others_open: names of the other processes whose gate is open.
+    :param halted: whether the operator has halted this copy.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Witness:
         venue_moved: Callable[[], int],
         in_force: Callable[[], Policy | None],
         others_open: Callable[[Witness], list[str]],
+        halted: Callable[[], bool],
     ) -> None:
         self.copy = copy
         self.engine: Engine | None = None
@@ -65,6 +67,7 @@ class Witness:
         self._venue_moved = venue_moved
         self._in_force = in_force
         self._others_open = others_open
+        self._halted = halted
         self._count = 0
         self._told_up = dict.fromkeys(LINKS, False)
         self._last_fault = 0
@@ -159,6 +162,8 @@ class Witness:
         down = [link for link, up in self._told_up.items() if not up]
         if down:
             late.append(f"{', '.join(down)} known to be down")
+        if self._halted():
+            late.append("the operator has halted the bot")
         if late:
             self._breach("recovery", f"HEALTHY although {'; '.join(late)}")
         if self._snapshot_version == self._venue_moved() and self.engine is not None:
@@ -178,6 +183,8 @@ class Witness:
                 self._check_absence(cid, earlier)
         expires = request.timestamp_ms + request.recv_window_ms
         self.attempts.setdefault(cid, []).append(Attempt(cid, order.quantity, expires, None))
+        if self._halted():
+            self._breach("gate", f"{cid} written although the operator has halted the bot")
         if not order.opening:
             return
         assert self.engine is not None

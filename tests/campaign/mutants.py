@@ -19,10 +19,13 @@ from holdfast.errors import LinkDown
 from holdfast.evidence import Decision, Next
 from holdfast.gate import Gate, Permit
 from holdfast.intent import Intent
+from holdfast.lease import LeaseKeeper
+from holdfast.ledger import Ledger
 from holdfast.links import Links
 from holdfast.model import OutcomeKind, PlaceOutcome
 from holdfast.orders import OrderPath
 from holdfast.policy_cell import PolicyCell
+from holdfast.recorder import Recorder
 from holdfast.states.table import State
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
@@ -195,7 +198,6 @@ def closed_when_the_deadline_passes(patch: pytest.MonkeyPatch) -> None:
 
 def intent_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     """Intents are journalled when they have ended, as a log would be."""
-    from holdfast.recorder import Recorder
 
     async def later(self: Recorder, fact: Any, *, live: Any = None, **options: Any) -> None:
         self.ledger.apply(fact, live=live)
@@ -203,9 +205,18 @@ def intent_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Recorder, "write_through", later)
 
 
-def lease_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    from holdfast.lease import LeaseKeeper
+def hold_kept_in_memory_only(patch: pytest.MonkeyPatch) -> None:
+    """A restart forgets that the operator has halted the bot."""
+    begin = Ledger.begin
 
+    def fresh(self: Ledger) -> None:
+        self.hold = None
+        begin(self)
+
+    patch.setattr(Ledger, "begin", fresh)
+
+
+def lease_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseKeeper, "held", property(lambda self: True))
 
 
@@ -228,6 +239,7 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
         (policy_kept_over_a_reconnect, {"policy"}),
         (closed_when_the_deadline_passes, {"orders"}),
         (intent_forgotten_by_a_restart, {"orders", "books", "liveness", "crash"}),
+        (hold_kept_in_memory_only, {"gate", "recovery"}),
         (lease_not_looked_at, {"lease", "gate"}),
     )
 }

@@ -27,6 +27,7 @@ def test_a_day_without_servers_takes_few_steps() -> None:
             diary=world.diary,
             reached=lambda point: None,
             others_open=lambda witness: [],
+            halted=lambda: False,
         )
         process.stop.set()  # the engine alone, without a bot that wants something
         async with anyio.create_task_group() as group:
