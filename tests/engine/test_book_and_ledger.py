@@ -392,3 +392,16 @@ def test_a_record_whose_intent_was_lost_to_damage_stops_no_start() -> None:
     ledger.begin()
     assert ledger.intents == {}
     assert "hf-a-1" in ledger.book.orders
+
+
+def test_a_key_restored_is_still_told_how_its_order_goes_on() -> None:
+    cid = CIDS[1]
+    ledger = Ledger(keys_kept=100)
+    ledger.apply(records.Intended(cid, order_of(cid), 5, 1000, 2000))
+    ledger.apply(records.Resolved(report_of(cid, "accepted", snapshot(cid)), snapshot(cid)))
+    again = Ledger(keys_kept=100)
+    again.restore(ledger.checkpoint(limit_bytes=LIMIT))
+    filled = snapshot(cid, status=OrderStatus.FILLED, filled=Decimal("0.05"))
+    again.apply(records.OrderSeen(filled))
+    report = again.keyed[f"key-{cid}"]
+    assert (report.order_status, report.filled) == (OrderStatus.FILLED, Decimal("0.05"))
