@@ -1,10 +1,35 @@
-"""Each promise of an execution client, by each client of the simulated venue."""
+"""Each client of the simulated venue keeps what is promised of every execution client.
+
+Besides the shipped checks: what only this venue has.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import pytest
 from client_cases import CASES
+from sim_controls import on_http, on_local
 from sim_rigs import RUNNERS, Case
+
+from holdfast.transports.conformance import EXECUTION_CHECKS, Check, check_execution_client
+
+CLIENTS: dict[str, Callable[[Check], None]] = {
+    "local": on_local,
+    "local-latency": functools.partial(on_local, latency_seconds=0.02),
+    "http": on_http,
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("check", EXECUTION_CHECKS, ids=lambda check: check.__name__)
+def test_conformance(client: str, check: Check) -> None:
+    CLIENTS[client](check)
+
+
+def test_all_checks_at_one_venue() -> None:
+    on_local(check_execution_client)
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
