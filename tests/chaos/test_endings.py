@@ -32,7 +32,9 @@ ENDINGS = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: -signal.SIGINT}
 def with_orders(stage: Stage, *, on_leaving_active: str) -> BotProcess:
     """A bot with a position, a resting entry, and a reduce-only exit that rests above."""
     stage.configure(
-        orders={"on_leaving_active": on_leaving_active}, lease={"ttl_seconds": TERM_SECONDS}
+        orders={"on_leaving_active": on_leaving_active},
+        lease={"ttl_seconds": TERM_SECONDS},
+        outbox={"batch_events": 5, "batches_in_flight": 1},
     )
     bot = stage.start().opened()
     bot.until_healthy()
