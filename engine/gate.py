@@ -32,12 +32,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
 from holdfast.states.table import Level
 
 from .errors import TradingHalted
+
+
+_of_operator: ContextVar[bool] = ContextVar("of_operator", default=False)
 
 
 class Permit(NamedTuple):
@@ -133,7 +138,6 @@ class Gate:
         self._floor = Level.HALTED
         self._floor_reason = "not started"
         self._floor_by_operator = False
-        self._operators = 0
         self._restricted: dict[str, dict[str, str]] = {}
 
     @property
@@ -166,12 +170,15 @@ class Gate:
 
     @contextmanager
     def operator(self) -> Iterator[None]:
-        """Inside, reducing orders pass a halt that is the operator's own."""
-        self._operators += 1
+        """Inside, reducing orders pass a halt that is the operator's own.
+
+        Only for the task that is inside: what a bot sends at the same time is halted.
+        """
+        token = _of_operator.set(True)
         try:
             yield
         finally:
-            self._operators -= 1
+            _of_operator.reset(token)
 
     def restrict(self, symbol: str, client_order_id: str, reason: str) -> None:
         """Make `symbol` REDUCING because of one order, until it is released."""
@@ -200,8 +207,10 @@ class Gate:
         :raises TradingHalted: with the reason in words.
         """
         if not opening:
-            self._allow_reducing()
-            return Permit(self.epoch, symbol, False, self._allow_reducing)
+            # Asked here, since the transport may call `verify` in a task of its own.
+            allow = partial(self._allow_reducing, of_operator=_of_operator.get())
+            allow()
+            return Permit(self.epoch, symbol, False, allow)
         epoch = self.check()
         others = self._restricted.get(symbol)
 
@@ -216,8 +225,8 @@ class Gate:
             verify()
         return Permit(epoch, symbol, True, verify)
 
-    def _allow_reducing(self) -> None:
-        if self._operators and self._floor_by_operator:
+    def _allow_reducing(self, *, of_operator: bool) -> None:
+        if of_operator and self._floor_by_operator:
             return
         if not self._is_open() and self._floor is Level.HALTED:
             raise self._refusal(f"halted: {self._floor_reason}")

@@ -163,3 +163,23 @@ def test_the_first_order_of_a_life_bears_the_stamp_of_the_venue() -> None:
             assert (await engine.submit(exit_)).attempts == 1
 
     run(main)
+
+
+def test_while_the_operator_closes_positions_the_bot_stays_halted() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+            await anyio.sleep(1)
+            world.venue.faults.arm("place", Fault.refusal(-1008, "overloaded", status=503))
+            async with anyio.create_task_group() as group:
+                group.start_soon(engine.flatten)
+                await anyio.sleep(0.5)  # refused once; the next attempt is due after a second
+                with pytest.raises(TradingHalted):
+                    await engine.submit(
+                        Order(BTC, "sell", "0.004", price="64000", reduce_only=True)
+                    )
+            assert engine.position(BTC) == 0
+
+    run(main)
