@@ -41,7 +41,6 @@ from holdfast.states.table import Level
 
 from .errors import TradingHalted
 
-
 _of_operator: ContextVar[bool] = ContextVar("of_operator", default=False)
 
 
