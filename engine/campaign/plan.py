@@ -26,11 +26,6 @@ class Fault(
 
     at_seconds: float
 
-    @property
-    def ends_seconds(self) -> float:
-        """When it is over by itself; what is armed for later requests counts as over at once."""
-        return self.at_seconds + getattr(self, "seconds", 0.0)
-
     def __str__(self) -> str:
         values = {f: getattr(self, f) for f in self.__struct_fields__ if f != "at_seconds"}
         words = " ".join(f"{name}={value}" for name, value in values.items())
@@ -166,6 +161,12 @@ class Kill(Fault, frozen=True, tag="kill"):
     passes: int = 0
 
 
+class Restart(Fault, frozen=True, tag="restart"):
+    """The process is asked to stop, does so in its own time, and is started again."""
+
+    seconds: float
+
+
 class SecondCopy(Fault, frozen=True, tag="second_copy"):
     """Somebody starts the same bot on another machine, and stops it again."""
 
@@ -173,9 +174,10 @@ class SecondCopy(Fault, frozen=True, tag="second_copy"):
 
 
 class Hold(Fault, frozen=True, tag="hold"):
-    """The operator halts the bot, and resumes."""
+    """The operator halts the bot, perhaps closing its positions, and resumes."""
 
     seconds: float
+    flatten: bool = False
 
 
 AnyFault = (
@@ -197,6 +199,7 @@ AnyFault = (
     | DiskFull
     | DiskError
     | Kill
+    | Restart
     | SecondCopy
     | Hold
 )
@@ -219,6 +222,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     :ivar adopt_positions: the rule for positions that differ: the venue is right. Otherwise a
         person is waited for.
+    :ivar keep_resting: entries that rest stay at the venue when trading stops.
+    :ivar liquidity: base units that the venue trades with us per tick; None: without bound.
     :ivar gate_lease_seconds: None where the plan lets no process stand still; it costs
         many timers.
     """
@@ -226,6 +231,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     separate_servers: bool = False
     on_empty: OnEmpty = "hold"
     adopt_positions: bool = False
+    keep_resting: bool = False
+    liquidity: Decimal | None = None
     retain_acked_seconds: float = 600.0
     latency_seconds: float = 0.01
     gate_lease_seconds: float | None = None

@@ -15,6 +15,7 @@ from holdfast.reconcile import Kind
 from holdfast.settings import (
     GateSettings,
     LeaseSettings,
+    OrderSettings,
     OutboxSettings,
     PolicySettings,
     ReconcileSettings,
@@ -50,6 +51,7 @@ BOT_NAME = "alpha"
 def settings_for(conditions: Conditions) -> Settings:
     return Settings(
         bot=BOT_NAME,
+        orders=OrderSettings(on_leaving_active="keep" if conditions.keep_resting else "cancel"),
         symbols=(SYMBOL,),
         gate=GateSettings(loop_lease_seconds=conditions.gate_lease_seconds),
         policy=PolicySettings(on_empty=conditions.on_empty, freshness_seconds=FRESHNESS_SECONDS),
@@ -110,6 +112,7 @@ class Process:
             in_force=world.policy_in_force,
             others_open=others_open,
             halted=halted,
+            unnamed=world.unnamed,
         )
         self.life = Life(self.witness, reached)
         self.engine: Engine | None = None

@@ -79,7 +79,7 @@ def check_orders(world: World, supervisor: Supervisor) -> None:
     executions: Counter[int] = Counter()
     by_id: Counter[str] = Counter()
     for order in world.venue.order_log:
-        if order.foreign:
+        if order.foreign or order.client_order_id in world.unnamed:
             continue
         executions[number_of(order.quantity)] += 1
         by_id[order.client_order_id] += 1

@@ -128,9 +128,7 @@ async def _recover(world: World, supervisor: Supervisor) -> None:
         differs = world.books_differ(engine)
         if differs is not None:
             world.breach("books", f"in the end {differs}")
-    if supervisor.process is not None:
-        supervisor.process.stop.set()
-        supervisor.process.close.set()
+    supervisor.finish()
 
 
 def _describe(engine: Engine) -> str:
@@ -182,9 +180,9 @@ def _verdict(world: World, simulation: Simulation) -> Verdict:
 def _silence() -> Iterator[None]:
     """Formatting thousands of planned warnings would cost more than the run."""
     logger = logging.getLogger("holdfast")
-    before = logger.disabled, logger.level
+    before = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.disabled, logger.level = before[0], before[1]
+        logger.setLevel(before)

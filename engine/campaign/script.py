@@ -24,6 +24,7 @@ from .plan import (
     OrderFault,
     PolicyChange,
     RefusedAppend,
+    Restart,
     SecondCopy,
     ServerOutage,
     SnapshotFault,
@@ -133,12 +134,14 @@ class Script:
                 world.disk.failing_syncs = syncs
             case Kill():
                 self._supervisor.plan_kill(fault)
+            case Restart(seconds=seconds):
+                self._supervisor.restart(seconds)
             case SecondCopy(seconds=seconds):
                 self._supervisor.start_second_copy()
                 self._for(seconds, "copy", self._supervisor.stop_second_copy)
-            case Hold(seconds=seconds):
-                self._supervisor.hold(True)
-                self._for(seconds, "hold", lambda: self._supervisor.hold(False))
+            case Hold(seconds=seconds, flatten=flatten):
+                self._supervisor.hold(flatten=flatten)
+                self._for(seconds, "hold", self._supervisor.lift_hold)
 
     def _server_outage(self, fault: ServerOutage) -> None:
         world, server = self._world, self._world.server(fault.server)

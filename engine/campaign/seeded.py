@@ -34,6 +34,7 @@ from .plan import (
     OrderFault,
     PolicyChange,
     RefusedAppend,
+    Restart,
     SecondCopy,
     ServerOutage,
     SnapshotFault,
@@ -172,8 +173,11 @@ KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
     "disk full": lambda at, dice: DiskFull(at_seconds=at, seconds=dice.between(0.2, 8)),
     "disk error": lambda at, dice: DiskError(at_seconds=at, syncs=dice.pick(1, 2)),
     "kill": _kill,
+    "restart": lambda at, dice: Restart(at_seconds=at, seconds=dice.between(0, 3)),
     "second copy": lambda at, dice: SecondCopy(at_seconds=at, seconds=dice.between(1, 15)),
-    "hold": lambda at, dice: Hold(at_seconds=at, seconds=dice.between(1, 6)),
+    "hold": lambda at, dice: Hold(
+        at_seconds=at, seconds=dice.between(1, 8), flatten=dice.chance(0.4)
+    ),
 }
 
 _STANDS_STILL: Final = ("suspend", "stall")
@@ -226,5 +230,7 @@ def _conditions(dice: _Dice, kinds: set[str]) -> Conditions:
         retain_acked_seconds=dice.pick(10.0, 600.0),
         latency_seconds=dice.pick(0.0, 0.01, 0.1),
         adopt_positions=dice.chance(0.4),
+        keep_resting=dice.chance(0.3),
+        liquidity=dice.pick(None, Decimal("0.02")),
         gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
     )

@@ -7,6 +7,7 @@ console would, and do nothing that the engine could do by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 import anyio
@@ -44,7 +45,8 @@ class Supervisor:
         self._kills: list[Kill] = []
         self._down_seconds = RESTART_AFTER_CRASH_SECONDS
         self._copies = 0
-        self._held = False
+        self._finishing = False
+        self._held = self._flatten = False
         self._halted = False
         """The engine has confirmed that it is halted; from then on it is, whatever dies."""
 
@@ -71,9 +73,22 @@ class Supervisor:
             if before is not None:
                 process.witness.inherit(before.witness)
             await process.run()
-            if process.close.is_set():
+            if not self._finishing:
+                await anyio.sleep(self._down_seconds)
+            if self._finishing:
                 return
-            await anyio.sleep(self._down_seconds)
+
+    def restart(self, seconds: float) -> None:
+        """Stop the process as a careful operator would; it is started again `seconds` later."""
+        if self.process is not None and self.process.life.alive:
+            self._down_seconds = seconds
+            self.process.stop.set()
+            self.process.close.set()
+
+    def finish(self) -> None:
+        """Stop the process for good."""
+        self._finishing = True
+        self.restart(0)
 
     def plan_kill(self, fault: Kill) -> None:
         if fault.point == "now":
@@ -107,7 +122,7 @@ class Supervisor:
         """No more kills; the second copy is stopped, the hold is lifted."""
         self._kills.clear()
         self.stop_second_copy()
-        self._held = False
+        self.lift_hold()
 
     @property
     def clocks(self) -> list[VirtualClock]:
@@ -167,8 +182,13 @@ class Supervisor:
         """Whether anybody but the bot can have moved what it finds at the venue."""
         return bool(self.world.other_diaries or self.world.foreign_trades)
 
-    def hold(self, held: bool) -> None:
-        self._held = held
+    def hold(self, *, flatten: bool) -> None:
+        """The bot shall stand still from now on, without a position if `flatten`."""
+        self._held = True
+        self._flatten = flatten
+
+    def lift_hold(self) -> None:
+        self._held = self._flatten = False
 
     async def operate(self) -> None:
         """Look at the console now and then."""
@@ -193,6 +213,10 @@ class Supervisor:
         elif self._held and not on_hold:
             await engine.halt("planned", by="campaign")
             self._halted = process.life.alive
+        elif self._held and self._flatten:
+            self._flatten = False
+            with anyio.move_on_after(GLANCE_SECONDS), contextlib.suppress(ExceptionGroup):
+                await engine.flatten(by="campaign")
         elif on_hold and not self._held:
             self._halted = False
             await engine.resume(by="campaign")

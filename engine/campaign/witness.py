@@ -43,6 +43,7 @@ class Witness:
     :param in_force: the policy that has been stored for longer than it may take to be read.
     :param others_open: names of the other processes whose gate is open.
     :param halted: whether the operator has halted this copy.
+    :param unnamed: takes the ids of orders that no decision of a bot stands behind.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Witness:
         in_force: Callable[[], Policy | None],
         others_open: Callable[[Witness], list[str]],
         halted: Callable[[], bool],
+        unnamed: set[str],
     ) -> None:
         self.copy = copy
         self.engine: Engine | None = None
@@ -68,6 +70,7 @@ class Witness:
         self._in_force = in_force
         self._others_open = others_open
         self._halted = halted
+        self._unnamed = unnamed
         self._count = 0
         self._told_up = dict.fromkeys(LINKS, False)
         self._last_fault = 0
@@ -183,7 +186,9 @@ class Witness:
                 self._check_absence(cid, earlier)
         expires = request.timestamp_ms + request.recv_window_ms
         self.attempts.setdefault(cid, []).append(Attempt(cid, order.quantity, expires, None))
-        if self._halted():
+        if order.key is None:
+            self._unnamed.add(cid)
+        elif self._halted():
             self._breach("gate", f"{cid} written although the operator has halted the bot")
         if not order.opening:
             return

@@ -21,7 +21,7 @@ from holdfast.simulation import SeededEntropy, SimLoop, VirtualClock
 from holdfast.transports.faults import FaultSwitch
 from holdfast.transports.sim import LocalLine, SimulatedVenue
 from holdfast.transports.sim.records import OrderTicket
-from holdfast.transports.sim.rules import VenueError
+from holdfast.transports.sim.rules import Market, VenueError
 
 from .diary import Diary
 from .leases import TimedServer
@@ -69,7 +69,10 @@ class World:
         self.store_server = (
             self._server("store") if conditions.separate_servers else self.bus_server
         )
-        self.venue = SimulatedVenue(time_ns=self.clock.time_ns)
+        self.venue = SimulatedVenue(
+            time_ns=self.clock.time_ns,
+            markets=[Market.perpetual("BTC", min_notional="100", liquidity=conditions.liquidity)],
+        )
         self.venue.on_price(SYMBOL, FIRST_PRICE)
         self.line = LocalLine(self.venue)
         self.diary = Diary()
@@ -88,6 +91,8 @@ class World:
         self.price = FIRST_PRICE
         self.venue_events = 0
         self.foreign_trades = 0
+        self.unnamed: set[str] = set()
+        """Client ids of orders that the engine sent for its operator."""
         self.venue.subscribe(self._on_venue_event)
         self.store_policy(Policy(Mode.NORMAL))
 
