@@ -57,6 +57,8 @@ class PolicyCell:
         self._on_fault = on_fault
         self._value: Policy | None = None
         self._link_epoch = 0
+        self._announced = 0
+        """Counts the changes that the store has announced, our own among them."""
         self._unfit = "no policy was read yet"
         self._unfit_since: float | None = None
         self.needs_person = False
@@ -75,6 +77,7 @@ class PolicyCell:
         self._link.down(reason)
 
     def changed(self) -> None:
+        self._announced += 1
         self._void("the policy has changed and is being read again")
         self.changes.notify()
 
@@ -106,18 +109,21 @@ class PolicyCell:
         return None if self.problem() is not None else self._value
 
     async def reload(self) -> None:
-        """Read the store once and judge what it says.
+        """Read the store and judge what it says; again if it changes meanwhile.
 
         :raises LinkDown: it could not be asked.
         """
-        epoch = self._link.link_epoch
-        stored = await self._store.read()
-        if epoch != self._link.link_epoch or not self._link.is_up:
-            raise LinkDown("the policy store was lost while the policy was read")
-        seen = self._recorder.ledger.policy_identity
-        verdict = rules.regression(seen, None if stored is None else _identity(stored))
-        if verdict is not Regression.FRESH:
-            stored = await self._by_rule(verdict, stored)
+        epoch, announced = self._link.link_epoch, -1
+        stored: StoredPolicy | None = None
+        while announced != self._announced:  # else a change fell between the answer and us
+            announced = self._announced
+            stored = await self._store.read()
+            if epoch != self._link.link_epoch or not self._link.is_up:
+                raise LinkDown("the policy store was lost while the policy was read")
+            seen = self._recorder.ledger.policy_identity
+            verdict = rules.regression(seen, None if stored is None else _identity(stored))
+            if verdict is not Regression.FRESH:
+                stored = await self._by_rule(verdict, stored)
         if stored is not None:
             self._serve(stored, epoch)
         self.changes.notify()
