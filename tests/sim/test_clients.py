@@ -23,7 +23,7 @@ CLIENTS: dict[str, Callable[[Check], None]] = {
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("check", EXECUTION_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", EXECUTION_CHECKS)
 def test_conformance(client: str, check: Check) -> None:
     CLIENTS[client](check)
 

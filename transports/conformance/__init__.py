@@ -3,6 +3,7 @@
 Each check is an async function that raises `AssertionError` with the promise of
 `holdfast.ports` that was broken. In the test suite of a venue's client, all of it is:
 
+    from decimal import Decimal
     import pytest
     from holdfast.transports import conformance
 

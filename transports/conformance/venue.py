@@ -125,7 +125,10 @@ class VenueControl(ABC):
         raise NotChecked("cut_stream")
 
     async def skew_clock(self, milliseconds: int) -> None:
-        """Put the venue's clock ahead of its true time; it judges `timestamp_ms` by it."""
+        """Put the venue's clock ahead of its true time.
+
+        It refuses a `timestamp_ms` that is older than `recv_window_ms`, or ahead of it.
+        """
         raise NotChecked("skew_clock")
 
 

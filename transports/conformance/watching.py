@@ -134,12 +134,18 @@ async def until(promise: str, holds: Callable[[], bool]) -> None:
 
 async def raises_link_down(what: str, call: Awaitable[Any]) -> None:
     """:raises AssertionError: `call` hangs, answers, or does not say why it did not."""
-    reason = None
+    promise = f"{what}: what could not be asked raises LinkDown"
+    reason = ""
     with anyio.move_on_after(PATIENCE_SECONDS) as scope:
         try:
-            await call
+            answer = await call
         except LinkDown as error:
             reason = str(error)
-    assert not scope.cancelled_caught, f"{what}: hangs without a connection instead of LinkDown"
-    assert reason is not None, f"{what}: returns without a connection instead of raising LinkDown"
-    assert reason, f"{what}: LinkDown says why"
+        except Exception as error:  # whatever it is, it should have been LinkDown
+            raise AssertionError(f"{promise}; it raised {error!r}") from error
+        else:
+            raise AssertionError(
+                f"{promise}, None or an empty list is an answer; it gave {answer!r}"
+            )
+    assert not scope.cancelled_caught, f"{promise}; it hangs"
+    assert reason, f"{promise}, which says why"

@@ -1,0 +1,8 @@
+"""The checks are tried on the simulated venue, whose controls lie with its own tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "sim")]
