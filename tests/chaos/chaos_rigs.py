@@ -111,6 +111,9 @@ class Exchange:
             (Decimal(held["positionAmt"]) for held in self.get("state")["positions"]), Decimal(0)
         )
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def close(self) -> None:
         self._process.kill()
         self._process.wait()

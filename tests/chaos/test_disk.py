@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from holdfast.records import EVENT
 
 pytestmark = [pytest.mark.server]
 
-BUY = {"side": "buy", "quantity": "0.010"}
+BUY: dict[str, Any] = {"side": "buy", "quantity": "0.010"}
 SMALL_SEGMENTS = {
     "segment_bytes": 1 << 14,
     "max_bytes": 1 << 23,

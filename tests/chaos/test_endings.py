@@ -9,6 +9,7 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chaos_bot import FAR_BELOW
@@ -100,7 +101,7 @@ def test_ended_while_an_order_is_on_its_way(stage: Stage) -> None:
     bot = stage.start().opened()
     bot.until_healthy()
     stage.exchange.arm("place", LOST_REPLY)
-    order = {"side": "buy", "quantity": "0.010", "key": "on its way"}
+    order: dict[str, Any] = {"side": "buy", "quantity": "0.010", "key": "on its way"}
     bot.send("submit", **order)
     until(stage.exchange.orders, "the venue has it")
     bot.signal(signal.SIGTERM)

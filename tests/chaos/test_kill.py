@@ -21,9 +21,10 @@ pytestmark = [pytest.mark.server]
 
 
 MISHAPS = (
-    "nothing",
+    "killed while opening",
     "orders lost",
     "reports lost",
+    "exchange hangs",
     "redis killed",
     "redis hangs",
     "redis empty",
@@ -51,6 +52,10 @@ def befall(stage: Stage, bot: BotProcess, mishap: str) -> None:
             stage.exchange.post("faults", stream="drop", count=5)
             time.sleep(0.3)
             stage.exchange.post("faults", cut_streams=True)
+        case "exchange hangs":  # what reaches its socket meanwhile is read, too late, afterwards
+            stage.exchange.signal(signal.SIGSTOP)
+            time.sleep(1.0)
+            stage.exchange.signal(signal.SIGCONT)
         case "bot frozen":
             bot.signal(signal.SIGSTOP)
             time.sleep(1.5 * LEASE_SECONDS)
@@ -62,8 +67,12 @@ def befall(stage: Stage, bot: BotProcess, mishap: str) -> None:
 
 def one_life(stage: Stage, dice: random.Random, mishap: str) -> None:
     """Start the bot, and kill it at a random moment: on its way up, or while it trades."""
-    bot = stage.start().opened()
-    bot.send("trade")
+    bot = stage.start()
+    if mishap == "killed while opening":
+        time.sleep(dice.random())
+        bot.close()
+        return
+    bot.opened().send("trade")
     if dice.random() < 0.25:
         time.sleep(dice.random() * 0.3)
     else:
@@ -121,7 +130,7 @@ def ends(stage: Stage) -> Counter[str]:
 
 @pytest.mark.timeout(180)
 def test_killed_in_a_loop(stage: Stage) -> None:
-    kill_loop(stage, lives=8, seed=7)
+    kill_loop(stage, lives=len(MISHAPS), seed=7)
     told = [line for line in stage.lines() if line["what"] == "told"]
     # The judges are content with an empty run: this one was not.
     assert ends(stage)["accepted"] > 30, ends(stage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from chaos_rigs import Stage, until
@@ -90,7 +90,7 @@ def test_exits_pass_while_the_lease_runs(stage: Stage) -> None:
     leaving = bot.ask("submit", side="sell", quantity="0.006", reduce_only=True, key="out")
     assert leaving["outcome"] == "accepted", leaving
     assert stage.exchange.position() == 0
-    flat = {"positions": {}, "open_orders": {}}
+    flat: dict[str, Any] = {"positions": {}, "open_orders": {}}
     until(lambda: bot.ask("book") == flat, "the fill is counted")
     # What happened in the dark is in the books of the next life, and is not done again.
     bot.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from chaos_bot import FAR_BELOW
@@ -12,7 +13,7 @@ from chaos_rigs import LEASE_SECONDS, BotProcess, Stage, until
 
 pytestmark = [pytest.mark.server]
 
-BUY = {"side": "buy", "quantity": "0.010"}
+BUY: dict[str, Any] = {"side": "buy", "quantity": "0.010"}
 
 
 def two_folders(stage: Stage) -> BotProcess:
@@ -26,7 +27,7 @@ def two_folders(stage: Stage) -> BotProcess:
 
 def kept_out(bot: BotProcess) -> bool:
     status = bot.status()
-    return status["lease"]["reason"] == "another instance holds the lease"
+    return bool(status["lease"]["reason"] == "another instance holds the lease")
 
 
 def test_same_folder_is_locked(stage: Stage) -> None:
