@@ -53,6 +53,8 @@ class FileJournal(SegmentLog):
         self._waiters: deque[_Waiter] = deque()
         self._flush_soon = False
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._closing = asyncio.Lock()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         super().__init__(
             directory,
             taken=taken,
@@ -165,9 +167,11 @@ class FileJournal(SegmentLog):
         return seq
 
     async def sync(self) -> None:
-        self._check_open()
         self._collect()
-        self._flush()
+        with contextlib.suppress(JournalFull):  # told to those who wait and to `on_fault`
+            self._flush()
+        # Only now: who waits after the failure that was found here, is told of no other.
+        self._check_open()
         position = self._position()
         if self._synced == position:
             return
@@ -177,28 +181,44 @@ class FileJournal(SegmentLog):
         await done
 
     async def aclose(self) -> None:
-        if self._closed:
-            return
-        try:
-            if self._failure is None:
+        async with self._closing:  # who comes second returns when it is closed, too
+            if self._closed:
+                return
+            try:
                 # What fails here was told to `on_fault` and to those who wait.
                 with contextlib.suppress(JournalError):
                     await self.sync()
-        finally:
-            self._closed = True
-            self._set_limit()
-            if self._flush_timer is not None:
-                self._flush_timer.cancel()
-            # A device that hangs must not hang the loop; the join itself is not given up,
-            # for until then the thread may write to files that the next opening reads.
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._syncer.stop)
-            self._collect()
-            self._on_failed(self._closed_error())
-            if self._spare is not None:
-                self._files.close(self._spare.fd)
-                self._spare = None
-            os.close(self._lock_fd)
+            finally:
+                with contextlib.suppress(JournalError):
+                    self._flush()  # what was appended while the sync was waited for
+                self._closed = True
+                self._set_limit()
+                if self._flush_timer is not None:
+                    self._flush_timer.cancel()
+                await self._stop()
+
+    async def _stop(self) -> None:
+        """End the thread, and with it all waiting; a cancellation is raised after that.
+
+        A device that hangs does not hang the loop, but its thread is waited for: until it
+        has ended it may write to files that the next opening reads.
+        """
+        cancelled: asyncio.CancelledError | None = None
+        self._syncer.stop()
+        with anyio.CancelScope(shield=True):
+            while not self._ended.done():
+                try:
+                    await asyncio.wait((self._ended,))
+                except asyncio.CancelledError as error:  # of the task, which no shield stops
+                    cancelled = error
+        self._syncer.close()
+        self._on_failed(self._closed_error())
+        if self._spare is not None:
+            self._files.close(self._spare.fd)
+            self._spare = None
+        os.close(self._lock_fd)
+        if cancelled is not None:
+            raise cancelled
 
     def _flush_late(self) -> None:
         """Write what only records of level `memory` have waited for."""
@@ -209,9 +229,11 @@ class FileJournal(SegmentLog):
     def _flush_and_sync(self) -> None:
         self._flush_soon = False
         self._active = True  # `sync_now` follows: one wake-up of the thread, not two
-        with contextlib.suppress(JournalError):
-            self._flush()
-        self._syncer.sync_now()
+        try:
+            with contextlib.suppress(JournalError):
+                self._flush()
+        finally:  # also if `on_fault` raised
+            self._syncer.sync_now()
 
     def _announce(self) -> None:
         try:
@@ -240,6 +262,9 @@ class FileJournal(SegmentLog):
     def _on_failed(self, error: JournalFailed) -> None:
         while self._waiters:
             _fail(self._waiters.popleft(), error)
+
+    def _on_ended(self) -> None:
+        self._ended.set_result(None)
 
 
 def _fail(waiter: _Waiter, error: JournalError) -> None:

@@ -37,7 +37,7 @@ from .pages import Pages
 from .port import CHECKPOINT, MAX_KIND, Clock, OpenReport, RandBits, Record
 from .recovery import BLOCK_BYTES, Segment, segment_name
 from .retention import Extent, Retention, droppable
-from .syncer import Died, Open, Position, Prepared, Synced, Syncer, Unlinked
+from .syncer import Ended, Open, Position, Prepared, Synced, Syncer, Unlinked
 from .takeover import Taken, write_header
 
 #: Kept at the end of the last segment for records with `reserve=True`.
@@ -51,8 +51,8 @@ _RETRY_SECONDS = 0.25
 class SegmentLog:
     """Appends, acks, rotation, reading; the results of the sync thread.
 
-    What concerns those who wait for a sync is left to four methods of the subclass:
-    `_announce`, `_on_synced_to`, `_on_withdrawn`, `_on_failed`.
+    What concerns those who wait for a sync is left to five methods of the subclass:
+    `_announce`, `_on_synced_to`, `_on_withdrawn`, `_on_failed`, `_on_ended`.
     """
 
     def __init__(
@@ -294,6 +294,8 @@ class SegmentLog:
         """
         if not self._pending:
             return
+        if self._failure is not None:
+            raise self._failure
         data, done = b"".join(self._pending), 0
         try:
             while done < len(data):
@@ -452,8 +454,10 @@ class SegmentLog:
                         self._spare = file
                         self._preparing = False
                     self._set_limit()
-                case Died(error):
-                    self._fail(f"{self._directory}: the sync thread ended ({error!r})")
+                case Ended(error):
+                    if error is not None:
+                        self._fail(f"{self._directory}: the sync thread ended ({error!r})")
+                    self._on_ended()
                 case Unlinked(freed_bytes):
                     self._bytes -= freed_bytes
                     self._want_spare()
@@ -487,16 +491,14 @@ class SegmentLog:
         unsynced = self._pages.take_from(self._synced.seq + 1)
         self._pending.clear()
         self._written = self._synced.seq
-        kept: list[Open] = []
+        self._syncer.abandon()
         try:
             self._begin_segment(self._synced.seq + 1)
-            kept.append(self._file)
             for kind, body in unsynced:
                 size = FRAME_BYTES + len(body)
                 if self._end + size > self._size:
                     self._flush()
                     self._rotate()
-                    kept.append(self._file)
                 elif self._end + size - self._pages.current.start > BLOCK_BYTES and self._frames:
                     self._flush()
                     self._begin_block(self._end)
@@ -508,7 +510,7 @@ class SegmentLog:
         except JournalError as second:
             self._fail(f"{where}, and its records could not be written elsewhere: {second}")
             return
-        self._syncer.recover(kept)
+        self._syncer.recover()
         self._set_limit()
         self._on_fault(
             f"{where}; its {len(unsynced)} unsynced records were written to {self._file.path}. "
@@ -523,8 +525,8 @@ class SegmentLog:
             "Repair or replace the disk, then open the journal again."
         )
         self._set_limit()
-        self._on_fault(str(self._failure))
         self._on_failed(self._failure)
+        self._on_fault(str(self._failure))
 
     def _check_open(self) -> None:
         if self._failure is not None:
@@ -562,4 +564,8 @@ class SegmentLog:
         raise NotImplementedError
 
     def _on_failed(self, error: JournalFailed) -> None:
+        raise NotImplementedError
+
+    def _on_ended(self) -> None:
+        """Told that the sync thread does nothing more."""
         raise NotImplementedError

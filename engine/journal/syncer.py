@@ -4,14 +4,19 @@ It syncs what the loop has written, prepares the next segment in slices between 
 syncs, and unlinks. Files have one owner at a time: the loop writes a segment until
 it seals it; from then on only this thread touches its descriptor, and closes it
 after the sync that covers it. So no descriptor is closed under a running sync and
-no file is prepared twice. After a failed sync it does nothing more until the loop
+no file is prepared twice. After a failed sync it syncs nothing more until the loop
 has handed it other files: a sync that failed is never repeated, because the kernel
 may mark the pages clean although they never reached the device (Rebello et al.,
 "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+
+No wake-up is lost: whatever the thread waits for changes under its condition. What
+is asked for while it works is seen before it waits again, and its wait is worked
+out anew at each call, since an idle thread has no timer that could end it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -67,13 +72,13 @@ class Unlinked(NamedTuple):
     freed_bytes: int
 
 
-class Died(NamedTuple):
-    """The thread has ended by an error that is a bug; nothing will be synced any more."""
+class Ended(NamedTuple):
+    """The last result: the thread was stopped, or has died of an error that is a bug."""
 
-    error: BaseException
+    error: BaseException | None = None
 
 
-Result = Synced | Prepared | Unlinked | Died
+Result = Synced | Prepared | Unlinked | Ended
 
 
 class Syncer:
@@ -109,7 +114,9 @@ class Syncer:
         self._urgent = False
         self._broken = False
         self._stopping = False
-        self._thread: threading.Thread | None = None
+        # At once: an opening may fail for want of a thread, a record that is written may not.
+        self._thread = threading.Thread(target=self._run, name="holdfast-journal-sync", daemon=True)
+        self._thread.start()
 
     # Called by the loop.
 
@@ -129,14 +136,18 @@ class Syncer:
         with self._condition:
             self._discarded.append(file)
 
-    def recover(self, keep: list[Open]) -> None:
-        """Work on after a failed sync, with these files in place of all earlier ones."""
+    def abandon(self) -> None:
+        """Never touch the files so far again, and sync nothing until `recover`."""
         with self._condition:
-            self._discarded += [file for file in self._open if file not in keep]
-            self._open = list(keep)
-            self._directory_changed = True
-            self._broken = False
+            self._discarded += self._open
+            self._open = []
+            self._broken = True
             self.generation += 1
+
+    def recover(self) -> None:
+        """Work on with the files that were tracked since `abandon`."""
+        with self._condition:
+            self._broken = False
             self._wake(urgent=True)
 
     def sync_soon(self) -> None:
@@ -158,40 +169,32 @@ class Syncer:
         with self._condition:
             if self._spare is None:
                 self._spare = (path, size)
-                self._start()
                 self._condition.notify()
 
     def unlink(self, paths: list[tuple[Path, int]]) -> None:
         """Unlink files of the given sizes, in order."""
         with self._condition:
             self._unlink += paths
-            self._start()
             self._condition.notify()
 
     def stop(self) -> None:
-        """End after the work that was asked for, and wait for that."""
+        """Sync what is not synced, then end; `Ended` tells when."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
-        if self._thread is not None:
-            self._thread.join()
-        for file in self._open + self._discarded:
-            self._files.close(file.fd)
-        self._open, self._discarded = [], []
+
+    def close(self) -> None:
+        """Close the files. Call after `Ended`."""
+        self._thread.join()
+        self._discarded += self._open
+        self._open = []
+        self._close_discarded()
 
     def _wake(self, *, urgent: bool) -> None:
-        self._start()
         self._active = True
         if urgent:
             self._urgent = True
         self._condition.notify()
-
-    def _start(self) -> None:
-        if self._thread is None and not self._stopping:
-            self._thread = threading.Thread(
-                target=self._run, name="holdfast-journal-sync", daemon=True
-            )
-            self._thread.start()
 
     # Runs in the thread.
 
@@ -200,14 +203,17 @@ class Syncer:
             self._work()
         except BaseException as error:
             # Whatever it was, those who wait for a sync must not wait for ever.
-            self._post(Died(error))
+            self._post(Ended(error))
             raise
+        self._post(Ended())
 
     def _work(self) -> None:
         while True:
             with self._condition:
-                if not self._condition.wait_for(self._has_work, self._patience()):
-                    self._spare_refused = False
+                while not self._has_work():
+                    if not self._condition.wait(self._patience()):
+                        self._spare_refused = False
+                        break
                 stopping = self._stopping
                 sync = self._active and not self._broken
             if sync:
@@ -248,24 +254,24 @@ class Syncer:
                 self._files.sync_directory(self._directory)
         except OSError as failed:
             error = failed
-        finished: list[Open] = []
         with self._condition:
             if generation != self.generation:
                 return  # the loop has replaced these files meanwhile; they say nothing now
             if error is None:
                 finished = [file for file, sealed in files if sealed]
                 self._open = [file for file in self._open if file not in finished]
+                self._discarded += finished
             else:
                 self._broken = True
-        for file in finished:
-            self._files.close(file.fd)
         self._post(Synced(generation, position, error))
 
     def _close_discarded(self) -> None:
         with self._condition:
             discarded, self._discarded = self._discarded, []
         for file in discarded:
-            self._files.close(file.fd)
+            # Whatever a close may report, the sync before it has told, or nobody asks.
+            with contextlib.suppress(OSError):
+                self._files.close(file.fd)
 
     def _drop(self) -> None:
         with self._condition:
@@ -300,7 +306,8 @@ class Syncer:
         except OSError as error:
             if fd >= 0:
                 self._files.close(fd)
-                self._files.unlink(path)
+                with contextlib.suppress(OSError):  # what is left, the next opening removes
+                    self._files.unlink(path)
             self._post(Prepared(None, error))
             return False
         with self._condition:
