@@ -107,10 +107,18 @@ class LeaseKeeper:
     async def _renew(self, store: LeaseStore) -> float:
         """One request; returns how long to wait before the next."""
         sent = self._clock.monotonic()
+        left = self._expires_at - sent
+        answered = False
         try:
-            grant = await store.acquire(self._owner, ttl_seconds=self._ttl_seconds)
+            # A request that hangs must not keep the end of the term from being noticed.
+            with anyio.move_on_after(left if left > 0 else self._ttl_seconds):
+                grant = await store.acquire(self._owner, ttl_seconds=self._ttl_seconds)
+                answered = True
         except LinkDown as error:
             log.info("lease not renewed", extra={"reason": str(error)})
+            return RETRY_SECONDS
+        if not answered:
+            log.info("lease not renewed", extra={"reason": "no answer"})
             return RETRY_SECONDS
         if grant is None:
             self._expires_at = -inf

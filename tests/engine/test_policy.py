@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,7 +193,7 @@ def with_cell(body: Callable[[CellRig], Awaitable[None]], **changes: Any) -> Non
         rig = CellRig(**changes)
         async with anyio.create_task_group() as group:
             group.start_soon(rig.cell.run)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             group.start_soon(rig.store.run, rig.cell)
             await anyio.sleep(0.1)
             await body(rig)
