@@ -10,10 +10,16 @@ from collections.abc import Callable
 
 import pytest
 from client_cases import CASES
-from sim_controls import on_http, on_local
+from sim_controls import HttpControl, LocalControl, on_http, on_local
 from sim_rigs import RUNNERS, Case
 
-from holdfast.transports.conformance import EXECUTION_CHECKS, Check, check_execution_client
+from holdfast.transports.conformance import (
+    EXECUTION_CHECKS,
+    Check,
+    VenueControl,
+    check_execution_client,
+)
+from holdfast.transports.conformance.venue import OPTIONAL
 
 CLIENTS: dict[str, Callable[[Check], None]] = {
     "local": on_local,
@@ -26,6 +32,12 @@ CLIENTS: dict[str, Callable[[Check], None]] = {
 @pytest.mark.parametrize("check", EXECUTION_CHECKS)
 def test_conformance(client: str, check: Check) -> None:
     CLIENTS[client](check)
+
+
+@pytest.mark.parametrize("control", [LocalControl, HttpControl])
+def test_no_check_is_skipped_here(control: type[VenueControl]) -> None:
+    for name in OPTIONAL:
+        assert getattr(control, name) is not getattr(VenueControl, name), name
 
 
 def test_all_checks_at_one_venue() -> None:
