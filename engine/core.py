@@ -482,7 +482,15 @@ class Core:
             self._prices[order.symbol] = (price, self.clock.monotonic())
 
     def _admit(self, order: Order, client_order_id: str) -> None:
-        """The policy's word on an opening order."""
+        """The word of lease and policy on an opening order, at its making and at its write.
+
+        The lease is judged by the clock here: its keeper's timers may lag behind it, for
+        those of a machine that slept have slept as well.
+        """
+        if not self.lease.held:
+            reason = self.lease.reason or "it ran out before it could be renewed"
+            self._on_blocked(reason)
+            raise TradingHalted(f"lease: {reason}")
         policy = self.policy.get()
         if policy is None:
             reason = self.policy.problem() or "no policy"

@@ -193,6 +193,7 @@ class Engine:
             await anyio.sleep(lease_seconds / 4)
             if core.stood_still() or (not core.gate.renew() and core.gate.expired()):
                 core.fault("event loop", f"it did not run for {lease_seconds:g} s")
+                core.lease.renew_now()  # its timers stood still as well
 
     async def _watch_alerts(self, metrics: Metrics, sample_seconds: float) -> None:
         rules = Alerts()

@@ -183,3 +183,22 @@ def test_while_the_operator_closes_positions_the_bot_stays_halted() -> None:
             assert engine.position(BTC) == 0
 
     run(main)
+
+
+def test_no_order_is_written_once_the_lease_has_run_out_by_the_clock() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(gate=GateSettings(loop_lease_seconds=None)) as engine:
+            await engine.until_healthy()
+            keeper = engine._core.lease
+            keeper._expires_at = world.clock.monotonic() + 5  # as a store with terms grants it
+            world.clock.suspend(6)
+            with pytest.raises(TradingHalted, match="lease"):
+                await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+            assert not world.venue.order_log
+            keeper.renew_now()
+            await anyio.sleep(0.1)
+            assert State.DEGRADED in [step.dest for step in engine.history[3:]]
+            await engine.until_healthy()
+
+    run(main)
