@@ -64,6 +64,12 @@ class MemoryDisk:
     def bytes(self) -> int:
         return sum(segment.bytes for segment in self.segments)
 
+    def fail_syncs(self, count: int) -> None:
+        """From now on the next `count` syncs fail; those that were due before have been made."""
+        if self.journal is not None:
+            self.journal.settle()
+        self.failing_syncs = count
+
     def crash(self, *, lose_unsynced: bool) -> None:
         """End the open journal as kill -9 does, or as a power cut does that loses its worst.
 
@@ -278,6 +284,11 @@ class MemoryJournal:
         finally:
             self._disk.journal = None
             self._failure = JournalFailed("the journal is closed. Open it again.")
+
+    def settle(self) -> None:
+        """Make the sync that a device would have made by now."""
+        if self._failure is None:
+            self._sync_if_due()
 
     def abandon(self) -> tuple[int, int, int]:
         """Stop as a killed process does; return what a power cut leaves: seq, ack, checkpoint."""
