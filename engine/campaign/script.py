@@ -68,7 +68,7 @@ class Script:
             server.up()
         world.line.set_up()
         world.disk.full = False
-        world.disk.failing_syncs = 0
+        world.disk.fail_syncs(0)
         for switch in world.noise.values():
             switch.on = False
         self._supervisor.disarm()
@@ -131,7 +131,7 @@ class Script:
                 world.disk.full = True
                 self._for(seconds, "disk", lambda: setattr(world.disk, "full", False))
             case DiskError(syncs=syncs):
-                world.disk.failing_syncs = syncs
+                world.disk.fail_syncs(syncs)
             case Kill():
                 self._supervisor.plan_kill(fault)
             case Restart(seconds=seconds):

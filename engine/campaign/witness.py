@@ -7,7 +7,7 @@ kept by a counter, since much happens at one virtual instant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final, NamedTuple
 
 from holdfast.engine import Engine
@@ -38,7 +38,8 @@ class Witness:
     :param breach: told the promise and what was seen.
     :param in_store: the policy that the store holds now.
     :param venue_ms: the venue's own clock.
-    :param books_differ: how the engine's book differs from the venue's now.
+    :param books_differ: how the engine's book differs from the venue's now, but for the
+        orders named.
     :param venue_moved: counts what has happened at the venue.
     :param in_force: the policy that has been stored for longer than it may take to be read.
     :param others_open: names of the other processes whose gate is open.
@@ -53,7 +54,7 @@ class Witness:
         breach: Callable[[str, str], None],
         in_store: Callable[[], StoredPolicy | None],
         venue_ms: Callable[[], int],
-        books_differ: Callable[[Engine], str | None],
+        books_differ: Callable[[Engine, Container[str]], str | None],
         venue_moved: Callable[[], int],
         in_force: Callable[[], Policy | None],
         others_open: Callable[[Witness], list[str]],
@@ -79,7 +80,8 @@ class Witness:
         self._asked: dict[str, int] = {}
         self._entered: dict[State, int] = {}
         self._snapshot_version = -1
-        self._must_know: Policy | None = None
+        self._newest_read: Policy | None = None
+        self._before_connection: Policy | None = None
         self._first_asked_for: dict[str, int] = {}
         self.denials: dict[str, list[int]] = {}
         """Venue times at which the venue said "not there", by client order id."""
@@ -98,8 +100,9 @@ class Witness:
     def link_up(self, link: str) -> None:
         self._told_up[link] = True
         if link == "policy":
-            # Whatever the store had acknowledged by now is older than this connection.
-            self._must_be_known(self._in_store())
+            # Whatever the store has acknowledged by now is older than this connection.
+            stored = self._in_store()
+            self._before_connection = None if stored is None else stored.policy
 
     def link_down(self, link: str, reason: str) -> None:
         self._told_up[link] = False
@@ -108,17 +111,13 @@ class Witness:
             self._last_bus_loss = self._count
 
     def policy_read(self, stored: StoredPolicy | None) -> None:
-        self._must_be_known(stored)
-
-    def _must_be_known(self, stored: StoredPolicy | None) -> None:
-        if stored is not None and (
-            self._must_know is None or stored.policy.version > self._must_know.version
-        ):
-            self._must_know = stored.policy
+        """An answer of the store has reached the engine."""
+        if stored is not None:
+            self._newest_read = _newest(self._newest_read, stored.policy)
 
     def inherit(self, earlier: Witness) -> None:
         """What an earlier life on the same disk has read may not be forgotten."""
-        self._must_know = earlier._must_know
+        self._newest_read = earlier._newest_read
         self.attempts = earlier.attempts
         self.denials = earlier.denials
 
@@ -170,7 +169,10 @@ class Witness:
         if late:
             self._breach("recovery", f"HEALTHY although {'; '.join(late)}")
         if self._snapshot_version == self._venue_moved() and self.engine is not None:
-            differs = self._books_differ(self.engine)
+            on_their_way = {
+                cid for cid, attempts in self.attempts.items() if attempts[-1].outcome is None
+            }
+            differs = self._books_differ(self.engine, on_their_way)
             if differs is not None:
                 self._breach("books", f"HEALTHY although {differs}")
 
@@ -220,9 +222,8 @@ class Witness:
             )
 
     def _check_policy(self, request: PlaceRequest) -> None:
-        order, policy, stored = request.order, self._must_know, self._in_force()
-        if stored is not None and (policy is None or stored.version > policy.version):
-            policy = stored
+        order = request.order
+        policy = _newest(self._newest_read, self._before_connection, self._in_force())
         if policy is None:
             self._breach("policy", f"{request.client_order_id} written and no policy was ever read")
             return
@@ -242,3 +243,7 @@ class Witness:
         attempts = self.attempts.get(request.client_order_id)
         if attempts and attempts[-1].outcome is None:
             attempts[-1] = attempts[-1]._replace(outcome=outcome.kind)
+
+
+def _newest(*policies: Policy | None) -> Policy | None:
+    return max((p for p in policies if p is not None), key=lambda p: p.version, default=None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Container
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -173,14 +174,21 @@ class World:
 
     # --- comparisons -----------------------------------------------------------------
 
-    def books_differ(self, engine: Engine) -> str | None:
-        """How the engine's book differs from the venue's at this moment."""
+    def books_differ(self, engine: Engine, on_their_way: Container[str] = ()) -> str | None:
+        """How the engine's book differs from the venue's at this moment.
+
+        :param on_their_way: orders without an outcome yet, which belong to neither book.
+        """
         here = {p.symbol: p.quantity for p in engine.positions()}
         there = {b.market.symbol: h.quantity for b, _, h in self.venue.positions()}
         if here != there:
             return f"positions are {_words(here)} here and {_words(there)} at the venue"
         orders = {o.client_order_id: o.filled for o in engine.open_orders()}
         at_venue = {o.client_order_id: o.filled for o in self.venue.open_orders()}
+        for client_order_id in [*orders, *at_venue]:
+            if client_order_id in on_their_way:
+                orders.pop(client_order_id, None)
+                at_venue.pop(client_order_id, None)
         if orders != at_venue:
             return f"open orders are {_words(orders)} here and {_words(at_venue)} at the venue"
         return None
