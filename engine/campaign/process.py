@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 
 from holdfast.engine import Engine
-from holdfast.journal import MemoryDisk
+from holdfast.journal import JournalFailed, MemoryDisk
 from holdfast.model import Gap
 from holdfast.ports import ExecutionClient, LeaseStore, MessageBus, PolicyStore
 from holdfast.reconcile import Kind
@@ -134,7 +134,9 @@ class Process:
         except Exception as error:
             # Whatever ended it: a bot that dies of itself guards nothing. A dead one may say
             # what it likes.
-            if self.life.alive:
+            # That the last sync failed is an honest answer to being stopped.
+            told = self.close.is_set() and isinstance(error, JournalFailed)
+            if self.life.alive and not told:
                 self.world.breach("crash", f"{self.name} ended by itself: {_leaves(error)}")
                 self.disk.crash(lose_unsynced=False)
         finally:
