@@ -286,15 +286,14 @@ class MemoryJournal:
             self._failure = JournalFailed("the journal is closed. Open it again.")
 
     def settle(self) -> None:
-        """Make the sync that a device would have made by now."""
+        """Make the sync that a device would have made by now, or fail as it would have."""
         if self._failure is None:
-            self._sync_if_due()
+            with contextlib.suppress(JournalFailed):  # told to `on_fault`, and the next append
+                self._sync_if_due()
 
     def abandon(self) -> tuple[int, int, int]:
         """Stop as a killed process does; return what a power cut leaves: seq, ack, checkpoint."""
-        if self._failure is None:
-            with contextlib.suppress(JournalFailed):  # then the device had not taken it
-                self._sync_if_due()
+        self.settle()
         self._failure = JournalFailed("the process of this journal was killed")
         return self._synced_seq, self._synced_acked, self._synced_checkpoint
 

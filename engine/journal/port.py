@@ -113,6 +113,15 @@ class OpenReport:
         """Records known to be lost to damage."""
         return sum(span.missing for span in self.damaged)
 
+    @property
+    def missing_since_checkpoint(self) -> int:
+        """Of those, the ones after the last checkpoint: what they said stands nowhere else."""
+        return sum(
+            span.last_missing - max(span.first_missing - 1, self.last_checkpoint)
+            for span in self.damaged
+            if span.last_missing > self.last_checkpoint
+        )
+
     def __str__(self) -> str:
         lines = [
             f"{self.path}: {self.records} records ({self.first_seq} to {self.last_seq}) in "

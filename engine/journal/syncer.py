@@ -240,6 +240,8 @@ class Syncer:
 
     def _sync(self) -> None:
         with self._condition:
+            if self._broken:  # since the caller looked
+                return
             self._urgent = False
             generation = self.generation
             # The position first: whatever it covers is in a file tracked before.

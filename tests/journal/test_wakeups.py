@@ -110,9 +110,8 @@ async def test_sync_that_is_the_first_to_hear_of_a_failure(rig: DiskRig) -> None
     block_the_loop_until(lambda: not rig.files.failing_syncs)
     time.sleep(0.1)  # noqa: ASYNC251 - the result follows the failure
     async with asyncio.timeout(BOUND_SECONDS):
-        with contextlib.suppress(
-            JournalFailed
-        ):  # unless the failure was of the files that were left
+        # If the failing sync was still of the files that were left, it says nothing.
+        with contextlib.suppress(JournalFailed):
             await journal.sync()
 
 
@@ -275,11 +274,14 @@ class Unsteady(FaultyFiles):
             case _:
                 self.free_bytes = None
 
+    def heal(self) -> None:
+        self.free_bytes, self.failing_syncs, self.write_faults = None, 0, 0
+
 
 async def live_and_close(rig: DiskRig, dice: random.Random) -> None:
     """One life of a journal: everybody acts at random, and then it is closed under them."""
     assert isinstance(rig.files, Unsteady)
-    rig.files.free_bytes, rig.files.failing_syncs, rig.files.write_faults = None, 0, 0
+    rig.files.heal()
     journal: FileJournal = await rig.open(retain_acked_seconds=0)
     powersafe: dict[int, bytes] = {}
 
@@ -325,10 +327,12 @@ async def live_and_close(rig: DiskRig, dice: random.Random) -> None:
         await tasks.create_task(trouble())
         await asyncio.gather(*(journal.aclose() for _ in range(dice.choice([1, 1, 2]))))
     assert not sync_threads()
-    rig.files.free_bytes, rig.files.failing_syncs, rig.files.write_faults = None, 0, 0
+    rig.files.heal()
+    # A journal that failed, in this life or before, may have written an ack and not its record.
+    failed = any("Repair or replace" in fault for fault in rig.faults)
     journal = await rig.open(retain_acked_seconds=0)
     try:
-        assert journal.report.damaged == (), str(journal.report)
+        assert failed or journal.report.damaged == (), str(journal.report)
         found = {record.seq: record.body for record in journal.read(after=0, limit=1_000_000)}
         for seq, body in powersafe.items():
             assert seq < journal.first_seq or found[seq] == body
