@@ -45,7 +45,7 @@ from .recorder import Recorder
 from .records import Attempted, Doubted, Intended, OrderSeen, Resolved
 from .settings import OrderSettings
 from .venue_clock import VenueClock
-from .wording import writable
+from .wording import interruption, writable
 
 log = logging.getLogger("holdfast.orders")
 
@@ -356,10 +356,11 @@ class OrderPath:
             raise
         except BaseException as error:  # cancelled, or a transport that broke its promise
             if not intent.has_ended():
+                why = interruption(error)
                 if asked:
-                    self._doubt(intent, f"interrupted while it was being sent: {error!r}")
+                    self._doubt(intent, f"interrupted while it was being sent: {why}")
                 else:
-                    self._close(intent, "not_executed", f"interrupted before the write: {error!r}")
+                    self._close(intent, "not_executed", f"interrupted before the write: {why}")
             raise
 
     async def _until_settled(self, intent: Intent, deadline: float) -> None:
@@ -414,14 +415,16 @@ class OrderPath:
             self._close(intent, "not_executed", str(why))
             return permit
         except BaseException as error:  # halted or cancelled: proven not executed either way
-            self._close(intent, "not_executed", f"given up before the next attempt: {error!r}")
+            why = f"given up before the next attempt: {interruption(error)}"
+            self._close(intent, "not_executed", why)
             raise
         try:
             await self._recorder.write_through(
                 attempt, durability=self._settings.durability, reserve=not order.opening
             )
         except BaseException as error:
-            self._close(intent, "not_executed", f"given up before the next attempt: {error!r}")
+            why = f"given up before the next attempt: {interruption(error)}"
+            self._close(intent, "not_executed", why)
             raise
         self._gate.release(order.symbol, intent.client_order_id)
         self._denials.pop(intent.client_order_id, None)
@@ -673,6 +676,13 @@ def _is_multiple(value: Decimal, step: Decimal) -> bool:
         return not value % step
     except InvalidOperation:  # more digits between the two than the context holds
         return False
+
+
+def _words(error: BaseException) -> str:
+    """For the journal. The text of a cancellation names objects by their memory addresses."""
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        return "the caller was cancelled"
+    return repr(error)
 
 
 class _NotAgain(Exception):

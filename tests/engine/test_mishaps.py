@@ -202,3 +202,18 @@ def test_no_order_is_written_once_the_lease_has_run_out_by_the_clock() -> None:
             await engine.until_healthy()
 
     run(main)
+
+
+def test_what_is_journalled_of_a_cancelled_call_names_no_memory_address() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            world.venue.faults.arm("place", Fault.lost_request())
+            with anyio.move_on_after(1):
+                await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+            await anyio.sleep(10)
+            doubts = [e.body["doubt"] for e in world.events() if "doubt" in (e.body or {})]
+        assert doubts == ["interrupted while it was being sent: the caller was cancelled"]
+
+    run(main)
