@@ -49,7 +49,7 @@ from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus
 from .reconcile import rules_from
 from .reconciler import Reconciler
 from .recorder import Recorder
-from .records import Filled, Probed, Transitioned
+from .records import Filled, Held, Probed, Transitioned
 from .runner import Runner
 from .settings import Settings
 from .venue_clock import VenueClock
@@ -238,6 +238,7 @@ class Core:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.recorder.replay()
+        self._hold_if_damaged()
         self.outbox.recover()
         for intent in self.ledger.unknown:
             self.gate.restrict(
@@ -249,6 +250,26 @@ class Core:
         self.ticket = self.gate.shut("starting: links, events and books are being checked")
         self.refresh_floor()
         self.runner.enter(State.DEGRADED)
+
+    def _hold_if_damaged(self) -> None:
+        """Leave it to a person to trade on when the journal has lost what it knew.
+
+        Among the lost records may be a key, which would be executed again, or a halt, which
+        would be over; the reconciliation sees neither.
+        """
+        lost = self.journal.report.missing_since_checkpoint
+        if not lost or self.ledger.hold is not None:
+            return
+        fact = Held(
+            f"{lost} records of the journal are lost to damage, perhaps orders or a halt: see "
+            "`holdfast journal verify`, compare with the venue, then `holdfast resume`",
+            "journal",
+            self.clock.time_ns(),
+        )
+        try:
+            self.recorder.write(fact)
+        except JournalError:  # the next opening finds the same damage, and holds again
+            self.ledger.apply(fact)
 
     # --- faults and steps ------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from chaos_witness import wrong_events
 
 from holdfast.journal import FileJournal
 from holdfast.model import Event
-from holdfast.records import EVENT
+from holdfast.records import EVENT, KIND_OF, Held, Intended, Resolved
 
 pytestmark = [pytest.mark.server]
 
@@ -81,6 +81,9 @@ def test_damaged_segment(stage: Stage) -> None:
     assert "DAMAGED" in report
     assert places[0][0].name in report
     assert "missing" in report
+    # Nobody can know that the lost records were events and no orders: a person looks first.
+    assert "3 records of the journal are lost to damage" in bot.operator("status")["hold"]
+    bot.operator("resume")
     bot.until_healthy()
     bot.ask("publish", number=401)
     stage.until_in_stream(401)
@@ -155,3 +158,35 @@ def test_full_disk(stage: Stage) -> None:
     assert numbers == list(range(taken + 2))
     assert [order["quantity"] for order in stage.exchange.orders()] == ["0.010", "0.004", "0.030"]
     until(lambda: bot.ask("book")["positions"] == {"BTC/USDT:USDT": "0.036"}, "the book is right")
+
+
+def test_lost_intent_waits_for_a_person(stage: Stage) -> None:
+    """What was damaged may have been a key, or a halt: to trade on would be to do it twice."""
+    stage.configure()
+    bot = stage.start().opened()
+    bot.until_healthy()
+    assert bot.ask("submit", **BUY, key="once")["outcome"] == "accepted"
+    until(lambda: bot.ask("book")["positions"], "the fill is counted")
+    bot.operator("halt", reason="I want to look at it")
+    bot.kill()
+    for record in FileJournal.inspect(bot.state_dir / "journal").records(after=0):
+        if record.kind in (KIND_OF[Intended], KIND_OF[Resolved], KIND_OF[Held]):
+            (path,) = (bot.state_dir / "journal").glob("*.seg")
+            flip(path, path.read_bytes().find(record.body))
+
+    bot = stage.start().opened()
+    held = bot.operator("status")
+    assert "DAMAGED" in held["journal"]["report"]
+    assert "lost to damage" in held["hold"]
+    assert bot.ask("submit", **BUY, key="once")["outcome"] == "halted"
+    assert len(stage.exchange.orders()) == 1
+    bot.kill()
+
+    # It is said until a person has answered, and not again afterwards.
+    bot = stage.start().opened()
+    assert "lost to damage" in bot.operator("status")["hold"]
+    bot.operator("resume")
+    bot.until_healthy()
+    bot.kill()
+    bot = stage.start().opened()
+    bot.until_healthy()
