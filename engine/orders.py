@@ -415,16 +415,16 @@ class OrderPath:
             self._close(intent, "not_executed", str(why))
             return permit
         except BaseException as error:  # halted or cancelled: proven not executed either way
-            why = f"given up before the next attempt: {interruption(error)}"
-            self._close(intent, "not_executed", why)
+            reason = f"given up before the next attempt: {interruption(error)}"
+            self._close(intent, "not_executed", reason)
             raise
         try:
             await self._recorder.write_through(
                 attempt, durability=self._settings.durability, reserve=not order.opening
             )
         except BaseException as error:
-            why = f"given up before the next attempt: {interruption(error)}"
-            self._close(intent, "not_executed", why)
+            reason = f"given up before the next attempt: {interruption(error)}"
+            self._close(intent, "not_executed", reason)
             raise
         self._gate.release(order.symbol, intent.client_order_id)
         self._denials.pop(intent.client_order_id, None)
@@ -676,13 +676,6 @@ def _is_multiple(value: Decimal, step: Decimal) -> bool:
         return not value % step
     except InvalidOperation:  # more digits between the two than the context holds
         return False
-
-
-def _words(error: BaseException) -> str:
-    """For the journal. The text of a cancellation names objects by their memory addresses."""
-    if isinstance(error, anyio.get_cancelled_exc_class()):
-        return "the caller was cancelled"
-    return repr(error)
 
 
 class _NotAgain(Exception):

@@ -7,6 +7,7 @@ of HTML. A fault whose reason can not be journalled must still be a fault.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 MAX_CHARACTERS: Final = 1000
@@ -17,3 +18,14 @@ def writable(reason: str) -> str:
     if len(reason) > MAX_CHARACTERS:
         reason = reason[: MAX_CHARACTERS - 1] + "…"
     return reason.encode("utf-8", "replace").decode("utf-8")
+
+
+def interruption(error: BaseException) -> str:
+    """What broke in on a piece of work, for its record.
+
+    A cancellation's own message names scopes and tasks by their addresses: nothing to a
+    person, and another text in every run of the same simulation.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return "the caller was cancelled"
+    return repr(error)

@@ -151,3 +151,19 @@ def test_cancelled_at_every_await(scenario: str, how: How) -> None:
         at += 1
         assert at < 200
     assert at > 2, "the call was never interrupted: the test has tested nothing"
+
+
+def test_the_record_of_a_cancellation_holds_no_addresses() -> None:
+    """They would say nothing to a person and make every run of one seed another one."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            world.venue.faults.arm("place", Fault.lost_request())
+            with anyio.move_on_after(0.5):
+                await engine.submit(ENTRY)
+            (intent,) = engine._core.ledger.unknown
+            assert intent.doubt == ("interrupted while it was being sent: the caller was cancelled")
+
+    run(main)
