@@ -85,7 +85,8 @@ class FileJournal(SegmentLog):
 
         :param on_fault: told in words what failed and what was done; called in the thread
             of the event loop.
-        :param max_bytes: bound of all files together.
+        :param max_bytes: bound of all files together. Records that move because a device
+            failed may exceed it until their old files are dropped.
         :param retain_acked_seconds: how long acknowledged records stay readable, for a bus
             that loses what it acknowledged.
         :param retain_acked_bytes: how much of them stays, at most.
@@ -213,9 +214,7 @@ class FileJournal(SegmentLog):
                     cancelled = error
         self._syncer.close()
         self._on_failed(self._closed_error())
-        if self._spare is not None:
-            self._files.close(self._spare.fd)
-            self._spare = None
+        self._supply.close()
         os.close(self._lock_fd)
         if cancelled is not None:
             raise cancelled

@@ -37,7 +37,8 @@ from .pages import Pages
 from .port import CHECKPOINT, MAX_KIND, Clock, OpenReport, RandBits, Record
 from .recovery import BLOCK_BYTES, Segment, segment_name
 from .retention import Extent, Retention, droppable
-from .syncer import Ended, Open, Position, Prepared, Synced, Syncer, Unlinked
+from .supply import Supply
+from .syncer import Ended, Position, Prepared, Synced, Syncer, Unlinked
 from .takeover import Taken, write_header
 
 #: Kept at the end of the last segment for records with `reserve=True`.
@@ -45,7 +46,6 @@ RESERVE_BYTES = 1 << 20
 #: What may wait for the device before appends are refused: a device that hangs is a
 #: matter for an alert, not for memory without bound.
 MAX_UNSYNCED_BYTES = 32 << 20
-_RETRY_SECONDS = 0.25
 
 
 class SegmentLog:
@@ -75,15 +75,10 @@ class SegmentLog:
         self._clock = clock
         self._randbits = randbits
         self._segment_bytes = segment_bytes
-        self._max_bytes = max_bytes
         self._retention = retention
         self._on_fault = on_fault
         self._files = files
         self._next_ordinal = header.ordinal + 1
-        self._spare = taken.spare
-        self._preparing = False
-        self._files_made = 0
-        self._allocate_not_before = float("-inf")
         self._closed = False
         self._failure: JournalFailed | None = None
         self._replaced = False  # by a segment of which no sync has succeeded yet
@@ -112,12 +107,22 @@ class SegmentLog:
             directory=directory, files=files, written=self._position, announce=self._announce
         )
         self._syncer.track(taken.current)
+        self._supply = Supply(
+            directory,
+            files=files,
+            clock=clock,
+            syncer=self._syncer,
+            incarnation=header.incarnation,
+            segment_bytes=segment_bytes,
+            max_bytes=max_bytes,
+            used_bytes=taken.bytes,
+            spare=taken.spare,
+        )
 
         now = clock.monotonic()
         for segment in taken.segments:
             if segment.last_seq <= self._acked:
                 segment.acked_at_seconds = now
-        self._bytes = taken.bytes
         self._pages = Pages(
             taken.segments, incarnation=header.incarnation, files=files, on_fault=on_fault
         )
@@ -215,7 +220,7 @@ class SegmentLog:
         """Append a record whose write failed to another segment, or raise."""
         if error.errno in NO_SPACE:
             self._files.seek(self._fd, self._end)
-            raise self._full(error) from error
+            raise self._supply.full(error) from error
         self._replace(error)
         if self._failure is not None:
             raise self._failure from error
@@ -247,7 +252,7 @@ class SegmentLog:
 
     def _capacity(self) -> int:
         """Offset up to which any record may be written."""
-        if self._spare is not None:
+        if self._supply.ready:
             return self._size
         return self._size - min(RESERVE_BYTES, self._size // 4)
 
@@ -331,24 +336,23 @@ class SegmentLog:
         self._files.seek(self._fd, start)
         self._note_unsynced()
         self._set_limit()
-        full = self._full(error)
+        full = self._supply.full(error)
         self._on_withdrawn(count, full)
         raise full from error
 
     # Segments.
 
-    def _rotate(self) -> None:
+    def _rotate(self, *, beyond_bound: bool = False) -> None:
         """Begin the next segment.
 
         :raises JournalFull: there is no room for one.
         """
         last = self._file
-        self._begin_segment(self.last_seq + 1)
+        self._begin_segment(self.last_seq + 1, beyond_bound=beyond_bound)
         self._syncer.seal(last)
 
-    def _begin_segment(self, base_seq: int) -> None:
-        spare = self._spare
-        file, size = (spare, self._segment_bytes) if spare is not None else self._allocate()
+    def _begin_segment(self, base_seq: int, *, beyond_bound: bool) -> None:
+        file = self._supply.take(acked=self._acked, beyond_bound=beyond_bound)
         ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         header = Header(
             VERSION, ordinal, base_seq, self._acked, self.incarnation, random_salt(self._randbits)
@@ -358,15 +362,15 @@ class SegmentLog:
             write_header(self._files, file.fd, header)
             self._files.rename(file.path, path)
         except OSError as error:
-            if spare is None:
-                self._discard(file)
-            raise self._full(error) from error
-        self._spare = None
+            self._supply.give_back(file)
+            raise self._supply.full(error) from error
         file.path = path
         self._syncer.track(file)
-        self._pages.begin_segment(Segment(path, header, size, base_seq), end_of_last=self._end)
+        self._pages.begin_segment(
+            Segment(path, header, self._segment_bytes, base_seq), end_of_last=self._end
+        )
         end_of_last, self._end = self._end, DATA_OFFSET
-        self._file, self._fd, self._size = file, file.fd, size
+        self._file, self._fd, self._size = file, file.fd, self._segment_bytes
         self._header, self._salt, self._crc_seed = header, header.salt, header.crc_seed
         self._frames = self._pages.begin_block(
             seq=base_seq, offset=DATA_OFFSET, end_of_last=end_of_last
@@ -374,43 +378,7 @@ class SegmentLog:
         self._acked_written = self._acked
         self.wants_checkpoint = True
         self._note_unsynced()
-        self._want_spare()
-
-    def _allocate(self) -> tuple[Open, int]:
-        """Make a segment file at once: the log grew faster than the spare was prepared."""
-        now = self._clock.monotonic()
-        if self._bytes + self._segment_bytes > self._max_bytes or now < self._allocate_not_before:
-            raise self._full(None)
-        path = self._unused_path()
-        file = None
-        try:
-            file = Open(self._files.create(path), path)
-            self._files.allocate(file.fd, self._segment_bytes)
-        except OSError as error:
-            if file is not None:
-                self._discard(file)
-            self._allocate_not_before = now + _RETRY_SECONDS
-            raise self._full(error) from error
-        self._bytes += self._segment_bytes
-        return file, self._segment_bytes
-
-    def _discard(self, file: Open) -> None:
-        self._syncer.discard(file)
-        self._files.unlink(file.path)
-
-    def _want_spare(self) -> None:
-        # One at a time, until its result was taken in here, and never the same name twice:
-        # a file prepared again while it is already written to would lose its records.
-        if self._preparing or self._spare is not None:
-            return
-        if self._bytes + self._segment_bytes <= self._max_bytes:
-            self._preparing = True
-            self._bytes += self._segment_bytes
-            self._syncer.prepare(self._unused_path(), self._segment_bytes)
-
-    def _unused_path(self) -> Path:
-        self._files_made += 1
-        return self._directory / f"{self.incarnation:014x}-{self._files_made}.tmp"
+        self._supply.want()
 
     def _drop(self) -> None:
         """Unlink what the retention rule lets go."""
@@ -435,7 +403,7 @@ class SegmentLog:
         if not self._active:
             self._active = True
             self._syncer.sync_soon()
-            self._want_spare()
+            self._supply.want()
 
     def _collect(self) -> None:
         """Take in what the sync thread has done."""
@@ -451,16 +419,14 @@ class SegmentLog:
                     self._replace(error)
                 case Prepared(file, _):
                     if file is not None:
-                        self._spare = file
-                        self._preparing = False
+                        self._supply.prepared(file)
                     self._set_limit()
                 case Ended(error):
                     if error is not None:
                         self._fail(f"{self._directory}: the sync thread ended ({error!r})")
                     self._on_ended()
                 case Unlinked(freed_bytes):
-                    self._bytes -= freed_bytes
-                    self._want_spare()
+                    self._supply.freed(freed_bytes)
 
     def _on_synced(self, position: Position) -> None:
         self._synced = position
@@ -493,12 +459,12 @@ class SegmentLog:
         self._written = self._synced.seq
         self._syncer.abandon()
         try:
-            self._begin_segment(self._synced.seq + 1)
+            self._begin_segment(self._synced.seq + 1, beyond_bound=True)
             for kind, body in unsynced:
                 size = FRAME_BYTES + len(body)
                 if self._end + size > self._size:
                     self._flush()
-                    self._rotate()
+                    self._rotate(beyond_bound=True)
                 elif self._end + size - self._pages.current.start > BLOCK_BYTES and self._frames:
                     self._flush()
                     self._begin_block(self._end)
@@ -536,19 +502,6 @@ class SegmentLog:
 
     def _closed_error(self) -> JournalFailed:
         return JournalFailed(f"{self._directory}: the journal is closed. Open it again.")
-
-    def _full(self, error: OSError | None) -> JournalFull:
-        if error is None and self._bytes + self._segment_bytes > self._max_bytes:
-            return JournalFull(
-                f"{self._directory} holds {self._bytes} of max_bytes={self._max_bytes}, and "
-                f"records from {self._acked + 1} on are not acknowledged. Bring the bus back, "
-                "or raise max_bytes."
-            )
-        cause = error.strerror if error is not None else "tried a moment ago"
-        return JournalFull(
-            f"{self._directory}: no room for {self._segment_bytes} more bytes ({cause}). "
-            "Free disk space; the journal then goes on by itself."
-        )
 
     # What the subclass adds.
 
