@@ -253,7 +253,7 @@ async def test_failed_sync_moves_unsynced_records_of_several_segments(
 async def test_records_move_even_if_the_journal_is_full(rig: DiskRig) -> None:
     """An outage fills the journal to its bound: no time to close it over one bad sector."""
     journal = await rig.open()
-    while append_until_full(journal, b"x" * 1000):
+    while append_until_full(journal, b"x" * 1000):  # noqa: ASYNC110
         await asyncio.sleep(0.05)  # a spare may be in the making
     last = journal.last_seq
     rig.fail_syncs(1)
