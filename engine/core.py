@@ -422,6 +422,8 @@ class Core:
                 await self.changes.wait()
                 continue
             await anyio.sleep(DISK_RETRY_SECONDS)
+            # Room may be had by letting go of the past, which takes a checkpoint first.
+            self.recorder.checkpoint_if_due()
             try:
                 self.recorder.write_within_limits(Probed(self.clock.time_ns()))
             except JournalError as error:

@@ -305,9 +305,12 @@ class Engine:
         :raises JournalFull: the disk is full; nothing was appended.
         """
         self._check_running()
-        return await self._core.outbox.publish(
-            type_, body, durability=Durability(durability), trace_id=trace_id
-        )
+        try:
+            return await self._core.outbox.publish(
+                type_, body, durability=Durability(durability), trace_id=trace_id
+            )
+        finally:  # a bot that only publishes begins new segments too
+            self._core.recorder.checkpoint_if_due()
 
     def position(self, symbol: str) -> Decimal:
         """Net quantity by our own fills; negative is short. One-way mode."""

@@ -116,8 +116,6 @@ class OrderPath:
 
     async def submit(self, order: Order) -> OrderReport:
         """See `Engine.submit`."""
-        if not self._venue_clock.is_measured and (order.key is None or not self._earlier(order)):
-            await self._measure_the_clock()
         if order.key is not None:
             earlier = self._earlier(order)
             while isinstance(earlier, Intent):
@@ -129,19 +127,32 @@ class OrderPath:
             if earlier is not None:
                 return self._conclude(earlier, None)
         self.check(order)
-        if order.opening:
-            self._gate.permit(order.symbol, opening=True)
-            await self._before_admitting(order)
-        permit = self._gate.permit(order.symbol, opening=order.opening)
-        if order.opening:
-            self._admit(order, "")
-        intent = await self._journal(order)
+        # Nothing is awaited between looking for the key and claiming it: two calls with the
+        # same key at the same time would both find it free.
+        intent = self._claim(order)
+        try:
+            permit = await self._admitted(order)
+            await self._journal(intent)
+        finally:
+            self._unclaim(intent)
         self._owned[intent.client_order_id] = intent
         try:
             return await self._drive(intent, permit)
         finally:
             del self._owned[intent.client_order_id]
             self.changes.notify()
+
+    async def _admitted(self, order: Order) -> Permit:
+        """The gate's and the policy's leave. :raises TradingHalted, Rejected:"""
+        if not self._venue_clock.is_measured:
+            await self._measure_the_clock()
+        if order.opening:
+            self._gate.permit(order.symbol, opening=True)
+            await self._before_admitting(order)
+        permit = self._gate.permit(order.symbol, opening=order.opening)
+        if order.opening:
+            self._admit(order, "")
+        return permit
 
     async def _measure_the_clock(self) -> None:
         """An exit may be the first thing that is asked of the venue in this life.
@@ -223,7 +234,8 @@ class OrderPath:
     def _deadline_seconds(self, order: Order) -> float:
         return order.deadline_seconds or self._settings.deadline_seconds
 
-    async def _journal(self, order: Order) -> Intent:
+    def _claim(self, order: Order) -> Intent:
+        """A new intent, which its key stands for from now on."""
         self._number += 1
         cid = client_order_id(
             self._bot,
@@ -231,36 +243,40 @@ class OrderPath:
             fencing_token=self.fencing_token,
             number=self._number,
         )
-        created_ns = self._clock.time_ns()
-        intent = Intent(cid, order, created_ns=created_ns)
+        intent = Intent(cid, order, created_ns=self._clock.time_ns())
+        if order.key is not None:
+            self._claimed[order.key] = intent
+        return intent
+
+    def _unclaim(self, intent: Intent) -> None:
+        """It is in the ledger now, or it never came to be: whoever waits on it looks again."""
+        if intent.order.key is not None:
+            del self._claimed[intent.order.key]
+        if intent.client_order_id not in self._ledger.intents and not intent.has_ended():
+            intent.stage = Stage.CLOSED
+            intent.notify()
+
+    async def _journal(self, intent: Intent) -> None:
         fact = Intended(
-            cid,
-            order,
-            created_ns,
+            intent.client_order_id,
+            intent.order,
+            intent.created_ns,
             self._venue_clock.now_ms(),
             self._settings.recv_window_ms,
             self.fencing_token,
         )
-        if order.key is not None:
-            self._claimed[order.key] = intent
         try:
             await self._recorder.write_through(
                 fact,
                 durability=self._settings.durability,
-                reserve=not order.opening,
+                reserve=not intent.order.opening,
                 live=intent,
             )
         except JournalError:
-            intent.stage = Stage.CLOSED
-            intent.notify()
             raise
         except BaseException:
             self._close(intent, "not_executed", "cancelled before it was sent")
             raise
-        finally:
-            if order.key is not None:
-                del self._claimed[order.key]
-        return intent
 
     async def _drive(self, intent: Intent, permit: Permit) -> OrderReport:
         """Attempts, in the caller's task, until there is an outcome or time is up."""
@@ -273,7 +289,7 @@ class OrderPath:
             failed_at = self._clock.monotonic()
             if intent.has_ended():  # the user stream was faster than the reply
                 if outcome.order is not None:
-                    self.saw(outcome.order, "the venue's reply")
+                    self._note(outcome.order, "the venue's reply")
                 await self._learn_the_end(intent)
                 return self._conclude(await intent.resolved(), intent)
             jitter = settings.backoff_jitter
@@ -324,7 +340,7 @@ class OrderPath:
             order.symbol, intent.client_order_id, timeout_seconds=self._settings.timeout_seconds
         )
         if answer.order is not None:
-            self.saw(answer.order, "asked for how it ended")
+            self._note(answer.order, "asked for how it ended")
             if newer(answer.order, known):
                 intent.snapshot = answer.order
 
@@ -521,6 +537,16 @@ class OrderPath:
         if doubted:
             self._on_resolved(intent, report)
 
+    def _note(self, order: OrderSnapshot, evidence_: str) -> None:
+        """As `saw`, where the caller must learn what happened even if it can not be written.
+
+        The recorder has reported the disk, and the recovery from that asks the venue again.
+        """
+        try:
+            self.saw(order, evidence_)
+        except JournalError as error:
+            log.error("not journalled: %s", evidence_, extra={"reason": str(error)})
+
     def saw(self, order: OrderSnapshot, evidence_: str) -> None:
         """The venue speaks of an order of ours (user stream, query, snapshot)."""
         intent = self._ledger.intents.get(order.client_order_id)
@@ -633,15 +659,25 @@ class OrderPath:
     async def cancel(self, symbol: str, cid: str) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.
 
+        An order that is still on its way is waited for: the venue would answer that it does
+        not know it, and then it would rest.
+
         :raises LinkDown: the venue could not be asked.
+        :raises OutcomeUnknown: nobody knows yet whether there is anything to cancel.
         """
+        intent = self._ledger.intents.get(cid)
+        if intent is not None:
+            with anyio.move_on_after(self._settings.timeout_seconds):
+                await intent.resolved()
+            if not intent.has_ended():
+                raise OutcomeUnknown(intent.doubt or "still being sent", intent=intent)
         answer = await self._client.cancel(
             symbol, cid, timeout_seconds=self._settings.timeout_seconds
         )
         if answer.kind is QueryKind.UNANSWERED:
             raise LinkDown(f"cancel of {cid}: {answer.reason}")
         if answer.order is not None:
-            self.saw(answer.order, "the venue's reply to a cancel")
+            self._note(answer.order, "the venue's reply to a cancel")
         return answer.order
 
     async def cancel_resting_entries(self) -> int:

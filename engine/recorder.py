@@ -70,7 +70,7 @@ class Recorder:
             self._on_fault(str(error))
             raise
         self.ledger.apply(fact)
-        self._checkpoint_if_due()
+        self.checkpoint_if_due()
         return seq
 
     def write_within_limits(self, fact: records.Probed) -> None:
@@ -103,8 +103,17 @@ class Recorder:
             self.ledger.apply(fact, live=live)
             raise
         self.ledger.apply(fact, live=live)
-        self._checkpoint_if_due()
+        self.checkpoint_if_due()
 
-    def _checkpoint_if_due(self) -> None:
-        if self.journal.wants_checkpoint:
+    def checkpoint_if_due(self) -> None:
+        """Let go of the past, if a new segment began. Never fails what it is called after.
+
+        Without room for a checkpoint nothing older can be dropped, so it is tried again with
+        every record until there is.
+        """
+        if not self.journal.wants_checkpoint:
+            return
+        try:
             self.journal.checkpoint(self.ledger.checkpoint(limit_bytes=self._largest_body))
+        except JournalError as error:
+            self._on_fault(f"no checkpoint: {error}")

@@ -37,6 +37,7 @@ class World:
         self.line = LocalLine(self.venue)
         self.disk = MemoryDisk()
         self.latency_seconds = latency_seconds
+        self.journal_options: dict[str, Any] = {}
         self.lives = 0
 
     def settings(self, **changes: Any) -> Settings:
@@ -57,6 +58,7 @@ class World:
             clock=self.clock,
             randbits=entropy.child("journal").randbits,
             on_fault=lambda reason: engine.fault("disk", reason),
+            **self.journal_options,
         )
         store = MemoryStore(self.server, clock=self.clock)
         engine = Engine(
