@@ -103,10 +103,8 @@ class Process:
         self.name = f"copy {copy}, life {life}"
         self.entropy: SeededEntropy = world.entropy.child(self.name)
         self.witness = Witness(
-            copy,
             breach=world.breach,
             in_store=lambda: world.store_server.policy,
-            venue_ms=world.venue.now_ms,
             books_differ=world.books_differ,
             venue_moved=lambda: world.venue_events,
             in_force=world.policy_in_force,

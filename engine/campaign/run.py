@@ -32,7 +32,7 @@ RECOVERY_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 12.0
 """After that, without a bot that trades: two audits find what a stream has dropped."""
 MAX_STEPS: Final = 2_000_000
-"""Of the loop in one run; two hundred times what a run takes."""
+"""Of the loop in one run; hundreds of times what a run takes."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,10 +34,8 @@ class Attempt(NamedTuple):
 
 class Witness:
     """
-    :param copy: which copy of the bot; 0 is the one that is meant to run.
     :param breach: told the promise and what was seen.
     :param in_store: the policy that the store holds now.
-    :param venue_ms: the venue's own clock.
     :param books_differ: how the engine's book differs from the venue's now, but for the
         orders named.
     :param venue_moved: counts what has happened at the venue.
@@ -49,11 +47,9 @@ class Witness:
 
     def __init__(
         self,
-        copy: int,
         *,
         breach: Callable[[str, str], None],
         in_store: Callable[[], StoredPolicy | None],
-        venue_ms: Callable[[], int],
         books_differ: Callable[[Engine, Container[str]], str | None],
         venue_moved: Callable[[], int],
         in_force: Callable[[], Policy | None],
@@ -61,11 +57,9 @@ class Witness:
         halted: Callable[[], bool],
         unnamed: set[str],
     ) -> None:
-        self.copy = copy
         self.engine: Engine | None = None
         self._breach = breach
         self._in_store = in_store
-        self._venue_ms = venue_ms
         self._books_differ = books_differ
         self._venue_moved = venue_moved
         self._in_force = in_force
