@@ -171,7 +171,8 @@ class FileJournal(SegmentLog):
         self._collect()
         with contextlib.suppress(JournalFull):  # told to those who wait and to `on_fault`
             self._flush()
-        # Only now: who waits after the failure that was found here, is told of no other.
+        # Last, for both may find a failure, and it has told those who waited by then: who
+        # waits for the news of it after that waits for ever.
         self._check_open()
         position = self._position()
         if self._synced == position:

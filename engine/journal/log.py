@@ -422,9 +422,9 @@ class SegmentLog:
                         self._supply.prepared(file)
                     self._set_limit()
                 case Ended(error):
+                    self._on_ended()
                     if error is not None:
                         self._fail(f"{self._directory}: the sync thread ended ({error!r})")
-                    self._on_ended()
                 case Unlinked(freed_bytes):
                     self._supply.freed(freed_bytes)
 
