@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import random
@@ -166,9 +165,14 @@ class DiskRig:
         copy = self.path.with_name(f"crashed-{self._copies}")
         copy.mkdir()
         for name in sorted(os.listdir(self.path)):
-            with contextlib.suppress(FileNotFoundError):  # the thread unlinks and renames
-                if not name.endswith(".tmp"):
-                    shutil.copyfile(self.path / name, copy / name)
+            if name.endswith(".tmp"):
+                continue
+            try:
+                shutil.copyfile(self.path / name, copy / name)
+            except FileNotFoundError:
+                # The thread unlinks meanwhile, oldest first: what was copied before is gone too.
+                for older in copy.glob("*.seg"):
+                    older.unlink()
         self._abandoned.append(self._journal)
         self._journal = None
         self.path = copy
