@@ -390,7 +390,11 @@ class Core:
                 self.bus_down_since = self.clock.monotonic()
                 self.meter.gauge("redis_down", 1)
                 self.announce(events.RedisLost(self.bus_link.reason))
-        self.outbox.set_connected(self.bus_link.is_up)
+        self._connect_outbox()
+
+    def _connect_outbox(self) -> None:
+        """Ship only while the lease is held: a copy that waits for it has nothing to say."""
+        self.outbox.set_connected(self.bus_link.is_up and self.lease.held)
 
     def refresh_floor(self) -> None:
         """What stays allowed while the gate is shut."""
@@ -405,6 +409,7 @@ class Core:
 
     def _on_lease_change(self) -> None:
         self.outbox.fencing_token = self.orders.fencing_token = self.lease.fencing_token
+        self._connect_outbox()
         self.refresh_floor()
         self.changes.notify()
 
@@ -551,6 +556,8 @@ class Core:
             self.fire(Trigger.DIVERGED, f"a fill of another hand in {fill.symbol}")
             return
         expected = fill.client_order_id in self.ledger.book.orders
+        if not expected and not self.lease.held:
+            return  # of the instance that holds the lease; after a takeover it is asked for
         self.count_fill(fill)
         if not expected:
             self.fire(Trigger.DIVERGED, f"a fill of {fill.client_order_id}, which nobody expected")
@@ -612,7 +619,10 @@ class ExchangeWatch:
         self._core.exchange_link.down(reason)
 
     def stream_up(self) -> None:
+        again = self._core.stream_link.is_up
         self._core.stream_link.up()
+        if again:  # replaced without having been reported lost: there may be a hole between
+            self._core.fire(Trigger.DIVERGED, "the user stream was replaced")
 
     def stream_down(self, reason: str) -> None:
         self._core.stream_link.down(reason)

@@ -445,7 +445,7 @@ class Engine:
             else {"mode": policy.active_mode.value, "version": policy.version},
             "policy_problem": core.policy.problem(),
             "outbox": {"behind": core.outbox.behind(core.outbox.mark)},
-            "positions": {p.symbol: f"{p.quantity:f}" for p in self.positions()},
+            "positions": {_name(p): f"{p.quantity:f}" for p in self.positions()},
             "open_orders": len(self.open_orders()),
             "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
             "differences": [str(d) for d in core.reconciler.held],
@@ -493,6 +493,11 @@ class Engine:
 class _Highlight(TypedDict):
     current: State
     last: tuple[State, Trigger, State] | None
+
+
+def _name(held: Position) -> str:
+    """Of a position, with its side in hedge mode."""
+    return held.symbol if held.position_side == "BOTH" else f"{held.symbol} {held.position_side}"
 
 
 def _closing(held: Position) -> Order:
