@@ -39,6 +39,7 @@ class FaultyFiles(Files):
         self.write = self._write
         self.free_bytes: int | None = None
         self.failing_syncs = 0
+        self._counting = threading.Lock()  # threads of journals that "crashed" go on syncing
         self.write_errno = errno.EIO
         self.write_faults = 0
         self.write_short = 0
@@ -83,9 +84,8 @@ class FaultyFiles(Files):
         self.syncing.add(fd)
         try:
             self.gate.wait(10)
-            if self.failing_syncs and os.fstat(fd).st_size:
-                name = os.readlink(f"/proc/self/fd/{fd}")
-                if name.endswith(".seg"):
+            with self._counting:
+                if self.failing_syncs and os.readlink(f"/proc/self/fd/{fd}").endswith(".seg"):
                     self.failing_syncs -= 1
                     self.failed_fds.add(fd)
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
