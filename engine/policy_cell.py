@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from . import policy as rules
 from .broadcast import Broadcast
-from .errors import LinkDown, PolicyConflict
+from .errors import ConfigError, LinkDown, PolicyConflict
 from .journal import JournalError
 from .links import LinkHealth
 from .policy import Identity, Policy, Regression
@@ -26,6 +27,11 @@ from .records import PolicySeen
 from .settings import PolicySettings
 
 log = logging.getLogger("holdfast.policy")
+
+MAX_POLICY_BYTES: Final = 64 * 1024
+"""Encoded. It is journalled when it is first seen, and again in every checkpoint."""
+MAX_VERSION: Final = 2**53
+"""Stores count in doubles (Redis: Lua), which are exact up to here."""
 
 
 class PolicyCell:
@@ -117,7 +123,7 @@ class PolicyCell:
         stored: StoredPolicy | None = None
         while announced != self._announced:  # else a change fell between the answer and us
             announced = self._announced
-            stored = await self._store.read()
+            stored = await self._read()
             if epoch != self._link.link_epoch or not self._link.is_up:
                 raise LinkDown("the policy store was lost while the policy was read")
             seen = self._recorder.ledger.policy_identity
@@ -127,6 +133,14 @@ class PolicyCell:
         if stored is not None:
             self._serve(stored, epoch)
         self.changes.notify()
+
+    async def _read(self) -> StoredPolicy | None:
+        """:raises LinkDown: also when what the store holds could not be journalled."""
+        stored = await self._store.read()
+        why = None if stored is None else _too_large(stored.policy)
+        if why is not None:
+            raise LinkDown(f"the stored policy cannot be taken: {why}; store another one")
+        return stored
 
     async def _by_rule(
         self, verdict: Regression, stored: StoredPolicy | None
@@ -183,9 +197,12 @@ class PolicyCell:
     async def set(self, policy: Policy) -> Policy:
         """Store a new version above everything ever seen, and serve it.
 
+        :raises ConfigError: it is too large to be journalled; nothing was stored.
         :raises PolicyConflict: somebody else was faster.
         :raises LinkDown: the outcome is unknown; read before trying again.
         """
+        if (why := _too_large(policy)) is not None:
+            raise ConfigError(f"policy: {why}")
         stored = await self._store.read()
         expected = 0 if stored is None else stored.policy.version
         seen = self._recorder.ledger.policy_seen
@@ -202,7 +219,7 @@ class PolicyCell:
         :raises LinkDown: it could not be asked, or it holds none.
         """
         epoch = self._link.link_epoch
-        stored = await self._store.read()
+        stored = await self._read()
         if stored is None:
             raise LinkDown("the store holds no policy to confirm; set one")
         self._serve(stored, epoch)
@@ -236,6 +253,15 @@ class PolicyCell:
                     why = self.problem()
                     if why is not None:
                         self._on_fault(why)
+
+
+def _too_large(policy: Policy) -> str | None:
+    size = len(rules.encode(policy))
+    if size > MAX_POLICY_BYTES:
+        return f"it has {size} bytes, {MAX_POLICY_BYTES} at most"
+    if policy.version > MAX_VERSION:
+        return f"version {policy.version} is above {MAX_VERSION}"
+    return None
 
 
 def _identity(stored: StoredPolicy) -> Identity:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import LinkDown, PolicyConflict
+from holdfast.errors import ConfigError, LinkDown, PolicyConflict
 from holdfast.journal import MemoryDisk, MemoryJournal
 from holdfast.ledger import Ledger
 from holdfast.links import LinkHealth, Links
@@ -385,5 +385,27 @@ def test_a_storm_of_changes_ends_with_the_newest() -> None:
         assert rig.server.policy is not None
         assert policy == rig.server.policy.policy
         assert policy.version == 51
+
+    with_cell(body, initial=Policy(Mode.NORMAL))
+
+
+def test_a_policy_too_large_to_be_journalled_is_neither_served_nor_set() -> None:
+    huge = Policy(
+        Mode.NORMAL, Limits(allowed_symbols=tuple(f"S{n}/USDT:USDT" for n in range(70_000)))
+    )
+
+    async def body(rig: CellRig) -> None:
+        await rig.served()
+        with pytest.raises(ConfigError, match="at most"):
+            await rig.cell.set(huge)
+        assert rig.cell.get() is not None
+        rig.server.compare_and_set(huge, 1)
+        await anyio.sleep(1)
+        assert rig.cell.get() is None
+        assert any("at most" in fault for fault in rig.faults)
+        with pytest.raises(LinkDown, match="at most"):
+            await rig.cell.confirm()
+        rig.put(Mode.DEFENSIVE)
+        assert (await rig.served()).active_mode is Mode.DEFENSIVE
 
     with_cell(body, initial=Policy(Mode.NORMAL))

@@ -296,3 +296,37 @@ async def test_a_subscription_survives_a_clock_that_went_back(
         await until_seen(7)
         assert [e.sequence for e in seen if e.producer == "p"][:6] == [1, 2, 3, 4, 5, 6]
         group.cancel_scope.cancel()
+
+
+async def test_entries_of_another_hand_are_passed_over(clients: Clients) -> None:
+    """By the reader and by the rebuilding of a lost progress alike."""
+    bus = clients.bus()
+    async with connected(bus):
+        position = await bus.position("p")
+        assert (await bus.append(batch(position.lineage, 1, 2))).kind == "ok"
+        for fields in (("note", "by hand"), ("p", "p", "s", "x"), ("p", "p")):
+            clients.server.command("XADD", "{hf:bot}:events", "*", *fields)
+        clients.server.command("DEL", "{hf:bot}:progress")
+        position = await bus.position("p")
+        assert position.last_sequence == 2
+        assert (await bus.append(batch(position.lineage, 3, 1))).kind == "ok"
+        read: list[int] = []
+        with anyio.fail_after(10):
+            async with aclosing(bus.subscribe()) as entries:
+                async for entry in entries:
+                    read.append(entry.sequence)
+                    if len(read) == 3:
+                        break
+        assert read == [1, 2, 3]
+
+
+async def test_a_progress_that_is_no_number_is_a_fault_of_the_link(clients: Clients) -> None:
+    bus = clients.bus()
+    async with connected(bus):
+        position = await bus.position("p")
+        assert (await bus.append(batch(position.lineage, 1, 1))).kind == "ok"
+        clients.server.command("HSET", "{hf:bot}:progress", "last:p", "x")
+        with pytest.raises(LinkDown, match="delete that key"):
+            await bus.position("p")
+        clients.server.command("DEL", "{hf:bot}:progress")
+        assert (await bus.position("p")).last_sequence == 1

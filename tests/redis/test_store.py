@@ -172,6 +172,27 @@ async def test_a_policy_that_nobody_understands_is_not_traded_on(clients: Client
         assert stored.policy == Policy(Mode.HALT, version=3)
 
 
+async def test_a_version_that_is_no_number_is_unreadable_and_no_crash(clients: Clients) -> None:
+    store = clients.store()
+    async with connected(store):
+        await store.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
+        for garbage in ("x2", "", "9" * 5000):
+            clients.server.command("HSET", "{hf:bot}:policy", "version", garbage)
+            with pytest.raises(LinkDown, match="cannot be read"):
+                await store.read()
+
+
+async def test_a_lease_whose_token_was_taken_away_is_given_anew(clients: Clients) -> None:
+    store, other = clients.store(), clients.store()
+    async with connected(store), connected(other):
+        first = await granted(store, "a")
+        for spoil in (("HDEL", "token"), ("HSET", "token", "x")):
+            clients.server.command(spoil[0], "{hf:bot}:lease", *spoil[1:])
+            assert await other.acquire("b", ttl_seconds=5) is None
+            again = await granted(store, "a")
+            assert again.fencing_token > first.fencing_token
+
+
 async def test_a_lease_is_never_held_twice(clients: Clients) -> None:
     """Contenders on their own connections; each trades while its own clock allows it."""
     holding: set[str] = set()

@@ -71,7 +71,7 @@ class RedisBus:
         """
         wire = self._link.wire()
         while True:
-            lineage, last = await wire.request(
+            lineage, *last = await wire.request(
                 "EVAL",
                 scripts.POSITION,
                 2,
@@ -80,8 +80,13 @@ class RedisBus:
                 producer,
                 self._new_lineage(),
             )
+            if not last:  # no number: Lua ends the reply before it
+                raise LinkDown(
+                    f"{self.name}: the progress of {producer} in {self._progress} cannot be "
+                    "read, another hand has changed it; delete that key, it is rebuilt"
+                )
             if lineage:
-                return BusPosition(lineage.decode(), last)
+                return BusPosition(lineage.decode(errors="replace"), last[0])
             await self._rebuild(wire)
 
     def append(self, batch: Batch) -> Awaitable[AppendStatus]:
@@ -143,9 +148,10 @@ class RedisBus:
         while True:
             page = await wire.request("XREVRANGE", self._events, upper, "-", "COUNT", _REBUILD_PAGE)
             for raw_id, fields in page:
+                newest = newest or raw_id.decode()
                 entry = decode_entry(raw_id, fields)
-                newest = newest or entry.id
-                found.setdefault(entry.producer, entry.sequence)
+                if entry is not None:
+                    found.setdefault(entry.producer, entry.sequence)
             if len(page) < _REBUILD_PAGE:
                 break
             upper = f"({page[-1][0].decode()}"

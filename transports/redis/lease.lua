@@ -8,12 +8,14 @@
 -- one was lost with the data (a plain counter would begin anew).
 
 local lease = redis.call('HMGET', KEYS[1], 'owner', 'token')
-if lease[1] == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return {tonumber(lease[2]), 0}
-end
-if lease[1] then
+if lease[1] and lease[1] ~= ARGV[1] then
   return {0, 0}
+end
+-- Without a readable token (changed by another hand) our own lease is taken anew.
+local held = tonumber(lease[2] or '')
+if lease[1] and held then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return {held, 0}
 end
 local last = redis.call('GET', KEYS[2])
 local now = redis.call('TIME')

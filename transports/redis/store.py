@@ -108,9 +108,9 @@ class RedisStore:
                 policy = policies.decode(document)
             except msgspec.DecodeError as error:  # ValidationError is one
                 raise self._unreadable(str(error)) from error
-            if lineage is None or policy.version != int(version or 0):
+            if lineage is None or version != b"%d" % policy.version:
                 raise self._unreadable(f"version {version!r} holds version {policy.version}")
-            return StoredPolicy(policy, lineage.decode())
+            return StoredPolicy(policy, lineage.decode(errors="replace"))
 
     async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
         """Store `policy`; see the port for its version."""
@@ -128,9 +128,10 @@ class RedisStore:
         )
         if not done:
             raise PolicyConflict(
-                f"the stored policy is version {told.decode()}, not {expected_version}"
+                f"the stored policy is version {told.decode(errors='replace')}, "
+                f"not {expected_version}"
             )
-        return StoredPolicy(stored, told.decode())
+        return StoredPolicy(stored, told.decode(errors="replace"))
 
     def verified_at(self) -> float:
         """When the latest question was sent that the server answered with what we know."""

@@ -68,8 +68,10 @@ async def subscribe(
                     continue
                 lineage = read_lineage
                 for raw_id, fields in page:
+                    cursor = raw_id.decode()
                     entry = decode_entry(raw_id, fields)
-                    cursor = entry.id
+                    if entry is None:
+                        continue
                     for admitted in delivery.admit(entry):
                         yield admitted
         except LinkDown:
