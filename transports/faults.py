@@ -245,11 +245,11 @@ class FaultyBus(_Asking):
             return answer
 
         def deliver() -> None:
-            if answer.done():
-                return
-            error = None if inner.cancelled() else inner.exception()
             if draw.fate is _Fate.LOST_REPLY:
                 connection.cut("cut before an append was answered")
+            if answer.done():  # nobody waits any more, perhaps because of the cut
+                return
+            error = None if inner.cancelled() else inner.exception()
             if inner.cancelled() or error is not None:
                 answer.set_exception(LinkDown(f"{self.name}: {error}"))
             elif not connection.stands or connection.number != number:
