@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 
 import anyio
 import pytest
-from sim_rigs import RecordingWatch, Rig, http_rig, start, stop
+from sim_rigs import BTC, RecordingWatch, Rig, http_rig, start, stop
 
 from holdfast.clock import SystemClock, SystemEntropy
+from holdfast.errors import LinkDown
 from holdfast.model import OutcomeKind
-from holdfast.transports.sim import Fault, factory, server
+from holdfast.transports.sim import Fault, factory, http, server
 from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.transports.sim.records import OrderTicket
 from holdfast.transports.usdm import stream
 from holdfast.transports.usdm.backoff import LONGEST_SECONDS, delay_seconds
 
@@ -140,3 +143,44 @@ def test_backoff_doubles_and_is_bounded() -> None:
     assert delay_seconds(1, 0.0) == 0.05
     assert delay_seconds(3, 0.0) == 0.2
     assert delay_seconds(10_000, 0.999) <= LONGEST_SECONDS
+
+
+def test_a_trade_whose_order_the_venue_has_forgotten_is_of_another_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def case(rig: Rig) -> None:
+        for side in ("buy", "sell"):
+            rig.venue.place(
+                OrderTicket(
+                    symbol=BTC,
+                    client_order_id=f"web-{side}",
+                    side=side,
+                    quantity=Decimal("0.5"),
+                    price=None,
+                    time_in_force="GTC",
+                    reduce_only=False,
+                    position_side="BOTH",
+                )
+            )
+        # As one who comes later: not told of them by its stream, and not known by number.
+        late = SimHttpExecutionClient(
+            rig.client._base_url,  # type: ignore[attr-defined]
+            key="k",
+            secret="s",
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+        )
+        try:
+            rig.venue.faults.arm("query", Fault.refusal(-2013, "Order does not exist."), count=1)
+            with pytest.raises(LinkDown, match="-2013"):  # young: it may not be shown yet
+                await late.fills(BTC, after_trade_id=0, timeout_seconds=5)
+            monkeypatch.setattr(http, "QUERY_LAG_MS", 0)
+            rig.venue.faults.arm("query", Fault.refusal(-2013, "Order does not exist."), count=2)
+            for _ in range(2):  # the second time from memory
+                fills = await late.fills(BTC, after_trade_id=0, timeout_seconds=5)
+                assert [fill.client_order_id for fill in fills] == ["", ""]
+            assert len(rig.requests("query")) == 3
+        finally:
+            await late.aclose()
+
+    run(case)

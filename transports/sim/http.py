@@ -32,7 +32,7 @@ from holdfast.model import (
 )
 from holdfast.ports import Clock, Entropy, ExecutionWatch
 from holdfast.transports.usdm.backoff import delay_seconds
-from holdfast.transports.usdm.errors import UNKNOWN_ORDER
+from holdfast.transports.usdm.errors import DOES_NOT_EXIST, UNKNOWN_ORDER
 from holdfast.transports.usdm.parameters import order_params, venue_name
 from holdfast.transports.usdm.session import NoReply, NotSent, Reply, open_session, send
 from holdfast.transports.usdm.signing import sign
@@ -60,6 +60,9 @@ PAGE: Final = 1000
 """Largest `limit` of userTrades."""
 MAX_KNOWN_IDS: Final = 10_000
 """Client ids remembered by order number, since userTrades has only the number."""
+QUERY_LAG_MS: Final = 10_000
+"""A trade may be listed before its order can be queried; once it is older than this, an
+order that the venue does not know is one that it has forgotten."""
 MAX_CONNECTIONS: Final = 100
 READ_WINDOW_MS: Final = 5000
 """recvWindow of requests that change nothing, or may be repeated."""
@@ -361,10 +364,20 @@ class SimHttpExecutionClient:
     ) -> _T:
         """:param params: signed; None: neither parameters nor signature. :raises LinkDown:"""
         query = "" if params is None else self._signed(params)
+        reply = await self._ask(path, query, timeout_seconds, method=method)
+        return self._decoded(path, reply, kind)
+
+    async def _ask(
+        self, path: str, query: str, timeout_seconds: float, *, method: str = "GET"
+    ) -> Reply:
+        """A reply of whatever status. :raises LinkDown: there was none."""
         try:
-            reply = await self._send(method, path, query, timeout_seconds)
+            return await self._send(method, path, query, timeout_seconds)
         except (NotSent, NoReply) as error:
             raise LinkDown(f"{self.name}: {path}: {error}") from None
+
+    def _decoded(self, path: str, reply: Reply, kind: type[_T]) -> _T:
+        """:raises LinkDown: it is a refusal, or unreadable."""
         if reply.status != 200:
             code, message = read_error(reply.body)
             raise LinkDown(f"{self.name}: {path}: HTTP {reply.status}, {code}: {message}")
@@ -404,19 +417,34 @@ class SimHttpExecutionClient:
         return self._names.get(name, name)
 
     def _remember(self, order: OrderSnapshot) -> None:
+        self._remember_id(int(order.venue_order_id), order.client_order_id)
+
+    def _remember_id(self, venue_order_id: int, client_order_id: str) -> None:
         known = self._client_ids
         if len(known) >= MAX_KNOWN_IDS:
             del known[next(iter(known))]
-        known[int(order.venue_order_id)] = order.client_order_id
+        known[venue_order_id] = client_order_id
 
     async def _client_order_id(self, trade: TradeJson, deadline: float) -> str:
-        """:raises LinkDown:"""
+        """The id of the order of `trade`; "" when the venue has forgotten that order.
+
+        Binance keeps filled orders ninety days ("Query Order") and trades longer, so an
+        account may have trades of which nobody can say whose they were.
+        :raises LinkDown:
+        """
         if (known := self._client_ids.get(trade.orderId)) is not None:
             return known
+        path = "/fapi/v1/order"
         params = [("symbol", trade.symbol), ("orderId", str(trade.orderId))]
-        order = await self._read(
-            "GET", "/fapi/v1/order", params, OrderJson, self._remaining(deadline)
-        )
+        reply = await self._ask(path, self._signed(params), self._remaining(deadline))
+        if (
+            reply.status != 200
+            and read_error(reply.body)[0] == DOES_NOT_EXIST
+            and self._now_ms() - trade.time >= QUERY_LAG_MS
+        ):
+            self._remember_id(trade.orderId, "")
+            return ""
+        order = self._decoded(path, reply, OrderJson)
         self._remember(self._readable(lambda: order.snapshot(self._unified)))
         return order.clientOrderId
 
