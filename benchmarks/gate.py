@@ -196,19 +196,18 @@ async def measure_faults(count: int) -> dict[str, list[float]]:
     )
     stamps: dict[str, float] = {}
     core: Any = engine._core
-    shut, cancel = core.gate.shut, core.orders.cancel_resting_entries
+    shut, cancel = core.gate.shut, core.entries.cancel_if_unwanted
 
     def stamped_shut(why: str) -> int:
         epoch: int = shut(why)
         stamps.setdefault("shut", time.perf_counter())
         return epoch
 
-    async def stamped_cancel() -> int:
+    async def stamped_cancel() -> None:
         stamps.setdefault("effect", time.perf_counter())
-        cancelled: int = await cancel()
-        return cancelled
+        await cancel()
 
-    core.gate.shut, core.orders.cancel_resting_entries = stamped_shut, stamped_cancel
+    core.gate.shut, core.entries.cancel_if_unwanted = stamped_shut, stamped_cancel
     samples: dict[str, list[float]] = defaultdict(list)
     async with engine:
         with anyio.fail_after(60 + count):

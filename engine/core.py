@@ -32,6 +32,7 @@ from . import events
 from . import policy as policy_rules
 from .alerts import Alert, Severity
 from .broadcast import Broadcast
+from .entries import RestingEntries
 from .errors import ConfigError, LinkDown, Rejected, TradingHalted
 from .gate import Gate
 from .intent import Intent
@@ -202,6 +203,12 @@ class Core:
             on_closed=lambda r: meter.observe("order_retry_count", r.attempts - 1),
             on_refused_by_venue=lambda why: self.fault("exchange", why),
         )
+        self.entries = RestingEntries(
+            orders=self.orders,
+            resting=lambda: self.ledger.book.resting(),
+            unwanted=self._entries_are_unwanted,
+            epoch=lambda: self.gate.epoch,
+        )
         self.runner = Runner(
             effects=self._effects(), fire=self.machine.fire, monotonic=clock.monotonic
         )
@@ -226,6 +233,13 @@ class Core:
         from .effects import effects_of  # the other half of the wiring; needs `Core` itself
 
         return effects_of(self)
+
+    def _entries_are_unwanted(self) -> bool:
+        return (
+            self.settings.orders.on_leaving_active == "cancel"
+            and self.machine.state is not State.HEALTHY
+            and self.exchange_link.is_up
+        )
 
     def _new_trace_id(self) -> str:
         return f"{self._traces.randbits(64):016x}"

@@ -55,10 +55,7 @@ class _Effects:
             core.announce(events.RedisRecovered(downtime))
 
     async def cancel_resting_entries(self) -> None:
-        core = self._core
-        if core.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
-            # What could not be cancelled now is tried again in RECONCILING.
-            await core.orders.cancel_resting_entries()
+        await self._core.entries.cancel_if_unwanted()
 
     async def probe_links(self) -> None:
         """Probe until every link has answered a question asked after the last fault."""

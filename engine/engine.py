@@ -23,7 +23,7 @@ from holdfast.states.table import Level, State, Trigger
 from .alerts import Alert, Alerts
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
-from .errors import EngineClosed, HoldfastError, InvalidOrder, TradingHalted
+from .errors import EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
 from .gate import Gate
 from .journal import Durability, Journal, JournalError
 from .metrics import Meter, Metrics
@@ -131,6 +131,7 @@ class Engine:
             start(link.run, core.links[link.name])
         start(core.outbox.run)
         start(core.orders.run)
+        start(core.entries.run)
         start(core.policy.run)
         start(core.lease.run)
         start(core.watch_disk)
@@ -179,7 +180,7 @@ class Engine:
         core.gate.shut("stopping")
         if self.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
-                await core.orders.cancel_resting_entries()
+                await core.entries.cancel()
         if core.bus_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
                 while core.outbox.behind(core.outbox.mark):
@@ -378,12 +379,13 @@ class Engine:
         core.fire(Trigger.RESUME, by)
 
     async def flatten(self, symbol: str | None = None, *, by: str = "api") -> list[OrderReport]:
-        """Close our positions with orders that can only reduce, and halt.
+        """Halt, cancel what could open, and close our positions with orders that only reduce.
 
         Works in every state as long as the venue can be reached. One that can not be closed
         does not keep the others open.
 
-        :raises ExceptionGroup: of what `submit` raised, for each position not closed.
+        :raises ExceptionGroup: of what `submit` raised, for each position not closed,
+            and of entries that still rest.
         """
         self._check_running()
         core = self._core
@@ -391,6 +393,8 @@ class Engine:
             await self.halt("flatten", by=by)
         reports: list[OrderReport] = []
         failures: list[Exception] = []
+        if left := await core.entries.cancel():
+            failures.append(LinkDown(f"{left} resting entries could not be cancelled yet"))
         with core.gate.operator():
             for held in core.ledger.book.positions():
                 if symbol in (None, held.symbol):
@@ -400,7 +404,7 @@ class Engine:
                         error.add_note(f"position {held.quantity:f} {held.symbol}")
                         failures.append(error)
         if failures:
-            raise ExceptionGroup(f"{len(failures)} positions were not closed", failures)
+            raise ExceptionGroup(f"{len(failures)} positions or entries were not closed", failures)
         return reports
 
     async def reconcile(self) -> list[Difference]:
