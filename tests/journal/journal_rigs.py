@@ -37,9 +37,9 @@ class FaultyFiles(Files):
     def __init__(self) -> None:
         super().__init__()
         self.write = self._write
-        self.free_bytes: int | None = None
+        self._counting = threading.Lock()  # threads of journals that "crashed" go on, too
+        self._free_bytes: int | None = None
         self.failing_syncs = 0
-        self._counting = threading.Lock()  # threads of journals that "crashed" go on syncing
         self.write_errno = errno.EIO
         self.write_faults = 0
         self.write_short = 0
@@ -51,11 +51,21 @@ class FaultyFiles(Files):
         self.syncing: set[int] = set()
         self.events: list[tuple[str, Any]] = []
 
+    @property
+    def free_bytes(self) -> int | None:
+        return self._free_bytes
+
+    @free_bytes.setter
+    def free_bytes(self, value: int | None) -> None:
+        with self._counting:
+            self._free_bytes = value
+
     def _take(self, size: int) -> None:
-        if self.free_bytes is not None:
-            if size > self.free_bytes:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self.free_bytes -= size
+        with self._counting:
+            if self._free_bytes is not None:
+                if size > self._free_bytes:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._free_bytes -= size
 
     def _write(self, fd: int, data: bytes) -> int:
         if self.write_short:
@@ -100,13 +110,12 @@ class FaultyFiles(Files):
         super().close(fd)
 
     def truncate(self, path: Path, size: int) -> None:
-        if self.free_bytes is not None:
-            self.free_bytes += path.stat().st_size - size
+        self._take(size - path.stat().st_size)
         super().truncate(path, size)
 
     def unlink(self, path: Path) -> None:
-        if self.free_bytes is not None and path.exists():
-            self.free_bytes += path.stat().st_size
+        if path.exists():
+            self._take(-path.stat().st_size)
         self.events.append(("unlink", path.name))
         super().unlink(path)
 
