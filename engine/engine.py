@@ -393,19 +393,38 @@ class Engine:
             await self.halt("flatten", by=by)
         reports: list[OrderReport] = []
         failures: list[Exception] = []
-        if left := await core.entries.cancel():
-            failures.append(LinkDown(f"{left} resting entries could not be cancelled yet"))
+        if resting := await core.entries.cancel():
+            failures.append(LinkDown(f"{resting} resting entries could not be cancelled yet"))
         with core.gate.operator():
-            for held in core.ledger.book.positions():
+            for held in await self._to_close():
                 if symbol in (None, held.symbol):
                     try:
-                        reports.append(await core.orders.submit(_closing(held)))
+                        report = await core.orders.submit(_closing(held))
+                        reports.append(report)
+                        left = report.quantity - report.filled
+                        if left and report.order_status is not None and report.order_status.final:
+                            failures.append(HoldfastError(f"{left:f} {held.symbol} remain"))
                     except (HoldfastError, JournalError) as error:
                         error.add_note(f"position {held.quantity:f} {held.symbol}")
                         failures.append(error)
         if failures:
             raise ExceptionGroup(f"{len(failures)} positions or entries were not closed", failures)
         return reports
+
+    async def _to_close(self) -> list[Position]:
+        """What the venue holds of our symbols; what the book says, if the venue does not tell.
+
+        The book may be wrong exactly when somebody reaches for `flatten`.
+        """
+        core = self._core
+        try:
+            at_venue = await core.exchange.positions(
+                timeout_seconds=self.settings.reconcile.snapshot_timeout_seconds
+            )
+        except LinkDown as error:
+            log.warning("flatten goes by the local book", extra={"reason": str(error)})
+            return core.ledger.book.positions()
+        return [p for p in at_venue if p.symbol in self.settings.symbols and p.quantity != 0]
 
     async def reconcile(self) -> list[Difference]:
         """A dry run: what differs between the local book and the venue now. :raises LinkDown:"""

@@ -8,11 +8,13 @@ import anyio
 import pytest
 from engine_world import BTC, World
 
+from holdfast.errors import LinkDown
 from holdfast.model import Order
 from holdfast.settings import OrderSettings
 from holdfast.simulation import run
 from holdfast.states.table import State
 from holdfast.transports.sim.faults import Fault
+from holdfast.transports.sim.records import OrderTicket
 
 RESTING = Order(BTC, "buy", "0.010", price="60000")
 
@@ -93,5 +95,46 @@ def test_flatten_cancels_first(rule: str) -> None:
             world.venue.on_price(BTC, Decimal(59000))
             await anyio.sleep(1)
             assert engine.position(BTC) == 0
+
+    run(main)
+
+
+def test_flatten_closes_what_the_venue_holds_not_what_the_book_says() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            world.venue.place(
+                OrderTicket(
+                    symbol=BTC,
+                    client_order_id="web_1",
+                    side="buy",
+                    quantity=Decimal("0.030"),
+                    price=Decimal(64000),
+                    foreign=True,
+                )
+            )
+            assert engine.position(BTC) == 0
+            (report,) = await engine.flatten()
+            assert report.filled == Decimal("0.030")
+            assert [h.quantity for _, _, h in world.venue.positions() if h.quantity] == []
+
+    run(main)
+
+
+def test_flatten_goes_by_the_book_when_the_venue_does_not_tell_its_positions() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
+            await anyio.sleep(1)
+
+            async def silent(**_: object) -> None:
+                raise LinkDown("no answer")
+
+            engine._core.exchange.positions = silent  # type: ignore[method-assign,assignment]
+            (report,) = await engine.flatten()
+            assert report.filled == Decimal("0.010")
 
     run(main)
