@@ -40,6 +40,14 @@ RETRY_PAUSE_SECONDS: Final = 0.05
 """After a bus that refuses (read-only, out of memory) while its connection stands; doubles."""
 LONGEST_RETRY_PAUSE_SECONDS: Final = 1.0
 
+BATCH_BYTES: Final = 256 * 1024
+"""Payload of one batch, unless a single event is larger. The answer to a heartbeat queues
+behind what is in flight, so a slow line would be taken for a dead one if that were much."""
+BATCHES_BYTES_IN_FLIGHT: Final = 4
+"""What may be in flight, in full batches of bytes."""
+LEAST_BATCH_BYTES: Final = 4 * 1024
+"""Down to which the bound is halved when a connection is lost with batches in flight."""
+
 
 class _InFlight(NamedTuple):
     answer: Awaitable[AppendStatus]
@@ -47,6 +55,8 @@ class _InFlight(NamedTuple):
     """Journal position that is acknowledged once the bus confirms."""
     producer: str
     last_sequence: int
+    size: int
+    """Bytes of payload."""
 
 
 class Outbox:
@@ -99,6 +109,8 @@ class Outbox:
         self._confirmed: dict[str, int] = {}
         """Per producer, the last sequence the bus has confirmed in this life of ours."""
         self._shipped_record = journal.acked
+        self._batch_bytes = BATCH_BYTES
+        """Halved by a loss with batches in flight, grows a little with each confirmed one."""
 
     def set_connected(self, connected: bool) -> None:
         """The bus link's health, as its transport reports it."""
@@ -236,7 +248,7 @@ class Outbox:
         waiting: deque[Record] = deque()
         # Compared by number: a link may be lost and found again before this task runs once.
         while connection == self._connection:
-            while len(in_flight) < self._batches_in_flight:
+            while self._has_room(in_flight):
                 if not waiting:
                     page = self._journal.read(after=after, limit=self._batch_events, kinds=(EVENT,))
                     if not page:
@@ -253,13 +265,32 @@ class Outbox:
                 last = batch.first + len(batch.payloads) - 1
                 skip[batch.producer] = last
                 in_flight.append(
-                    _InFlight(self._bus.append(batch), last_record, batch.producer, last)
+                    _InFlight(
+                        self._bus.append(batch),
+                        last_record,
+                        batch.producer,
+                        last,
+                        sum(map(len, batch.payloads)),
+                    )
                 )
             if in_flight:
-                self._check(await in_flight[0].answer, in_flight[0])
+                try:
+                    status = await in_flight[0].answer
+                except LinkDown:  # perhaps because it was more than the line carries in time
+                    self._batch_bytes = max(self._batch_bytes // 2, LEAST_BATCH_BYTES)
+                    raise
+                self._check(status, in_flight[0])
+                self._batch_bytes = min(self._batch_bytes + LEAST_BATCH_BYTES, BATCH_BYTES)
                 in_flight.popleft()
             else:
                 await self.changes.wait()
+
+    def _has_room(self, in_flight: deque[_InFlight]) -> bool:
+        """For one batch more, which may be a full one."""
+        if not in_flight:
+            return True
+        free = BATCHES_BYTES_IN_FLIGHT * self._batch_bytes - sum(sent.size for sent in in_flight)
+        return len(in_flight) < self._batches_in_flight and free >= self._batch_bytes
 
     async def _agree(self, connection: int) -> tuple[int, dict[str, int], str]:
         """Ask what the bus holds; returns where to begin reading, what to skip, and its lineage.
@@ -317,6 +348,7 @@ class Outbox:
         :returns: the batch and the journal position it reaches.
         """
         payloads: list[bytes] = []
+        size = 0
         producer, first, last_record = "", 0, 0
         gap: Gap | None = None
         while waiting and len(payloads) < self._batch_events:
@@ -328,9 +360,13 @@ class Outbox:
             expected = first + len(payloads) if payloads else skip.get(name, 0) + 1
             if payloads and sequence != expected:
                 break  # a hole: the next batch begins with its marker
+            size += len(record.body) - _sequence.size
+            if payloads and size > self._batch_bytes:
+                break
             waiting.popleft()
             last_record = record.seq
             if sequence < expected:
+                size = 0
                 continue
             if not payloads:
                 producer, first = name, sequence

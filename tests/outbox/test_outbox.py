@@ -12,7 +12,8 @@ from outbox_world import Place
 from holdfast.errors import InvalidPayload
 from holdfast.journal import Durability, JournalFull
 from holdfast.model import Gap
-from holdfast.outbox import event_of
+from holdfast.outbox import BATCH_BYTES, event_of
+from holdfast.ports import AppendStatus, Batch
 from holdfast.records import EVENT
 from holdfast.simulation import run
 
@@ -508,5 +509,41 @@ def test_power_durability_waits_for_the_sync() -> None:
         async with place.life() as outbox:
             await place.drained(outbox)
         assert place.bodies() == [1]
+
+    in_place(body)
+
+
+def test_batches_are_bounded_in_bytes_and_shrink_on_a_line_that_breaks_under_them() -> None:
+    """Else a backlog that is more than the line carries within the heartbeat never gets out."""
+
+    async def body(place: Place) -> None:
+        append = place.server.append
+        sizes: list[int] = []
+        carries = 1 << 30
+
+        def counted(batch: Batch) -> AppendStatus:
+            sizes.append(sum(map(len, batch.payloads)))
+            if sizes[-1] > carries:
+                place.server.lose_acks(1)
+                return AppendStatus("gap", 0)
+            return append(batch)
+
+        place.server.append = counted  # type: ignore[method-assign]
+        place.server.down("killed")
+        async with place.life() as outbox:
+            for number in range(300):
+                outbox.publish_nowait("test", (number, "x" * 10_000))
+            outbox.publish_nowait("test", (300, "x" * 500_000))
+            place.server.up()
+            await place.drained(outbox)
+            assert max(sizes[:-1]) <= BATCH_BYTES
+            assert len(sizes) < 20, "and not one event at a time"
+            carries = 30_000
+            place.server.down("killed")
+            for number in range(301, 400):
+                outbox.publish_nowait("test", (number, "x" * 10_000))
+            place.server.up()
+            await place.drained(outbox)
+        assert [number for number, _ in place.bodies()] == list(range(400))
 
     in_place(body)
