@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import NamedTuple
 
 import anyio
 from msgspec.structs import replace
 
 from .broadcast import Broadcast
-from .errors import LinkDown
+from .errors import InvalidOrder, LinkDown, OrderError
 from .ledger import Ledger
 from .model import Fill, Order, OrderReport, OrderStatus, Position, QueryKind
 from .orders import OrderPath
@@ -173,9 +174,10 @@ class Reconciler:
             for action in plan(lasting, self._rules):
                 if action.rule == "hold":
                     held.append(action.difference)
-                else:
-                    await self._act(action, snapshot)
+                elif await self._act(action, snapshot):
                     done.append(str(action))
+                else:
+                    held.append(action.difference)
             self.held = tuple(d for d in held if d.kind is not Kind.UNKNOWN_OUTCOME)
             if held and not self.held:
                 with waiting("the outcome of orders is unknown"):
@@ -224,7 +226,8 @@ class Reconciler:
         self._orders.saw(ended, "not among the venue's open orders any more")
         return 0
 
-    async def _act(self, action: Action, snapshot: Snapshot) -> None:
+    async def _act(self, action: Action, snapshot: Snapshot) -> bool:
+        """Do what the rule says; False: it could not be done, a person has to look."""
         difference = action.difference
         match action.rule:
             case "adopt":
@@ -232,10 +235,7 @@ class Reconciler:
             case "cancel":
                 await self._orders.cancel(difference.symbol, difference.client_order_id)
             case "flatten":
-                # First take the position for true: the order's fills then lead to flat on
-                # both sides.
-                self._adopt_position(difference, snapshot)
-                await self._flatten(difference)
+                return await self._flatten(difference, snapshot)
             case "ignore":
                 self._write_adopted(
                     self._ledger.book.positions(),
@@ -243,12 +243,17 @@ class Reconciler:
                     by=f"rule for {difference.kind}",
                     consent=False,
                 )
+        return True
 
-    async def _flatten(self, difference: Difference) -> None:
-        """Close what the venue holds, with one order that can only reduce."""
+    async def _flatten(self, difference: Difference, snapshot: Snapshot) -> bool:
+        """Close what the venue holds, with one order that can only reduce.
+
+        Only once the venue has that order the position is taken for true: otherwise a refused
+        order would turn this rule into a silent `adopt`.
+        """
         quantity = difference.quantity
-        if quantity == 0:
-            return
+        key = (difference.symbol, difference.position_side)
+        before = self._held(key)
         self.repairing.add(difference.symbol)
         try:
             await self._reduce(
@@ -260,17 +265,36 @@ class Reconciler:
                     position_side=difference.position_side,  # type: ignore[arg-type]
                 )
             )
+        except (InvalidOrder, OrderError) as error:
+            log.error("not flattened", extra={"difference": str(difference), "reason": str(error)})
+            return False
         finally:
             self.repairing.discard(difference.symbol)
+        self._adopt_position(difference, snapshot, since=self._held(key) - before)
+        return True
 
-    def _adopt_position(self, difference: Difference, snapshot: Snapshot) -> None:
-        """Take one position of the venue for true, by rule; nothing is consented to by that."""
+    def _held(self, key: tuple[str, str]) -> Decimal:
+        return sum(
+            (p.quantity for p in self._ledger.book.positions() if _key(p) == key), Decimal(0)
+        )
+
+    def _adopt_position(
+        self, difference: Difference, snapshot: Snapshot, *, since: Decimal = Decimal(0)
+    ) -> None:
+        """Take one position of the venue for true, by rule; nothing is consented to by that.
+
+        :param since: what fills counted after the snapshot have added to the book.
+        """
         key = (difference.symbol, difference.position_side)
         self._sync_fills(snapshot, (difference.symbol,))
         self._write_adopted(
             [
                 *(p for p in self._ledger.book.positions() if _key(p) != key),
-                *(p for p in snapshot.positions if _key(p) == key),
+                *(
+                    replace(p, quantity=p.quantity + since)
+                    for p in snapshot.positions
+                    if _key(p) == key and p.quantity + since
+                ),
             ],
             self._ledger.foreign_orders,
             by=f"rule for {difference.kind}",

@@ -469,3 +469,36 @@ def test_killed_between_the_records_of_an_adoption_counts_no_fill_twice(records:
             assert engine.position(BTC) == Decimal("0.020")
 
     run(main)
+
+
+def test_a_refused_closing_order_adopts_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(reconcile=rules(orphan_position="flatten")) as engine:
+            await healthy(engine)
+            world.venue.faults.arm("place", Fault.refusal(-1111, "precision"))
+            world.line.set_down("cut")
+            world.venue.place(ticket())
+            world.line.set_up()
+            await anyio.sleep(10)
+            assert engine.state is State.RECONCILING
+            assert engine.position(BTC) == 0
+            assert [d.split()[0] for d in engine.status()["differences"]] == ["orphan_position"]
+            await healthy(engine, seconds=120)  # tried again: it was refused but once
+            equal(engine, world)
+            assert engine.position(BTC) == 0
+
+    run(main)
+
+
+def test_an_order_of_a_symbol_no_longer_declared_holds_nothing_up() -> None:
+    async def main() -> None:
+        world = World()
+        world.venue.on_price(ETH, Decimal(3000))
+        async with world.killed(symbols=(BTC, ETH), orders=KEEP) as engine:
+            await healthy(engine)
+            await engine.submit(Order(ETH, "buy", "0.5", price="2900"))
+        async with world.engine(symbols=(BTC,), orders=KEEP) as engine:
+            await healthy(engine)
+
+    run(main)
