@@ -230,6 +230,8 @@ def _orders(view: View, snapshot: Snapshot) -> list[Difference]:
     for cid, known in view.orders.items():
         if known.status.final or cid in at_venue or cid in view.in_flight:
             continue
+        if known.symbol not in view.symbols:
+            continue  # not declared any more, so not asked for either
         found.append(
             Difference(
                 Kind.MISSING_ORDER,
