@@ -98,11 +98,20 @@ class Reconciler:
         """Notify when the operator has decided something."""
 
     async def observe(self) -> tuple[View, Snapshot]:
-        """Both sides at one moment; taken again if the book moved meanwhile.
+        """Both sides at one moment, or as near to one as a book that goes on moving allows.
+
+        :raises LinkDown: a leg could not be observed.
+        """
+        view, snapshot, _ = await self._look()
+        return view, snapshot
+
+    async def _look(self) -> tuple[View, Snapshot, bool]:
+        """Both sides, taken again if the book moved meanwhile; and whether it stood still.
 
         :raises LinkDown: a leg could not be observed.
         """
         book, timeout = self._ledger.book, self._settings.snapshot_timeout_seconds
+        quiet = False
         for _ in range(5):
             version, in_flight = book.version, frozenset(self._ledger.intents)
             orders = await self._client.open_orders(timeout_seconds=timeout)
@@ -116,6 +125,7 @@ class Reconciler:
             positions = await self._client.positions(timeout_seconds=timeout)
             self._on_progress()
             if book.version == version and in_flight == frozenset(self._ledger.intents):
+                quiet = True
                 break
         view = View(
             symbols=frozenset(self._symbols),
@@ -128,7 +138,7 @@ class Reconciler:
             consented=self._ledger.consented,
             unknown=tuple(i.client_order_id for i in self._ledger.unknown),
         )
-        return view, Snapshot(tuple(positions), tuple(orders), tuple(fills))
+        return view, Snapshot(tuple(positions), tuple(orders), tuple(fills)), quiet
 
     async def compare(self) -> list[Difference]:
         """A dry run: what differs now. :raises LinkDown:"""
@@ -358,13 +368,20 @@ class Reconciler:
     async def audit(self) -> str | None:
         """One look while HEALTHY: why the books must be reconciled, or None.
 
+        Two sides that were not taken at one moment prove nothing: a bot that trades all the
+        time would have its gate shut over differences that there never were.
+
         :raises LinkDown:
         """
-        view, snapshot = await self.observe()
+        view, snapshot, quiet = await self._look()
+        if not quiet:
+            return None
         found = differences(view, snapshot)
         if found:
             await anyio.sleep(self._settings.settle_seconds)
-            view, snapshot = await self.observe()
+            view, snapshot, quiet = await self._look()
+            if not quiet:
+                return None
             found = confirmed(found, differences(view, snapshot))
         lasting = [d for d in found if d.kind is not Kind.UNKNOWN_OUTCOME]
         if lasting:
