@@ -344,7 +344,12 @@ class Reconciler:
         orphans = [d for d in found if d.kind is Kind.ORPHAN_ORDER]
         for difference in orphans:
             await self._orders.cancel(difference.symbol, difference.client_order_id)
-        if orphans:  # the account may have moved meanwhile
+        # What the venue proves of our own orders is counted, not swallowed by the position:
+        # the bot is told of its fills, and no ended order stays as exposure.
+        facts = [d for d in found if d.kind in _FACTS]
+        for difference in facts:
+            await self._adopt_fact(difference)
+        if orphans or facts:  # the account may have moved meanwhile
             _, snapshot = await self.observe()
         self._adopt_all(snapshot, by=by)
         self.decided.notify()

@@ -519,3 +519,27 @@ def test_a_book_that_never_stands_still_is_no_verdict_of_the_audit() -> None:
             assert await engine._core.reconciler.audit() is None
 
     run(main)
+
+
+def test_adopting_counts_a_missed_fill_of_ours_and_tells_of_it() -> None:
+    async def main() -> None:
+        world = World()
+        told: list[str] = []
+        settings = {"reconcile": rules(missed_fill="hold", missing_order="hold"), "orders": KEEP}
+        async with world.engine(**settings) as engine:
+            await healthy(engine)
+            engine.on_fill(lambda fill: told.append(fill.client_order_id))
+            report = await engine.submit(RESTING)
+            world.line.set_down("cut")
+            world.venue.on_price(BTC, Decimal(59000))
+            world.line.set_up()
+            await engine.until(State.RECONCILING)
+            await anyio.sleep(5)
+            assert told == []
+            await engine.adopt(by="owner")
+            assert told == [report.client_order_id]
+            assert engine.open_orders() == []
+            await healthy(engine)
+            equal(engine, world)
+
+    run(main)
