@@ -50,7 +50,7 @@ from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus
 from .reconcile import rules_from
 from .reconciler import Reconciler
 from .recorder import Recorder
-from .records import Filled, Held, Probed, Transitioned
+from .records import Filled, Held, Named, Probed, Transitioned
 from .runner import Runner
 from .settings import Settings
 from .venue_clock import VenueClock
@@ -248,10 +248,12 @@ class Core:
         """Fold the journal in and enter DEGRADED: a cold start is a recovery.
 
         :raises JournalDamaged: a record is not of this format.
+        :raises ConfigError: it is the journal of another bot.
         """
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.recorder.replay()
+        self._refuse_foreign_journal()
         self._hold_if_damaged()
         self.outbox.recover()
         for intent in self.ledger.unknown:
@@ -264,6 +266,22 @@ class Core:
         self.ticket = self.gate.shut("starting: links, events and books are being checked")
         self.refresh_floor()
         self.runner.enter(State.DEGRADED)
+        self._name_journal()
+
+    def _refuse_foreign_journal(self) -> None:
+        if self.ledger.bot not in ("", self.settings.bot):
+            raise ConfigError(
+                f"the journal is that of bot {self.ledger.bot!r}, the configuration names "
+                f"{self.settings.bot!r}: what it holds would be sent again under the new name; "
+                "put the old name back, or give the new bot a state_dir of its own"
+            )
+
+    def _name_journal(self) -> None:
+        if not self.ledger.bot:
+            try:
+                self.recorder.write(Named(self.settings.bot))
+            except JournalError as error:  # the recorder has told; the next start names it
+                log.warning("journal not named", extra={"reason": str(error)})
 
     def _hold_if_damaged(self) -> None:
         """Leave it to a person to trade on when the journal has lost what it knew.

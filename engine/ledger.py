@@ -26,6 +26,7 @@ from .records import (
     Filled,
     Held,
     Intended,
+    Named,
     OrderSeen,
     PolicySeen,
     Resolved,
@@ -97,6 +98,7 @@ class _Checkpoint(msgspec.Struct, frozen=True):
     consented: bool
     foreign_orders: tuple[str, ...]
     last_transition: int
+    bot: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -122,6 +124,8 @@ class Ledger:
         """The account's state was compared once and found equal, or adopted by consent."""
         self.foreign_orders: frozenset[str] = frozenset()
         self.transitions = 0
+        self.bot = ""
+        """Whose journal it is; empty until it was named."""
         self._keys_kept = keys_kept
         self._resting_keys: dict[str, str] = {}
         """Keys of ended intents whose order may still fill, by client order id."""
@@ -177,6 +181,8 @@ class Ledger:
                 self.hold = fact.reason
             case PolicySeen():
                 self.policy_seen = fact
+            case Named(bot):
+                self.bot = bot
 
     def _intended(self, fact: Intended, live: Intent | None) -> None:
         intent = live or Intent(fact.client_order_id, fact.order, created_ns=fact.created_ns)
@@ -246,6 +252,7 @@ class Ledger:
                 consented=self.consented,
                 foreign_orders=tuple(sorted(self.foreign_orders)),
                 last_transition=self.transitions,
+                bot=self.bot,
             )
         )
 
@@ -264,6 +271,7 @@ class Ledger:
         self.consented = state.consented
         self.foreign_orders = frozenset(state.foreign_orders)
         self.transitions = state.last_transition
+        self.bot = state.bot
         self.intents, self.by_key = {}, {}
         for one in state.intents:
             intent = Intent(one.client_order_id, one.order, created_ns=one.created_ns)

@@ -108,6 +108,12 @@ class PolicySeen(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: bytes
 
 
+class Named(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whose journal this is: the bot's name is part of the names of its producers and orders."""
+
+    bot: str
+
+
 class Probed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Written to learn whether the disk takes records again."""
 
@@ -127,6 +133,7 @@ Fact = (
     | Held
     | PolicySeen
     | Probed
+    | Named
 )
 
 KINDS: Final[dict[int, type[Any]]] = {
@@ -142,6 +149,7 @@ KINDS: Final[dict[int, type[Any]]] = {
     11: Held,
     12: PolicySeen,
     13: Probed,
+    14: Named,
 }
 KIND_OF: Final[dict[type[Any], int]] = {cls: kind for kind, cls in KINDS.items()}
 

@@ -12,7 +12,7 @@ from engine_world import BTC, World
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
-from holdfast.errors import EngineClosed, InvalidOrder, NotExecuted, TradingHalted
+from holdfast.errors import ConfigError, EngineClosed, InvalidOrder, NotExecuted, TradingHalted
 from holdfast.journal import Durability, JournalError, JournalFull, MemoryDisk, MemoryJournal
 from holdfast.model import Order, OrderSnapshot, OrderStatus
 from holdfast.policy import Mode, Policy
@@ -551,5 +551,25 @@ def test_an_undeclared_symbol_is_refused() -> None:
         async with world.engine() as engine:
             with pytest.raises(InvalidOrder, match=r"engine\.symbols"):
                 await engine.submit(Order(ETH, "buy", "1", price="3000"))
+
+    run(main)
+
+
+def test_a_journal_of_another_bot_is_refused() -> None:
+    """Under another name its confirmed events would be sent again, as another producer's."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.publish("trade.opened", {"n": 1})
+            await anyio.sleep(1)
+        sent = len(world.server.log.entries)
+        with pytest.raises(ConfigError, match=r"'alpha'.*'beta'.*state_dir"):
+            async with world.engine(bot="beta"):
+                raise AssertionError("not reached")
+        assert len(world.server.log.entries) == sent
+        async with world.engine() as engine:
+            await engine.until_healthy()
 
     run(main)
