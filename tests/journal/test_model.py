@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from journal_rigs import DiskRig, MemoryRig, Rig
 
 from holdfast.journal import CHECKPOINT, Durability, Journal, JournalFull
@@ -26,7 +26,11 @@ KINDS = st.integers(1, 5)
 
 
 class JournalModel(RuleBasedStateMachine):
-    """`records` is what the log holds from seq 1 on; `safe_seq` what a crash must not take."""
+    """`records` is what the log holds from seq 1 on; `safe_seq` what a crash must not take.
+
+    No rule has a precondition: how much finds room depends on the thread, so a second run
+    of the same steps could be offered other rules, which hypothesis takes for flaky.
+    """
 
     rig: Rig
     journal: Journal
@@ -101,7 +105,6 @@ class JournalModel(RuleBasedStateMachine):
 
         self.run(act())
 
-    @precondition(lambda self: self.records)
     @rule(fraction=st.floats(0, 1))
     def ack(self, fraction: float) -> None:
         upto = int(fraction * self.journal.last_seq)
@@ -161,7 +164,6 @@ class JournalModel(RuleBasedStateMachine):
         self.run(self.rig.fill())
         self.full = True
 
-    @precondition(lambda self: self.full)
     @rule()
     def free_disk(self) -> None:
         self.run(self.rig.free())
