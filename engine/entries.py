@@ -17,10 +17,11 @@ import anyio
 
 from .errors import LinkDown, OutcomeUnknown
 from .model import OrderSnapshot
-from .orders import CANCELS_AT_ONCE, OrderPath
+from .orders import OrderPath
 
 log = logging.getLogger("holdfast.entries")
 
+CANCELS_AT_ONCE: Final = 8
 CANCEL_RETRY_SECONDS: Final = 1.0
 """After a cancel that failed; one request a second weighs nothing in any venue's limits."""
 

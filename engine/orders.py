@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Literal
 
 import anyio
@@ -51,7 +51,6 @@ log = logging.getLogger("holdfast.orders")
 
 SLOWEST_ASKING_SECONDS = 1.0
 """Between two questions about the same order."""
-CANCELS_AT_ONCE = 8
 
 
 class OrderPath:
@@ -679,32 +678,6 @@ class OrderPath:
         if answer.order is not None:
             self._note(answer.order, "the venue's reply to a cancel")
         return answer.order
-
-    async def cancel_resting_entries(self) -> int:
-        """Cancel our open orders that could still open a position; exits stay.
-
-        :returns: how many could not be cancelled now.
-        """
-        limit = anyio.Semaphore(CANCELS_AT_ONCE)
-        failed = 0
-
-        async def one(order: OrderSnapshot) -> None:
-            nonlocal failed
-            async with limit:
-                try:
-                    await self.cancel(order.symbol, order.client_order_id)
-                except LinkDown as error:
-                    failed += 1
-                    log.warning(
-                        "resting entry not cancelled",
-                        extra={"client_order_id": order.client_order_id, "reason": str(error)},
-                    )
-
-        async with anyio.create_task_group() as group:
-            for order in self._ledger.book.resting():
-                if order.opening:
-                    group.start_soon(one, order)
-        return failed
 
 
 def _is_multiple(value: Decimal, step: Decimal) -> bool:
