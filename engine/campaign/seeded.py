@@ -180,6 +180,9 @@ KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
     ),
 }
 
+NOT_WITH: Final = {"skew": ("lagging reads",)}
+"""A venue whose clock goes back by seconds while its queries lag, by that same clock, hides
+an order for those seconds: what no venue does, and nobody could see through."""
 _STANDS_STILL: Final = ("suspend", "stall")
 
 
@@ -190,7 +193,7 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
     faults: list[AnyFault] = []
     kinds: set[str] = set()
     for kind, draw in KINDS.items():
-        if swarm.chance(KIND_CHANCE):
+        if swarm.chance(KIND_CHANCE) and not kinds.intersection(NOT_WITH.get(kind, ())):
             kinds.add(kind)
             dice = _Dice(entropy.child(kind))
             faults += [
