@@ -525,12 +525,14 @@ class Core:
         self.changes.notify()
 
     async def _learn_price(self, order: Order) -> None:
-        """A market order has no price of its own to judge a notional limit by: ask for one.
+        """Ask for a price, where the order's own says nothing of what it may be worth.
 
-        Without an answer there is none, and the limit's objection stands.
+        A market order has none, and a sell is filled at its limit or above. Without an
+        answer a market order meets the objection of the notional limit.
         """
         policy = self.policy.get()
-        if order.price is not None or policy is None or not policy.limits.on_notional:
+        has_bound = order.price is not None and order.side == "buy"
+        if has_bound or policy is None or not policy.limits.on_notional:
             return
         try:
             price = await self.exchange.last_price(
@@ -559,7 +561,7 @@ class Core:
         price, learnt_at = self._prices.get(order.symbol, (None, -inf))
         if self.clock.monotonic() - learnt_at > PRICE_SECONDS:
             price = None
-        exposure = self.orders.exposure(order.symbol, price, without=client_order_id)
+        exposure = self.orders.exposure(order.symbol, order.side, price, without=client_order_id)
         objection = policy_rules.objection(policy, order, exposure)
         if objection is None:
             return

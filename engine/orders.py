@@ -38,6 +38,7 @@ from .model import (
     PlaceOutcome,
     PlaceRequest,
     QueryKind,
+    Side,
 )
 from .policy import Exposure
 from .ports import Clock, Entropy, ExecutionClient
@@ -631,9 +632,9 @@ class OrderPath:
     # --- what is open ----------------------------------------------------------------
 
     def exposure(
-        self, symbol: str, reference_price: Decimal | None, *, without: str = ""
+        self, symbol: str, side: Side, reference_price: Decimal | None, *, without: str = ""
     ) -> Exposure:
-        """What `symbol` holds or may come to hold; unknown orders count as filled.
+        """What `symbol` holds or may come to hold on one side; unknown orders count as filled.
 
         :param without: client order id of the order that is judged by it.
         """
@@ -645,15 +646,15 @@ class OrderPath:
             if order.symbol != symbol:
                 continue
             count += not order.status.final
-            if order.opening:
-                sign = 1 if order.side == "buy" else -1
-                pending += sign * open_order.expected
+            if order.opening and order.side == side:
+                pending += open_order.expected
         for intent in self._ledger.intents.values():
             if intent.order.symbol == symbol and intent.client_order_id != without:
                 count += 1
-                if intent.order.opening:
-                    pending += intent.order.signed_quantity
-        return Exposure(held, pending, reference_price, count)
+                if intent.order.opening and intent.order.side == side:
+                    pending += intent.order.quantity
+        signed = pending if side == "buy" else -pending
+        return Exposure(held, signed, reference_price, count)
 
     async def cancel(self, symbol: str, cid: str) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.

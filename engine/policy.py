@@ -109,9 +109,19 @@ class Exposure(NamedTuple):
 
     position_quantity: Decimal
     pending_quantity: Decimal
-    """Signed sum of open and unknown opening orders, counted as filled."""
+    """Signed sum of open and unknown opening orders of the judged order's own side, counted
+    as filled. The other side's are left out: that they fill first is a hope, not a bound."""
     reference_price: Decimal | None
     open_orders: int
+
+
+def _worst_price(order: Order, reference: Decimal | None) -> Decimal | None:
+    """What a unit of it may come to be worth: a sell is filled at its limit or above."""
+    if order.price is None:
+        return reference
+    if order.side == "buy" or reference is None:
+        return order.price
+    return max(order.price, reference)
 
 
 def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
@@ -131,7 +141,7 @@ def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
         return f"{exposure.open_orders} orders are open, {limits.max_open_orders} are allowed"
     if not limits.on_notional:
         return None
-    price = order.price if order.price is not None else exposure.reference_price
+    price = _worst_price(order, exposure.reference_price)
     if price is None:
         return "a notional limit is set, and a market order has no price to judge it by"
     if limits.max_order_notional is not None:
