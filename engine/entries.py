@@ -23,7 +23,7 @@ log = logging.getLogger("holdfast.entries")
 
 CANCELS_AT_ONCE: Final = 8
 CANCEL_RETRY_SECONDS: Final = 1.0
-"""After a cancel that failed; one request a second weighs nothing in any venue's limits."""
+"""Between two passes; one request a second and order weighs nothing in a venue's limits."""
 
 
 class RestingEntries:
@@ -54,7 +54,10 @@ class RestingEntries:
         while True:
             if not (self._unwanted() and self._left()):
                 await self._orders.changes.wait()
-            elif await self.cancel() and self._unwanted():
+            else:
+                await self.cancel()
+                # Also after a pass without a failure: an answer that can not be journalled is a
+                # fault, which would begin the next pass at once, and so on without end.
                 await anyio.sleep(CANCEL_RETRY_SECONDS)
 
     async def cancel_if_unwanted(self) -> None:

@@ -217,3 +217,27 @@ def test_what_is_journalled_of_a_cancelled_call_names_no_memory_address() -> Non
         assert doubts == ["interrupted while it was being sent: the caller was cancelled"]
 
     run(main)
+
+
+def test_a_disk_that_fails_does_not_make_the_engine_flood_the_venue_with_cancels() -> None:
+    async def main() -> None:
+        world = World()
+        asked: list[str] = []
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await engine.submit(Order(BTC, "sell", "0.010", price="70000"))
+            await anyio.sleep(1)
+
+            def count(kind: str, now_ms: int) -> None:
+                asked.append(kind)
+
+            world.venue.faults.decide = count
+            await engine.publish("event", {})
+            world.disk.failing_syncs = 99
+            await anyio.sleep(1)
+            engine.fault("test", "trading stops")
+            await anyio.sleep(10)
+            world.disk.crash(lose_unsynced=False)
+        assert 1 <= asked.count("cancel") <= 15
+
+    run(main)
