@@ -31,8 +31,10 @@ RECOVERY_SECONDS: Final = 60.0
 """Virtual time from the last fault within which trading must be possible again."""
 QUIET_SECONDS: Final = 12.0
 """After that, without a bot that trades: two audits find what a stream has dropped."""
-MAX_STEPS: Final = 2_000_000
-"""Of the loop in one run; hundreds of times what a run takes."""
+MAX_STEPS: Final = 400_000
+"""Of the loop in one run; a hundred times what a run takes."""
+MAX_STEPS_PER_INSTANT: Final = 20_000
+"""While time stands still."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,9 @@ def run_seed(seed: int) -> Verdict:
 
 def run_plan(plan: FaultPlan) -> Verdict:
     """Run `plan`; nothing it does depends on anything but the plan."""
-    simulation = Simulation(seed=plan.seed, max_steps=MAX_STEPS)
+    simulation = Simulation(
+        seed=plan.seed, max_steps=MAX_STEPS, max_steps_per_instant=MAX_STEPS_PER_INSTANT
+    )
     worlds: list[World] = []
 
     async def main() -> None:
