@@ -110,6 +110,8 @@ class Core:
         self.changes = Broadcast()
         """Notified after every step, every change of a link, of the lease, of a hold."""
         self.history: deque[Moment] = deque(maxlen=HISTORY)
+        self.failed_climbs = 0
+        """Ways up since HEALTHY that ended in DEGRADED again."""
         self.divergences = 0
         """Counts the times the books were found not to be believed."""
         self.compared: tuple[int, int] | None = None
@@ -333,6 +335,11 @@ class Core:
         if step.trigger is Trigger.DIVERGED:
             self.divergences += 1
         self.history.append(Moment(self.clock.time_ns(), self.clock.monotonic(), step))
+        if step.entered and step.source in (State.RECOVERING, State.RECONCILING):
+            if step.dest is State.DEGRADED:
+                self.failed_climbs += 1
+            elif step.dest is State.HEALTHY:
+                self.failed_climbs = 0
         if step.entered:
             log.info(
                 "%s: %s -> %s (%s)",
@@ -446,6 +453,8 @@ class Core:
         self.changes.notify()
 
     async def _probe_exchange(self) -> None:
+        if self.orders.quiet_seconds():
+            raise LinkDown(f"it asks for silence, {self.orders.quiet_seconds():.0f} s more")
         await self.exchange.probe()
         await self.venue_clock.sync(timeout_seconds=self.settings.orders.timeout_seconds)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -27,6 +27,19 @@ def effects_of(core: Core) -> dict[Effect, Callable[[], Any]]:
     """The function of each effect, bound to one engine."""
     effects = _Effects(core)
     return {effect: getattr(effects, effect.value) for effect in Effect}
+
+
+FIRST_CLIMB_PAUSE_SECONDS: Final = 0.05
+LONGEST_CLIMB_PAUSE_SECONDS: Final = 5.0
+
+
+def _climb_pause(failed: int) -> float:
+    """Before the next way up after so many that did not reach HEALTHY: none, then doubling."""
+    if failed < 2:
+        return 0.0
+    return float(
+        min(FIRST_CLIMB_PAUSE_SECONDS * 2 ** min(failed - 2, 10), LONGEST_CLIMB_PAUSE_SECONDS)
+    )
 
 
 class _Effects:
@@ -75,6 +88,12 @@ class _Effects:
                 pause = min(2 * pause, settings.probe_backoff_max_seconds)
                 continue
             pause = settings.probe_backoff_seconds
+            if core.failed_climbs:
+                # Links that answer are no proof that the way up can be gone: a venue that
+                # throttles its snapshots would be asked into a ban.
+                await anyio.sleep(_climb_pause(core.failed_climbs))
+                if core.gate.epoch != began:
+                    continue
             core.fire(Trigger.LINKS_RESTORED, "every link answered a probe")
             if core.machine.state is State.DEGRADED:
                 # Held by the operator, or the lease is not ours: only a change can help.

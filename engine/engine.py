@@ -227,7 +227,9 @@ class Engine:
         core = self._core
         hold = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
         lease = () if core.lease.held else (f"lease: {core.lease.reason}",)
-        return hold + lease + core.runner.waiting_for
+        seconds = core.orders.quiet_seconds()
+        venue = (f"exchange: it asks for silence, {seconds:.0f} s more",) if seconds else ()
+        return hold + lease + venue + core.runner.waiting_for
 
     async def until_healthy(self) -> None:
         """Wait until orders may be opened. Ends at once if they may."""

@@ -104,17 +104,21 @@ class OpeningEngine:
 
         engine: Engine | None = None
         journal = await open_journal(config.state_dir, settings, on_fault=on_fault)
-        engine = Engine(
-            settings=settings,
-            journal=journal,
-            bus=bus,
-            policy=policy,
-            lease=lease,
-            exchange=exchange,
-            clock=clock,
-            entropy=entropy,
-            links=self._links,
-        )
+        try:
+            engine = Engine(
+                settings=settings,
+                journal=journal,
+                bus=bus,
+                policy=policy,
+                lease=lease,
+                exchange=exchange,
+                clock=clock,
+                entropy=entropy,
+                links=self._links,
+            )
+        except BaseException:
+            await journal.aclose()  # its lock would refuse the next try
+            raise
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(engine)
             await stack.enter_async_context(ControlServer(engine, config.state_dir))

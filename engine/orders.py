@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
+from math import inf
 from typing import Literal
 
 import anyio
@@ -109,6 +110,7 @@ class OrderPath:
         """Intents whose `submit` is still running: only it may close or resend them."""
         self._denials: dict[str, list[int]] = {}
         self._pace: dict[str, float] = {}
+        self._quiet_until = -inf
         self.changes = Broadcast()
         """Notified when an intent becomes unknown or settled, or the venue can be asked again."""
 
@@ -142,8 +144,17 @@ class OrderPath:
             del self._owned[intent.client_order_id]
             self.changes.notify()
 
+    def quiet_seconds(self) -> float:
+        """For how long the venue has asked to be left alone (Binance 429 and 418, Retry-After).
+
+        Whoever goes on asking is throttled longer, then banned, for up to three days.
+        """
+        return max(self._quiet_until - self._clock.monotonic(), 0.0)
+
     async def _admitted(self, order: Order) -> Permit:
         """The gate's and the policy's leave. :raises TradingHalted, Rejected:"""
+        if self.quiet_seconds():
+            raise TradingHalted(f"the venue asks for silence, {self.quiet_seconds():.0f} s more")
         if not self._venue_clock.is_measured:
             await self._measure_the_clock()
         if order.opening:
@@ -284,6 +295,9 @@ class OrderPath:
         deadline = self._clock.monotonic() + self._deadline_seconds(order)
         while True:
             outcome = await self._attempt(intent, permit)
+            if outcome.retry_after_seconds is not None:
+                quiet_until = self._clock.monotonic() + outcome.retry_after_seconds
+                self._quiet_until = max(self._quiet_until, quiet_until)
             # The wait counts from the failure: a venue that takes long to say that it is
             # overloaded must not be asked again at once.
             failed_at = self._clock.monotonic()
@@ -570,6 +584,9 @@ class OrderPath:
             if not waiting or not self._can_ask():
                 await self.changes.wait()
                 continue
+            if self.quiet_seconds():
+                await self.changes.wait_at_most(self.quiet_seconds())
+                continue
             now = self._clock.monotonic()
             due = [i for i in waiting if self._next_question(i) <= now]
             for intent in due:
@@ -665,6 +682,8 @@ class OrderPath:
         :raises LinkDown: the venue could not be asked.
         :raises OutcomeUnknown: nobody knows yet whether there is anything to cancel.
         """
+        if self.quiet_seconds():
+            raise LinkDown(f"the venue asks for silence, {self.quiet_seconds():.0f} s more")
         intent = self._ledger.intents.get(cid)
         if intent is not None:
             with anyio.move_on_after(self._settings.timeout_seconds):

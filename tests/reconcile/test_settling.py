@@ -315,7 +315,7 @@ def test_a_failed_leg_is_not_an_empty_one() -> None:
             await engine.submit(RESTING)
             await anyio.sleep(1)
             world.venue.faults.arm(
-                "snapshot", Fault(executes=False, reply="error", status=503), count=50
+                "snapshot", Fault(executes=False, reply="error", status=503), count=8
             )
             engine.fault("test", "look again")
             with pytest.raises(LinkDown):
