@@ -71,7 +71,7 @@ class Supervisor:
                 halted=lambda: self._halted,
             )
             if before is not None:
-                process.witness.inherit(before.witness)
+                process.witness.inherit(before.witness, could_write=not before.disk_is_lost)
             await process.run()
             if not self._finishing:
                 await anyio.sleep(self._down_seconds)

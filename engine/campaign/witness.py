@@ -109,9 +109,9 @@ class Witness:
         if stored is not None:
             self._newest_read = _newest(self._newest_read, stored.policy)
 
-    def inherit(self, earlier: Witness) -> None:
-        """What an earlier life on the same disk has read may not be forgotten."""
-        self._newest_read = earlier._newest_read
+    def inherit(self, earlier: Witness, *, could_write: bool) -> None:
+        """What an earlier life has read may not be forgotten, if its disk took it down."""
+        self._newest_read = earlier._newest_read if could_write else None
         self.attempts = earlier.attempts
         self.denials = earlier.denials
 
