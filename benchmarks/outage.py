@@ -37,7 +37,7 @@ from anyio import to_thread
 from holdfast import Engine, Mode, Policy, Settings, State
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.journal import FileJournal, MemoryDisk, MemoryJournal
-from holdfast.settings import GateSettings, LeaseSettings, PolicySettings
+from holdfast.settings import AlertSettings, GateSettings, LeaseSettings, PolicySettings
 from holdfast.simulation import SeededEntropy, Simulation, VirtualClock
 from holdfast.transports.memory import MemoryBus, MemoryServer, MemoryStore
 from holdfast.transports.redis import bus_factory, store_factory
@@ -204,7 +204,10 @@ def day_in_virtual_time() -> tuple[float, int]:
             on_fault=lambda _: None,
         )
         engine = Engine(
-            settings=settings(gate=GateSettings(loop_lease_seconds=None)),
+            settings=settings(
+                gate=GateSettings(loop_lease_seconds=None),
+                alerts=AlertSettings(sample_seconds=None),
+            ),
             journal=journal,
             bus=MemoryBus(server),
             policy=store,
