@@ -63,6 +63,8 @@ HISTORY: Final = 1000
 
 
 DISK_RETRY_SECONDS: Final = 1.0
+FIRST_RESTART_SECONDS: Final = 0.1
+LONGEST_RESTART_SECONDS: Final = 5.0
 PRICE_SECONDS: Final = 10.0
 """A price older than this judges no notional limit."""
 
@@ -460,6 +462,20 @@ class Core:
 
     def _disk_down(self, reason: str) -> None:
         self.disk_link.down(reason)
+
+    async def keep_running(self, link: Link) -> None:
+        """Run a link of the user's. One that ends or fails is down, and is begun again."""
+        health, pause = self.links[link.name], FIRST_RESTART_SECONDS
+        while True:
+            try:
+                await link.run(health)
+            except Exception as error:  # the user's code: whatever it was, the link is not watched
+                log.exception("link %s failed", link.name)
+                health.down(f"its run failed: {error!r}")
+            else:
+                health.down("its run ended")
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_RESTART_SECONDS)
 
     async def watch_disk(self) -> None:
         """While the journal takes no entries, try now and then whether there is room again."""

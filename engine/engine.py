@@ -128,7 +128,7 @@ class Engine:
         start(self._policy_store.run, core.policy)
         start(core.exchange.run, ExchangeWatch(core))
         for link in core.extra_links:
-            start(link.run, core.links[link.name])
+            start(core.keep_running, link)
         start(core.outbox.run)
         start(core.orders.run)
         start(core.entries.run)
@@ -149,6 +149,7 @@ class Engine:
     ) -> bool | None:
         assert self._group is not None
         self._running = False
+        self._core.changes.notify()  # whoever waits for a state is told that it will not come
         try:
             with anyio.CancelScope(shield=True):
                 await self._wind_down()
@@ -232,12 +233,16 @@ class Engine:
         return hold + lease + venue + core.runner.waiting_for
 
     async def until_healthy(self) -> None:
-        """Wait until orders may be opened. Ends at once if they may."""
+        """Wait until orders may be opened. Ends at once if they may.
+
+        :raises EngineClosed: the engine was stopped before that.
+        """
         await self.until(State.HEALTHY)
 
     async def until(self, state: State) -> None:
-        """Wait until the machine is in `state`."""
+        """Wait until the machine is in `state`. :raises EngineClosed: it was stopped before."""
         while self.state is not state:
+            self._check_running()
             await self._core.changes.wait()
 
     def fault(self, source: str, reason: str) -> None:

@@ -52,6 +52,7 @@ class World:
     @asynccontextmanager
     async def engine(self, **changes: Any) -> AsyncIterator[Engine]:
         self.lives += 1
+        links = changes.pop("links", ())
         entropy = self.entropy.child(f"life{self.lives}")
         journal = MemoryJournal.open(
             self.disk,
@@ -70,6 +71,7 @@ class World:
             exchange=SimExecutionClient(self.line, latency_seconds=self.latency_seconds),
             clock=self.clock,
             entropy=entropy,
+            links=links,
         )
         async with engine:
             yield engine
