@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
-from .model import Fill, OrderSnapshot, Position
+from .model import Fill, OrderSnapshot, OrderStatus, Position
 
 ZERO = Decimal(0)
 
@@ -76,6 +76,10 @@ class Book:
         self._seen: dict[str, set[int]] = {}
         self._early: dict[str, Decimal] = {}
         """Fills counted before their order was known to be open, by client order id."""
+        self.protection: dict[tuple[str, str], str] = {}
+        """The latest stop of ours that protects a position, by its client order id. Forgotten
+        when it was filled, when the bot itself cancelled it, or when the position is closed:
+        what is left without its stop resting is a position whose protection is gone."""
         self.version = 0
 
     def count(self, fill: Fill) -> bool:
@@ -87,6 +91,7 @@ class Book:
         holding.add(fill.signed_quantity, fill.price)
         if holding.quantity == 0:
             del self.holdings[fill.symbol, fill.position_side]
+            self.protection.pop((fill.symbol, fill.position_side), None)
         order = self.orders.get(fill.client_order_id)
         if order is not None:
             order.counted += fill.quantity
@@ -127,6 +132,8 @@ class Book:
             return
         order = OpenOrder(snapshot, self._early.pop(snapshot.client_order_id, ZERO))
         self.orders[snapshot.client_order_id] = order
+        if snapshot.protective:
+            self.protection[snapshot.symbol, snapshot.position_side] = snapshot.client_order_id
         self._forget_when_done(snapshot.client_order_id, order)
         self.version += 1
 
@@ -135,6 +142,24 @@ class Book:
         # exposure that is on its way.
         if order.snapshot.status.final and order.expected == 0:
             self.orders.pop(client_order_id, None)
+        if order.snapshot.status is OrderStatus.FILLED:
+            self.lift_protection(client_order_id)
+
+    def lift_protection(self, client_order_id: str) -> None:
+        """This stop protects nothing any more, and that is as it should be."""
+        for key in [k for k, cid in self.protection.items() if cid == client_order_id]:
+            del self.protection[key]
+
+    def unprotected(self) -> dict[tuple[str, str], str]:
+        """Positions whose latest stop is gone without a reason, with its client order id."""
+        if not self.protection:
+            return {}
+        resting = {(o.symbol, o.position_side) for o in self.resting() if o.protective}
+        return {
+            key: cid
+            for key, cid in self.protection.items()
+            if key in self.holdings and key not in resting
+        }
 
     def sync(self, symbol: str, trade_id: int) -> None:
         """Every fill of `symbol` up to `trade_id` is counted: single ids need not be kept."""
@@ -151,6 +176,8 @@ class Book:
         for p in positions:
             if p.symbol in scope and p.quantity != 0:
                 self.holdings[p.symbol, p.position_side] = Holding(p.quantity, p.entry_price)
+        for key in [k for k in self.protection if k[0] in scope and k not in self.holdings]:
+            del self.protection[key]
         self.version += 1
 
     def position(self, symbol: str, position_side: str = "BOTH") -> Decimal:
@@ -180,6 +207,8 @@ class BookState(msgspec.Struct, frozen=True):
     synced: dict[str, int] = {}
     seen: dict[str, tuple[int, ...]] = {}
     early: dict[str, Decimal] = {}
+    protection: tuple[tuple[str, str, str], ...] = ()
+    """Symbol, position side, client order id of the stop."""
 
     @classmethod
     def of(cls, book: Book) -> BookState:
@@ -189,6 +218,7 @@ class BookState(msgspec.Struct, frozen=True):
             dict(book.synced),
             {symbol: tuple(sorted(ids)) for symbol, ids in book._seen.items()},
             dict(book._early),
+            tuple((symbol, side, cid) for (symbol, side), cid in book.protection.items()),
         )
 
     def restore(self) -> Book:
@@ -198,4 +228,5 @@ class BookState(msgspec.Struct, frozen=True):
         book.synced = dict(self.synced)
         book._seen = {symbol: set(ids) for symbol, ids in self.seen.items()}
         book._early = dict(self.early)
+        book.protection = {(symbol, side): cid for symbol, side, cid in self.protection}
         return book

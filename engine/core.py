@@ -602,6 +602,8 @@ class Core:
         try:
             if ours:
                 self.orders.saw(order, "the venue's user stream")
+                if order.protective and order.status.final and self.ledger.book.unprotected():
+                    self.fire(Trigger.DIVERGED, f"the stop {order.client_order_id} is gone")
             if fill is not None:
                 self._on_fill(fill, ours=ours)
         except JournalError as error:

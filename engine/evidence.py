@@ -112,4 +112,9 @@ def mismatch(order: Order, found: OrderSnapshot) -> str | None:
         return f"price {found.price}, meant {order.price}"
     if found.reduce_only != order.reduce_only:
         return f"reduce_only {found.reduce_only}, meant {order.reduce_only}"
+    if (found.trigger, found.trigger_price) != (order.trigger, order.trigger_price):
+        return (
+            f"trigger {found.trigger} at {found.trigger_price}, "
+            f"meant {order.trigger} at {order.trigger_price}"
+        )
     return None

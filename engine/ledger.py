@@ -29,6 +29,7 @@ from .records import (
     Named,
     OrderSeen,
     PolicySeen,
+    ProtectionLifted,
     Resolved,
     Synced,
     Transitioned,
@@ -183,6 +184,8 @@ class Ledger:
                 self.policy_seen = fact
             case Named(bot):
                 self.bot = bot
+            case ProtectionLifted(client_order_id):
+                self.book.lift_protection(client_order_id)
 
     def _intended(self, fact: Intended, live: Intent | None) -> None:
         intent = live or Intent(fact.client_order_id, fact.order, created_ns=fact.created_ns)

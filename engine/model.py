@@ -21,6 +21,11 @@ PositionSide = Literal["BOTH", "LONG", "SHORT"]
 """Binance's `positionSide`: BOTH in one-way mode, LONG or SHORT in hedge mode."""
 TimeInForce = Literal["GTC", "IOC", "GTX"]
 """Good till cancelled; immediate or cancel; post-only (Binance's names)."""
+Trigger = Literal["stop", "take_profit"]
+"""What a conditional order waits for: a stop for the price to move against the position it
+protects (or to break out), a take-profit for it to move in favour (Binance's order types)."""
+TriggerBy = Literal["last", "mark"]
+"""The price that is watched: the last trade, or the mark price (Binance `workingType`)."""
 
 MAX_KEY_LENGTH: Final = 128
 
@@ -35,6 +40,11 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         the same key is the same intent: never a second order, also after a restart.
     :param reduce_only: can only shrink a position; may be sent outside HEALTHY.
     :param deadline_seconds: an opening order not accepted by then is given up.
+    :param trigger, trigger_price: a conditional order, which the venue keeps aside until
+        `trigger_by` reaches that price and then places as a market order, or, with `price`,
+        as a limit order. Protect a position with `trigger="stop", reduce_only=True`. The
+        venue can not be asked for a proof that such an order is absent, so one of unknown
+        outcome waits until it is seen, or until the operator decides (`holdfast resolve`).
     :raises InvalidOrder: naming the field and the remedy.
     """
 
@@ -47,6 +57,9 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     time_in_force: TimeInForce | None = None
     position_side: PositionSide = "BOTH"
     deadline_seconds: float | None = None
+    trigger: Trigger | None = None
+    trigger_price: Decimal | None = None
+    trigger_by: TriggerBy = "last"
 
     if TYPE_CHECKING:
 
@@ -62,6 +75,9 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
             time_in_force: TimeInForce | None = None,
             position_side: PositionSide = "BOTH",
             deadline_seconds: float | None = None,
+            trigger: Trigger | None = None,
+            trigger_price: Decimal | str | int | None = None,
+            trigger_by: TriggerBy = "last",
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -89,6 +105,22 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
             raise InvalidOrder(
                 f"deadline_seconds: {self.deadline_seconds!r} is not between 0 and 3600"
             )
+        if self.trigger is not None or self.trigger_price is not None:
+            self._check_trigger()
+
+    def _check_trigger(self) -> None:
+        if self.trigger not in ("stop", "take_profit"):
+            raise InvalidOrder(f"trigger: {self.trigger!r} is neither 'stop' nor 'take_profit'")
+        if self.trigger_price is None:
+            raise InvalidOrder("trigger_price: a conditional order needs one")
+        force_setattr(self, "trigger_price", positive("trigger_price", self.trigger_price))
+        if self.trigger_by not in ("last", "mark"):
+            raise InvalidOrder(f"trigger_by: {self.trigger_by!r} is neither 'last' nor 'mark'")
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the venue keeps it aside until a price is reached."""
+        return self.trigger is not None
 
     @property
     def opening(self) -> bool:
@@ -158,6 +190,19 @@ class OrderSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     reduce_only: bool = False
     position_side: PositionSide = "BOTH"
     updated_ms: int = 0
+    trigger: Trigger | None = None
+    trigger_price: Decimal | None = None
+    """Of a conditional order, which keeps its client order id when it is triggered: the
+    order that the venue makes of it then is this one, in its further life."""
+
+    @property
+    def conditional(self) -> bool:
+        return self.trigger is not None
+
+    @property
+    def protective(self) -> bool:
+        """Whether it is a stop that closes: what a position is protected by."""
+        return self.trigger == "stop" and not self.opening
 
     @property
     def opening(self) -> bool:

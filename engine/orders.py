@@ -44,7 +44,7 @@ from .model import (
 from .policy import Exposure
 from .ports import Clock, Entropy, ExecutionClient
 from .recorder import Recorder
-from .records import Attempted, Doubted, Intended, OrderSeen, Resolved
+from .records import Attempted, Doubted, Intended, OrderSeen, ProtectionLifted, Resolved
 from .settings import OrderSettings
 from .venue_clock import VenueClock
 from .wording import interruption, writable
@@ -194,11 +194,12 @@ class OrderPath:
             raise InvalidOrder(
                 f"quantity: {order.quantity} is not a multiple of the step {step.quantity_step}"
             )
-        if order.price is not None:
-            if not _is_multiple(order.price, step.price_step):
+        for name, price in (("price", order.price), ("trigger_price", order.trigger_price)):
+            if price is not None and not _is_multiple(price, step.price_step):
                 raise InvalidOrder(
-                    f"price: {order.price} is not a multiple of the tick {step.price_step}"
+                    f"{name}: {price} is not a multiple of the tick {step.price_step}"
                 )
+        if order.price is not None:
             notional = order.price * order.quantity
             if order.opening and notional < step.min_notional:
                 raise InvalidOrder(
@@ -347,11 +348,14 @@ class OrderPath:
         told "accepted, nothing filled" might do it again.
         """
         order, known = intent.order, intent.snapshot
-        can_rest = order.price is not None and order.time_in_force != "IOC"
+        can_rest = order.conditional or (order.price is not None and order.time_in_force != "IOC")
         if known is None or known.status.final or can_rest:
             return
         answer = await self._client.query(
-            order.symbol, intent.client_order_id, timeout_seconds=self._settings.timeout_seconds
+            order.symbol,
+            intent.client_order_id,
+            conditional=order.conditional,
+            timeout_seconds=self._settings.timeout_seconds,
         )
         if answer.order is not None:
             self._note(answer.order, "asked for how it ended")
@@ -611,7 +615,10 @@ class OrderPath:
         try:
             asked_ms = await self._client.venue_time_ms(timeout_seconds=settings.timeout_seconds)
             answer = await self._client.query(
-                intent.order.symbol, cid, timeout_seconds=settings.timeout_seconds
+                intent.order.symbol,
+                cid,
+                conditional=intent.order.conditional,
+                timeout_seconds=settings.timeout_seconds,
             )
         except LinkDown as error:
             log.info("could not ask", extra={"client_order_id": cid, "reason": str(error)})
@@ -623,7 +630,10 @@ class OrderPath:
             self._found(intent, answer.order, "found at the venue by its client order id")
             return
         pause = settings.absence_spacing_seconds
-        if answer.kind is QueryKind.ABSENT:
+        # The window that proves absence binds the matching engine, not the place where orders
+        # wait for their trigger: one was accepted, could not be found, and was placed again
+        # (freqtrade#12681). Those are asked for until they are seen, or a person decides.
+        if answer.kind is QueryKind.ABSENT and not intent.order.conditional:
             denials = self._denials.setdefault(cid, [])
             denials.append(asked_ms)
             del denials[:-64]
@@ -673,12 +683,15 @@ class OrderPath:
         signed = pending if side == "buy" else -pending
         return Exposure(held, signed, reference_price, count)
 
-    async def cancel(self, symbol: str, cid: str) -> OrderSnapshot | None:
+    async def cancel(
+        self, symbol: str, cid: str, *, conditional: bool = False
+    ) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.
 
         An order that is still on its way is waited for: the venue would answer that it does
         not know it, and then it would rest.
 
+        :param conditional: of an order that the book does not know.
         :raises LinkDown: the venue could not be asked.
         :raises OutcomeUnknown: nobody knows yet whether there is anything to cancel.
         """
@@ -690,14 +703,27 @@ class OrderPath:
                 await intent.resolved()
             if not intent.has_ended():
                 raise OutcomeUnknown(intent.doubt or "still being sent", intent=intent)
+        known = self._ledger.book.orders.get(cid)
+        if known is not None:
+            conditional = known.snapshot.conditional
+        if known is not None and known.snapshot.protective:
+            # Before the cancel: the stream may tell of its end before the reply does, and a
+            # stop that ends without a reason takes the engine to RECONCILING.
+            self._lift_protection(cid)
         answer = await self._client.cancel(
-            symbol, cid, timeout_seconds=self._settings.timeout_seconds
+            symbol, cid, conditional=conditional, timeout_seconds=self._settings.timeout_seconds
         )
         if answer.kind is QueryKind.UNANSWERED:
             raise LinkDown(f"cancel of {cid}: {answer.reason}")
         if answer.order is not None:
             self._note(answer.order, "the venue's reply to a cancel")
         return answer.order
+
+    def _lift_protection(self, cid: str) -> None:
+        try:
+            self._recorder.write(ProtectionLifted(cid, "cancelled by the bot"))
+        except JournalError as error:  # a dead disk does not stop a cancel; a person will look
+            log.error("not journalled: stop cancelled", extra={"reason": str(error)})
 
 
 def _is_multiple(value: Decimal, step: Decimal) -> bool:

@@ -275,16 +275,33 @@ class ExecutionClient(Protocol):
         """
 
     async def cancel(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
-        """Cancel one order; the answer tells how the order stands. Safe to repeat."""
+        """Cancel one order; the answer tells how the order stands. Safe to repeat.
+
+        :param conditional: it was placed with a trigger. Venues keep those elsewhere
+            (Binance: the algo endpoints), before and after they were triggered.
+        """
 
     async def query(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
-    ) -> QueryOutcome: ...
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
+    ) -> QueryOutcome:
+        """How the order stands. A triggered order is told as one with the order made of it:
+        status and fills are that one's, the client order id stays.
+        """
 
     async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
-        """All open orders of the account. :raises LinkDown:"""
+        """All open orders of the account, conditional ones included. :raises LinkDown:"""
 
     async def positions(self, *, timeout_seconds: float) -> list[Position]:
         """All positions that are not flat. :raises LinkDown:"""

@@ -35,6 +35,7 @@ class Kind(StrEnum):
     STALE_ORDER = "stale_order"  # the venue knows more of it than the book
     MISSED_FILL = "missed_fill"
     UNEXPECTED_FILL = "unexpected_fill"  # under our prefix, of an order we do not know
+    UNPROTECTED_POSITION = "unprotected_position"  # its stop is gone, and not by our doing
     UNKNOWN_OUTCOME = "unknown_outcome"
 
 
@@ -49,6 +50,7 @@ DEFAULT_RULES: Final[dict[Kind, Rule]] = {
     Kind.STALE_ORDER: "adopt",
     Kind.MISSED_FILL: "adopt",
     Kind.UNEXPECTED_FILL: "adopt",
+    Kind.UNPROTECTED_POSITION: "hold",
     Kind.UNKNOWN_OUTCOME: "hold",
 }
 """Where money would move, or a decision be guessed, a person decides. What is adopted by
@@ -65,6 +67,7 @@ ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.STALE_ORDER: frozenset({"adopt", "hold"}),
     Kind.MISSED_FILL: frozenset({"adopt", "hold"}),
     Kind.UNEXPECTED_FILL: frozenset({"adopt", "hold"}),
+    Kind.UNPROTECTED_POSITION: frozenset({"adopt", "flatten", "hold"}),
     Kind.UNKNOWN_OUTCOME: frozenset({"hold"}),
 }
 
@@ -98,6 +101,8 @@ class View(msgspec.Struct, frozen=True):
     known_foreign: frozenset[str]
     consented: bool
     unknown: tuple[str, ...] = ()
+    unprotected: dict[tuple[str, str], str] = {}
+    """As `Book.unprotected`."""
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -150,6 +155,7 @@ def differences(view: View, snapshot: Snapshot) -> list[Difference]:
         *_fills(view, snapshot),
         *_orders(view, snapshot),
         *_positions(view, snapshot),
+        *_unprotected(view, snapshot),
         *(
             Difference(Kind.UNKNOWN_OUTCOME, "", "unknown", "unknown", client_order_id=cid)
             for cid in view.unknown
@@ -276,6 +282,25 @@ def _positions(view: View, snapshot: Snapshot) -> list[Difference]:
             )
         )
     return found
+
+
+def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:
+    """Positions whose stop is gone. A stop of any hand protects: what counts is the venue's."""
+    protected = {(o.symbol, str(o.position_side)) for o in snapshot.open_orders if o.protective}
+    held = {(p.symbol, str(p.position_side)): p.quantity for p in snapshot.positions}
+    return [
+        Difference(
+            Kind.UNPROTECTED_POSITION,
+            key[0],
+            "protected by a stop",
+            f"{held[key]:f} without it",
+            client_order_id=cid,
+            position_side=key[1],
+            quantity=held[key],
+        )
+        for key, cid in sorted(view.unprotected.items())
+        if key[0] in view.symbols and held.get(key) and key not in protected
+    ]
 
 
 def rules_from(overrides: Mapping[str, str]) -> dict[Kind, Rule]:

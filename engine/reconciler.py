@@ -36,7 +36,7 @@ from .reconcile import (
     plan,
 )
 from .recorder import Recorder
-from .records import Adopted, Synced
+from .records import Adopted, ProtectionLifted, Synced
 from .settings import ReconcileSettings
 
 log = logging.getLogger("holdfast.reconcile")
@@ -137,6 +137,7 @@ class Reconciler:
             known_foreign=self._ledger.foreign_orders,
             consented=self._ledger.consented,
             unknown=tuple(i.client_order_id for i in self._ledger.unknown),
+            unprotected=book.unprotected(),
         )
         return view, Snapshot(tuple(positions), tuple(orders), tuple(fills)), quiet
 
@@ -215,6 +216,7 @@ class Reconciler:
         answer = await self._client.query(
             difference.symbol,
             difference.client_order_id,
+            conditional=difference.order.conditional,
             timeout_seconds=self._settings.snapshot_timeout_seconds,
         )
         if answer.kind is QueryKind.UNANSWERED:
@@ -240,10 +242,12 @@ class Reconciler:
         """Do what the rule says; False: it could not be done, a person has to look."""
         difference = action.difference
         match action.rule:
+            case "adopt" if difference.kind is Kind.UNPROTECTED_POSITION:
+                self._accept_unprotected(difference, by=f"rule for {difference.kind}")
             case "adopt":
                 self._adopt_position(difference, snapshot)
             case "cancel":
-                await self._orders.cancel(difference.symbol, difference.client_order_id)
+                await self._cancel_orphan(difference)
             case "flatten":
                 return await self._flatten(difference, snapshot)
             case "ignore":
@@ -282,6 +286,17 @@ class Reconciler:
             self.repairing.discard(difference.symbol)
         self._adopt_position(difference, snapshot, since=self._held(key) - before)
         return True
+
+    async def _cancel_orphan(self, difference: Difference) -> None:
+        order = difference.order
+        await self._orders.cancel(
+            difference.symbol,
+            difference.client_order_id,
+            conditional=order is not None and order.conditional,
+        )
+
+    def _accept_unprotected(self, difference: Difference, *, by: str) -> None:
+        self._recorder.write(ProtectionLifted(difference.client_order_id, by))
 
     def _held(self, key: tuple[str, str]) -> Decimal:
         return sum(
@@ -343,7 +358,7 @@ class Reconciler:
         found = differences(view, snapshot)
         orphans = [d for d in found if d.kind is Kind.ORPHAN_ORDER]
         for difference in orphans:
-            await self._orders.cancel(difference.symbol, difference.client_order_id)
+            await self._cancel_orphan(difference)
         # What the venue proves of our own orders is counted, not swallowed by the position:
         # the bot is told of its fills, and no ended order stays as exposure.
         facts = [d for d in found if d.kind in _FACTS]
@@ -352,6 +367,9 @@ class Reconciler:
         if orphans or facts:  # the account may have moved meanwhile
             _, snapshot = await self.observe()
         self._adopt_all(snapshot, by=by)
+        for difference in found:
+            if difference.kind is Kind.UNPROTECTED_POSITION:
+                self._accept_unprotected(difference, by=by)
         self.decided.notify()
         return found
 

@@ -114,6 +114,14 @@ class Named(msgspec.Struct, frozen=True, omit_defaults=True):
     bot: str
 
 
+class ProtectionLifted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A stop protects its position no more, by the bot's own cancel or by a decision: that it
+    is gone is nothing to wonder at."""
+
+    client_order_id: str
+    why: str
+
+
 class Probed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Written to learn whether the disk takes records again."""
 
@@ -134,6 +142,7 @@ Fact = (
     | PolicySeen
     | Probed
     | Named
+    | ProtectionLifted
 )
 
 KINDS: Final[dict[int, type[Any]]] = {
@@ -150,6 +159,7 @@ KINDS: Final[dict[int, type[Any]]] = {
     12: PolicySeen,
     13: Probed,
     14: Named,
+    15: ProtectionLifted,
 }
 KIND_OF: Final[dict[type[Any], int]] = {cls: kind for kind, cls in KINDS.items()}
 

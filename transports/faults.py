@@ -409,21 +409,35 @@ class FaultyExecutionClient:
         return outcome
 
     async def cancel(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         return await self._question(
             "cancel",
             timeout_seconds,
-            lambda: self._inner.cancel(symbol, client_order_id, timeout_seconds=timeout_seconds),
+            lambda: self._inner.cancel(
+                symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
+            ),
         )
 
     async def query(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         return await self._question(
             "query",
             timeout_seconds,
-            lambda: self._inner.query(symbol, client_order_id, timeout_seconds=timeout_seconds),
+            lambda: self._inner.query(
+                symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
+            ),
         )
 
     async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:

@@ -225,17 +225,31 @@ class WatchedClient:
         return outcome
 
     async def cancel(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         self._life.check()
-        return await self._inner.cancel(symbol, client_order_id, timeout_seconds=timeout_seconds)
+        return await self._inner.cancel(
+            symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
+        )
 
     async def query(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         self._life.check()
         asked_ms = self._venue_ms()
-        answer = await self._inner.query(symbol, client_order_id, timeout_seconds=timeout_seconds)
+        answer = await self._inner.query(
+            symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
+        )
         if self._life.alive:
             self._life.witness.answered(client_order_id, asked_ms, answer)
         return answer

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from holdfast import records
-from holdfast.book import Book
+from holdfast.book import Book, BookState
 from holdfast.intent import Stage
 from holdfast.ledger import Ledger
 from holdfast.model import (
@@ -171,6 +171,63 @@ def test_orders_of_others_are_not_listened_to() -> None:
     book = Book()
     assert not book.saw(snapshot("web_1"))
     assert book.orders == {}
+
+
+# --- protection --------------------------------------------------------------------------
+
+STOP = {
+    "side": "sell",
+    "reduce_only": True,
+    "trigger": "stop",
+    "trigger_price": Decimal(50000),
+    "price": None,
+}
+
+
+def protected_book() -> Book:
+    book = Book()
+    book.count(fill(1))
+    book.opened(snapshot("hf-a-2", quantity=Decimal("0.01"), **STOP))
+    return book
+
+
+@pytest.mark.parametrize("end", [OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED])
+def test_a_stop_that_ends_by_another_hand_leaves_its_position_unprotected(
+    end: OrderStatus,
+) -> None:
+    book = protected_book()
+    assert not book.unprotected()
+    book.saw(snapshot("hf-a-2", quantity=Decimal("0.01"), status=end, **STOP))
+    assert book.unprotected() == {(BTC, "BOTH"): "hf-a-2"}
+    restored = BookState.of(book).restore()
+    assert restored.unprotected() == book.unprotected(), "also after a restart"
+    book.count(fill(2, client_order_id="hf-a-3", side="sell"))
+    assert not book.unprotected(), "a closed position needs none"
+
+
+def test_a_stop_that_was_filled_or_cancelled_by_the_bot_is_no_loss_of_protection() -> None:
+    filled = protected_book()
+    filled.saw(
+        snapshot(
+            "hf-a-2",
+            quantity=Decimal("0.01"),
+            filled=Decimal("0.01"),
+            status=OrderStatus.FILLED,
+            **STOP,
+        )
+    )
+    assert not filled.unprotected()
+    cancelled = protected_book()
+    cancelled.lift_protection("hf-a-2")
+    cancelled.saw(snapshot("hf-a-2", quantity=Decimal("0.01"), status=OrderStatus.CANCELED, **STOP))
+    assert not cancelled.unprotected()
+
+
+def test_a_second_stop_protects_while_it_rests() -> None:
+    book = protected_book()
+    book.opened(snapshot("hf-a-3", quantity=Decimal("0.01"), **STOP))
+    book.saw(snapshot("hf-a-2", quantity=Decimal("0.01"), status=OrderStatus.CANCELED, **STOP))
+    assert not book.unprotected()
 
 
 # --- the ledger --------------------------------------------------------------------------

@@ -77,6 +77,11 @@ def at_venue(quantity: str, symbol: str = BTC) -> tuple[Position, ...]:
         (Kind.FOREIGN_ORDER, {"consented": False}, {"open_orders": (order(THEIRS),)}),
         (Kind.MISSING_ORDER, {"orders": {OURS: order()}}, {}),
         (
+            Kind.UNPROTECTED_POSITION,
+            {"positions": held("1"), "unprotected": {(BTC, "BOTH"): OURS}},
+            {"positions": at_venue("1")},
+        ),
+        (
             Kind.STALE_ORDER,
             {"orders": {OURS: order()}},
             {"open_orders": (order(filled=Decimal("0.5"), status=OrderStatus.PARTIALLY_FILLED),)},
@@ -207,3 +212,14 @@ def test_a_plan_names_rule_and_difference() -> None:
     one = Difference(Kind.SIZE_MISMATCH, BTC, "1", "2")
     (action,) = plan([one], DEFAULT_RULES)
     assert str(action) == f"hold: size_mismatch {BTC}: here 1, at the venue 2"
+
+
+def test_a_stop_of_any_hand_protects_a_position() -> None:
+    view = replace(VIEW, positions=held("1"), unprotected={(BTC, "BOTH"): OURS})
+    stop = order(
+        THEIRS, side="sell", reduce_only=True, trigger="stop", trigger_price=Decimal(50000)
+    )
+    positions = at_venue("1")
+    assert kinds(view, Snapshot(positions, (stop,), ())) == []
+    resting_exit = replace(stop, trigger=None, trigger_price=None)
+    assert kinds(view, Snapshot(positions, (resting_exit,), ())) == [Kind.UNPROTECTED_POSITION]

@@ -195,6 +195,10 @@ class SimHttpExecutionClient:
         permit: Callable[[], object],
         timeout_seconds: float,
     ) -> PlaceOutcome:
+        if request.order.conditional:
+            return PlaceOutcome(
+                kind=OutcomeKind.REJECTED, reason="this venue takes no conditional orders"
+            )
         query = sign(order_params(request), self._secret)
         try:
             reply = await self._send(
@@ -216,7 +220,12 @@ class SimHttpExecutionClient:
         return outcome
 
     async def cancel(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         deadline = self._clock.monotonic() + timeout_seconds
         outcome, code = await self._look("DELETE", symbol, client_order_id, timeout_seconds)
@@ -224,10 +233,17 @@ class SimHttpExecutionClient:
             return outcome
         # "Unknown order" to a cancel: filled, cancelled before, or never there.
         remaining_seconds = max(0.05, deadline - self._clock.monotonic())
-        return await self.query(symbol, client_order_id, timeout_seconds=remaining_seconds)
+        return await self.query(
+            symbol, client_order_id, conditional=conditional, timeout_seconds=remaining_seconds
+        )
 
     async def query(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         outcome, _ = await self._look("GET", symbol, client_order_id, timeout_seconds)
         return outcome

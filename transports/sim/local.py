@@ -83,6 +83,10 @@ class SimExecutionClient:
         permit: Callable[[], object],
         timeout_seconds: float,
     ) -> PlaceOutcome:
+        if request.order.conditional:
+            return PlaceOutcome(
+                kind=OutcomeKind.REJECTED, reason="this venue takes no conditional orders"
+            )
         if self.line.refused:
             return PlaceOutcome(
                 kind=OutcomeKind.NOT_EXECUTED, reason=f"not sent: {self.line.rest_down}"
@@ -106,7 +110,12 @@ class SimExecutionClient:
         return PlaceOutcome(kind=OutcomeKind.ACCEPTED, order=snapshot)
 
     async def cancel(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         def act() -> OrderSnapshot:
             return self._core.cancel(symbol, client_order_id=client_order_id).snapshot()
@@ -114,10 +123,17 @@ class SimExecutionClient:
         outcome = await self._look("cancel", act, timeout_seconds)
         if outcome is not None:
             return outcome
-        return await self.query(symbol, client_order_id, timeout_seconds=timeout_seconds)
+        return await self.query(
+            symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
+        )
 
     async def query(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
+        self,
+        symbol: str,
+        client_order_id: str,
+        *,
+        conditional: bool = False,
+        timeout_seconds: float,
     ) -> QueryOutcome:
         def act() -> OrderSnapshot:
             return self._core.query(symbol, client_order_id=client_order_id).snapshot()
