@@ -32,6 +32,7 @@ from . import events
 from . import policy as policy_rules
 from .alerts import Alert, Severity
 from .broadcast import Broadcast
+from .dead_man import DeadManSwitch
 from .entries import RestingEntries
 from .errors import ConfigError, LinkDown, Rejected, TradingHalted
 from .gate import Gate
@@ -46,7 +47,16 @@ from .orders import OrderPath
 from .outbox import Outbox
 from .policy import Policy
 from .policy_cell import PolicyCell
-from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus, PolicyStore
+from .ports import (
+    Clock,
+    CountsDown,
+    Entropy,
+    ExecutionClient,
+    LeaseStore,
+    Link,
+    MessageBus,
+    PolicyStore,
+)
 from .reconcile import rules_from
 from .reconciler import Reconciler
 from .recorder import Recorder
@@ -212,6 +222,17 @@ class Core:
             resting=lambda: self.ledger.book.resting(),
             unwanted=self._entries_are_unwanted,
             epoch=lambda: self.gate.epoch,
+        )
+        self.dead_man = DeadManSwitch(
+            venue=exchange if isinstance(exchange, CountsDown) else None,
+            symbols=settings.symbols,
+            countdown_seconds=settings.orders.dead_man_seconds,
+            timeout_seconds=settings.orders.timeout_seconds,
+            clock=clock,
+            may_renew=lambda: (
+                self.exchange_link.is_up and self.lease.held and not self.orders.quiet_seconds()
+            ),
+            changes=self.changes,
         )
         self.runner = Runner(
             effects=self._effects(), fire=self.machine.fire, monotonic=clock.monotonic

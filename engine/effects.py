@@ -139,6 +139,7 @@ class _Effects:
             core.orders.instruments = await core.exchange.instruments(
                 timeout_seconds=core.settings.reconcile.snapshot_timeout_seconds
             )
+        await core.dead_man.until_armed()
         on_their_way = list(core.ledger.intents.values())
         with core.runner.waiting("the outcome of orders is unknown"):
             for intent in on_their_way:

@@ -132,6 +132,7 @@ class Engine:
         start(core.outbox.run)
         start(core.orders.run)
         start(core.entries.run)
+        start(core.dead_man.run)
         start(core.policy.run)
         start(core.lease.run)
         start(core.watch_disk)
@@ -182,6 +183,8 @@ class Engine:
         if self.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
                 await core.entries.cancel()
+        with anyio.move_on_after(STOP_SECONDS):
+            await core.dead_man.release()
         if core.bus_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
                 while core.outbox.behind(core.outbox.mark):

@@ -324,5 +324,19 @@ class ExecutionClient(Protocol):
         """
 
 
+@runtime_checkable
+class CountsDown(Protocol):
+    """What an `ExecutionClient` may offer besides: a dead-man switch at the venue."""
+
+    async def countdown_cancel_all(
+        self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        """Have the venue cancel every open order of `symbol` in so many seconds, unless this
+        is called again; 0 stops the countdown.
+
+        :raises LinkDown:
+        """
+
+
 Factory = Callable[..., Any]
 """What an entry point names: `factory(url, *, clock, entropy, **settings)`."""

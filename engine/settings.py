@@ -47,6 +47,10 @@ class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Of an intent before it is sent."""
     on_leaving_active: Literal["cancel", "keep"] = "cancel"
     """What happens to the engine's own resting entries when trading stops."""
+    dead_man_seconds: float | None = 120.0
+    """The venue cancels all that rests if the bot is silent for so long (`dead_man`). It
+    cancels exits too, so it must outlast the outages that your exits shall survive. None:
+    not used; also where the venue has no such switch."""
     keys_kept: int = 5_000
     """So many of the latest `Order(key=…)` are remembered, across restarts."""
 
@@ -131,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             ("orders.absence_margin_ms", o.absence_margin_ms, 0, 60_000),
             ("orders.absence_answers", o.absence_answers, 2, 20),
             ("orders.absence_spacing_seconds", o.absence_spacing_seconds, 0, 60),
+            ("orders.dead_man_seconds", o.dead_man_seconds, 5, 3600),
             ("orders.keys_kept", o.keys_kept, 100, 5_000),
             ("outbox.batch_events", b.batch_events, 1, 5000),
             ("outbox.batches_in_flight", b.batches_in_flight, 1, 64),

@@ -1,0 +1,131 @@
+"""The venue's dead-man switch: if this process dies, its resting orders do not outlive it.
+
+The venue counts down and cancels every open order of a symbol unless it is told in time
+that somebody is still there (Binance "Auto-Cancel All Open Orders"). It makes no
+difference between entries and exits, so it is renewed in *every* state while process and
+venue can talk, and whoever is HALTED keeps his exits: the switch is for the death of the
+bot, not of Redis. It is released on a clean stop. Whether it reaches conditional orders is
+not documented; assume that stops stay.
+
+Only who holds the lease renews: a copy that waits would keep a dead bot's orders alive.
+After a takeover nothing goes on before it is armed (`until_armed`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Final
+
+import anyio
+
+from .broadcast import Broadcast
+from .errors import LinkDown
+from .ports import Clock, CountsDown
+
+log = logging.getLogger("holdfast.dead_man")
+
+RENEWALS_PER_COUNTDOWN: Final = 4
+"""Binance's own example renews every 30 s a countdown of 120 s."""
+RETRY_SECONDS: Final = 1.0
+
+
+class DeadManSwitch:
+    """
+    :param venue: None if the venue has no such switch.
+    :param countdown_seconds: None: not used.
+    :param may_renew: whether the venue can be asked now, and the lease is held.
+    :param changes: notified whenever `may_renew` may answer differently.
+    """
+
+    def __init__(
+        self,
+        *,
+        venue: CountsDown | None,
+        symbols: Sequence[str],
+        countdown_seconds: float | None,
+        timeout_seconds: float,
+        clock: Clock,
+        may_renew: Callable[[], bool],
+        changes: Broadcast,
+    ) -> None:
+        self._venue = venue if countdown_seconds is not None else None
+        self._symbols = tuple(symbols)
+        self._countdown_seconds = countdown_seconds or 0.0
+        self._timeout_seconds = timeout_seconds
+        self._clock = clock
+        self._may_renew = may_renew
+        self._changes = changes
+        self._armed_at = -inf
+        """Monotonic moment at which the oldest of the running countdowns was begun."""
+        self._armed = Broadcast()
+        self._released = False
+
+    @property
+    def used(self) -> bool:
+        return self._venue is not None
+
+    @property
+    def armed(self) -> bool:
+        """Whether every symbol's countdown runs, as far as we know."""
+        return self._clock.monotonic() - self._armed_at < self._countdown_seconds
+
+    async def run(self) -> None:
+        """Renew until cancelled; at once when the venue can be asked again."""
+        if self._venue is None:
+            return
+        was_able = False
+        while not self._released:
+            if not self._may_renew():
+                was_able = False
+                await self._changes.wait()
+                continue
+            pause = self._armed_at + self._interval_seconds - self._clock.monotonic()
+            if was_able and pause > 0:
+                await self._changes.wait_at_most(pause)
+                continue
+            was_able = True
+            if not await self._arm(self._venue):
+                await anyio.sleep(RETRY_SECONDS)
+
+    @property
+    def _interval_seconds(self) -> float:
+        return self._countdown_seconds / RENEWALS_PER_COUNTDOWN
+
+    async def _arm(self, venue: CountsDown) -> bool:
+        began = self._clock.monotonic()
+        try:
+            for symbol in self._symbols:
+                await venue.countdown_cancel_all(
+                    symbol,
+                    countdown_seconds=self._countdown_seconds,
+                    timeout_seconds=self._timeout_seconds,
+                )
+        except LinkDown as error:
+            log.warning("dead-man switch not renewed", extra={"reason": str(error)})
+            return False
+        self._armed_at = began
+        self._armed.notify()
+        return True
+
+    async def until_armed(self) -> None:
+        """Wait until the countdowns run, so that nothing opens without them."""
+        while self.used and not self.armed:
+            await self._armed.wait()
+
+    async def release(self) -> None:
+        """Stop the countdowns: a clean stop leaves what is meant to rest."""
+        self._released = True
+        if self._venue is None or self._armed_at == -inf or not self._may_renew():
+            return
+        for symbol in self._symbols:
+            try:
+                await self._venue.countdown_cancel_all(
+                    symbol, countdown_seconds=0.0, timeout_seconds=self._timeout_seconds
+                )
+            except LinkDown as error:
+                log.warning(
+                    "dead-man switch not released; it cancels what rests",
+                    extra={"symbol": symbol, "reason": str(error)},
+                )

@@ -1,0 +1,150 @@
+"""The venue's dead-man switch: for the death of the bot, and for nothing else."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import pytest
+from engine_world import BTC, World
+
+from holdfast.model import Order
+from holdfast.settings import OrderSettings
+from holdfast.simulation import run
+from holdfast.states.table import State
+from holdfast.transports.memory import MemoryStore
+from holdfast.transports.sim.faults import Fault
+
+ENTRY = Order(BTC, "buy", "0.010", price="60000")
+EXIT = Order(BTC, "sell", "0.010", price="70000", reduce_only=True)
+
+
+async def let_the_countdown_end(world: World, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    world.venue.advance()
+
+
+def resting(world: World) -> list[str]:
+    world.venue.advance()
+    return [order.side for order in world.venue.open_orders()]
+
+
+async def hold_a_position_and_rest_an_exit(engine: Any) -> None:
+    await engine.until_healthy()
+    await engine.submit(Order(BTC, "buy", "0.010"))
+    await engine.submit(EXIT)
+
+
+def test_orders_of_a_killed_bot_are_cancelled_by_the_venue() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.killed() as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            await engine.submit(ENTRY)
+            await anyio.sleep(300)
+            assert sorted(resting(world)) == ["buy", "sell"], "renewed while the bot lives"
+        await let_the_countdown_end(world, 80)
+        assert sorted(resting(world)) == ["buy", "sell"]
+        await let_the_countdown_end(world, 45)
+        assert resting(world) == []
+
+    run(main)
+
+
+def test_exits_outlive_an_outage_of_the_bus_that_is_longer_than_the_countdown() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            world.server.down("killed")
+            await anyio.sleep(600)
+            assert engine.state is State.DEGRADED
+            assert resting(world) == ["sell"]
+            await engine.halt("the operator looks")
+            await anyio.sleep(600)
+            assert resting(world) == ["sell"], "a hold is no death either"
+
+    run(main)
+
+
+def test_a_clean_stop_releases_it() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            assert world.venue.counting_down
+        assert not world.venue.counting_down
+        await let_the_countdown_end(world, 300)
+        assert resting(world) == ["sell"]
+
+    run(main)
+
+
+def test_a_copy_that_waits_for_the_lease_does_not_keep_a_dead_bots_orders_alive() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.killed() as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+        other = MemoryStore(world.server, clock=world.clock)
+        assert world.server.acquire("another copy", other) is not None
+        async with world.engine() as copy:
+            await anyio.sleep(130)
+            assert copy.state is State.DEGRADED
+            assert resting(world) == []
+
+    run(main)
+
+
+def test_the_gate_opens_only_once_it_is_armed() -> None:
+    async def main() -> None:
+        world = World()
+        countdowns = 0
+
+        def refuse(kind: str, _now_ms: int) -> Fault | None:
+            nonlocal countdowns
+            if kind != "cancel":
+                return None
+            countdowns += 1
+            return Fault.refusal(-1003, "busy") if countdowns <= 5 else None
+
+        world.venue.faults.decide = refuse
+        async with world.engine() as engine:
+            await anyio.sleep(4)
+            assert engine.state is State.RECONCILING
+            assert not engine.gate.is_open
+            await engine.until_healthy()
+            assert countdowns > 5
+            assert world.venue.counting_down
+
+    run(main)
+
+
+def test_a_renewal_that_fails_is_made_up_for_before_the_countdown_ends() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            now_ms = world.venue.now_ms()
+            world.venue.faults.arm("cancel", Fault.lost_request(), until_ms=now_ms + 100_000)
+            await anyio.sleep(150)
+            assert resting(world) == ["sell"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("seconds", [None, 60.0])
+def test_it_is_a_setting(seconds: float | None) -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=OrderSettings(dead_man_seconds=seconds)) as engine:
+            await engine.until_healthy()
+            book = world.venue.book(BTC)
+            if seconds is None:
+                assert book.countdown_ms is None
+            else:
+                assert book.countdown_ms is not None
+                left_ms = book.countdown_ms - world.venue.now_ms()
+                assert 0 < left_ms <= Decimal(seconds) * 1000
+
+    run(main)
