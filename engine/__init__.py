@@ -14,6 +14,7 @@ import logging
 from holdfast.states.table import Level, State, Trigger
 
 from . import events
+from .bot import Bot
 from .engine import Engine
 from .errors import (
     ConfigError,
@@ -31,7 +32,8 @@ from .errors import (
 )
 from .intent import Intent
 from .journal import Durability
-from .model import Event, Fill, Order, OrderReport, OrderSnapshot, OrderStatus, Position
+from .market import Bar, MarketGap, Quote, Trade
+from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, OrderStatus, Position
 from .policy import Limits, Mode, Policy
 from .settings import Settings
 
@@ -41,6 +43,8 @@ __version__ = "0.1.0"
 logging.getLogger("holdfast").addHandler(logging.NullHandler())
 
 __all__ = [
+    "Bar",
+    "Bot",
     "ConfigError",
     "Durability",
     "Engine",
@@ -48,12 +52,14 @@ __all__ = [
     "Event",
     "Fill",
     "HoldfastError",
+    "Instrument",
     "Intent",
     "InvalidOrder",
     "InvalidPayload",
     "Level",
     "Limits",
     "LinkDown",
+    "MarketGap",
     "Mode",
     "NotExecuted",
     "Order",
@@ -65,9 +71,11 @@ __all__ = [
     "Policy",
     "PolicyConflict",
     "Position",
+    "Quote",
     "Rejected",
     "Settings",
     "State",
+    "Trade",
     "TradingHalted",
     "Trigger",
     "__version__",

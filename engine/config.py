@@ -22,9 +22,11 @@ import msgspec
 from .errors import ConfigError
 from .secret import Secret, resolve_address, resolve_secret
 from .settings import (
+    AlertSettings,
     GateSettings,
     LeaseSettings,
     LinkSettings,
+    MarketSettings,
     OrderSettings,
     OutboxSettings,
     PolicySettings,
@@ -35,6 +37,7 @@ from .suggestion import did_you_mean
 from .url import Url
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=msgspec.Struct)
 _CREDENTIALS: Final = ("api_key", "api_secret")
 
 
@@ -52,6 +55,7 @@ class Config(NamedTuple):
     """Everything `Engine.open` needs.
 
     :ivar state_dir: absolute; holds the journal and the control socket.
+    :ivar market: None: the bot looks after market data itself.
     :ivar policy: also where the lease is kept; the bus's address unless set.
     :ivar credentials: `api_key` and `api_secret` of the exchange, as far as given.
     :ivar source: the file it was read from, or a word for what it was.
@@ -62,6 +66,7 @@ class Config(NamedTuple):
     bus: Endpoint
     policy: Endpoint
     exchange: Endpoint
+    market: Endpoint | None
     credentials: Mapping[str, Secret]
     source: str
 
@@ -89,6 +94,11 @@ class _Exchange(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
 
 
+class _Market(MarketSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    url: str | None = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file. Each section but the first three may be left out."""
 
@@ -102,6 +112,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     outbox: OutboxSettings = OutboxSettings()
     links: LinkSettings = LinkSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    market: _Market = _Market()
+    alerts: AlertSettings = AlertSettings()
 
 
 def load(source: str | Path | Mapping[str, Any]) -> Config:
@@ -146,12 +158,9 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
             settings=Settings(
                 bot=file.engine.bot,
                 symbols=file.engine.symbols,
-                policy=PolicySettings(
-                    **{
-                        name: getattr(file.policy, name)
-                        for name in PolicySettings.__struct_fields__
-                    }
-                ),
+                policy=_settings_of(PolicySettings, file.policy),
+                market=_settings_of(MarketSettings, file.market),
+                alerts=file.alerts,
                 lease=file.lease,
                 gate=file.gate,
                 orders=file.orders,
@@ -166,6 +175,12 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
                 _named("exchange.url", resolve_address, file.exchange.url, folder),
                 file.exchange.options,
             ),
+            market=None
+            if file.market.url is None
+            else Endpoint(
+                _named("market.url", resolve_address, file.market.url, folder),
+                file.market.options,
+            ),
             credentials={
                 key: _named(f"exchange.{key}", resolve_secret, value, folder)
                 for key in _CREDENTIALS
@@ -175,6 +190,11 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
         )
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error.__cause__
+
+
+def _settings_of(kind: type[_S], section: _S) -> _S:
+    """The settings in a section that holds more: without its address."""
+    return kind(**{name: getattr(section, name) for name in kind.__struct_fields__})
 
 
 def _named(key: str, resolve: Callable[[str, Path], _T], text: str, folder: Path) -> _T:

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio
 
@@ -41,6 +41,7 @@ from .journal import Journal, JournalError
 from .lease import LeaseKeeper
 from .ledger import Ledger
 from .links import LinkHealth, Links
+from .market_feed import MarketFeed
 from .metrics import Meter
 from .model import Event, ExecutionReport, Fill, Gap, Order, OrderReport
 from .orders import OrderPath
@@ -54,6 +55,7 @@ from .ports import (
     ExecutionClient,
     LeaseStore,
     Link,
+    MarketData,
     MessageBus,
     PolicyStore,
 )
@@ -86,6 +88,9 @@ _LOG_LEVELS: Final = {
 }
 
 
+_T = TypeVar("_T")
+
+
 class Moment(NamedTuple):
     """A step and when it was made."""
 
@@ -108,6 +113,7 @@ class Core:
         exchange: ExecutionClient,
         clock: Clock,
         entropy: Entropy,
+        market: MarketData | None,
         links: Sequence[Link],
         meter: Meter,
     ) -> None:
@@ -117,6 +123,7 @@ class Core:
         self.meter = meter
         self.bus = bus
         self.exchange = exchange
+        self.market = market
         self.journal = journal
         self.extra_links = tuple(links)
         self.changes = Broadcast()
@@ -166,6 +173,14 @@ class Core:
         self.exchange_link = self.links.add("exchange", probe=self._probe_exchange)
         self.stream_link = self.links.add("exchange stream", probe=_nothing_to_ask)
         self.disk_link = self.links.add("disk", probe=_nothing_to_ask)
+        self.feed: MarketFeed | None = None
+        if market is not None:
+            self.feed = MarketFeed(
+                link=self.links.add("market", probe=market.probe),
+                symbols=settings.symbols,
+                stale_seconds=settings.market.stale_seconds,
+                clock=clock,
+            )
         for link in self.extra_links:
             self.links.add(link.name, probe=link.probe)
 
@@ -678,14 +693,20 @@ class Core:
             events.AlertChanged(alert.name, alert.severity.value, alert.raised, alert.message)
         )
 
-    def on_alert(self, listener: Callable[[Alert], None]) -> None:
-        self._alert_listeners.append(listener)
+    def on_alert(self, listener: Callable[[Alert], None]) -> Callable[[], None]:
+        return _register(self._alert_listeners, listener)
 
-    def on_transition(self, listener: Callable[[Step], None]) -> None:
-        self._listeners.append(listener)
+    def on_transition(self, listener: Callable[[Step], None]) -> Callable[[], None]:
+        return _register(self._listeners, listener)
 
-    def on_fill(self, listener: Callable[[Fill], None]) -> None:
-        self._fill_listeners.append(listener)
+    def on_fill(self, listener: Callable[[Fill], None]) -> Callable[[], None]:
+        return _register(self._fill_listeners, listener)
+
+
+def _register(listeners: list[_T], listener: _T) -> Callable[[], None]:
+    """Add a listener; returns what takes it away again."""
+    listeners.append(listener)
+    return lambda: listeners.remove(listener)
 
 
 class ExchangeWatch:

@@ -21,15 +21,28 @@ from holdfast.states.machine import Step
 from holdfast.states.table import Level, State, Trigger
 
 from .alerts import Alert, Alerts
+from .bot import Bot
+from .bot_runner import BotRunner
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
-from .errors import EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
+from .errors import ConfigError, EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
 from .gate import Gate
 from .journal import Durability, Journal, JournalError
+from .market import Bar, MarketEvent
+from .market_feed import MarketFeed
 from .metrics import Meter, Metrics
-from .model import Event, Fill, Order, OrderReport, OrderSnapshot, Position
+from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position
 from .policy import Policy
-from .ports import Clock, Entropy, ExecutionClient, LeaseStore, Link, MessageBus, PolicyStore
+from .ports import (
+    Clock,
+    Entropy,
+    ExecutionClient,
+    LeaseStore,
+    Link,
+    MarketData,
+    MessageBus,
+    PolicyStore,
+)
 from .reconcile import Difference
 from .records import Held
 from .settings import Settings
@@ -52,6 +65,7 @@ class Engine:
 
     :param journal: open already; closed by the engine at the end.
     :param lease: None: no single-instance lease is taken.
+    :param market: market data for `run`; None: the bot looks after them itself.
     :param links: further links without which the bot must not trade.
     """
 
@@ -64,6 +78,7 @@ class Engine:
         policy: PolicyStore,
         exchange: ExecutionClient,
         lease: LeaseStore | None = None,
+        market: MarketData | None = None,
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         links: Sequence[Link] = (),
@@ -78,6 +93,7 @@ class Engine:
             policy=policy,
             lease=lease,
             exchange=exchange,
+            market=market,
             clock=clock if clock is not None else SystemClock(),
             entropy=entropy if entropy is not None else SystemEntropy(),
             links=links,
@@ -86,6 +102,7 @@ class Engine:
         self._policy_store = policy
         self._group: TaskGroup | None = None
         self._running = False
+        self._runners: set[BotRunner] = set()
 
     @classmethod
     def open(
@@ -127,6 +144,9 @@ class Engine:
         start(core.bus.run, core.bus_link)
         start(self._policy_store.run, core.policy)
         start(core.exchange.run, ExchangeWatch(core))
+        if core.market is not None and core.feed is not None:
+            start(core.market.run, core.feed, self.settings.subscription)
+            start(core.feed.run)
         for link in core.extra_links:
             start(core.keep_running, link)
         start(core.outbox.run)
@@ -150,6 +170,8 @@ class Engine:
     ) -> bool | None:
         assert self._group is not None
         self._running = False
+        for runner in self._runners:
+            runner.close()
         self._core.changes.notify()  # whoever waits for a state is told that it will not come
         try:
             with anyio.CancelScope(shield=True):
@@ -252,17 +274,85 @@ class Engine:
         """Report a fault of your own: the gate is shut when this returns. From any thread."""
         self._core.fault(source, reason)
 
-    def on_transition(self, listener: Callable[[Step], None]) -> None:
-        """Call `listener` with every step that enters a state, before its effects."""
-        self._core.on_transition(listener)
+    def on_transition(self, listener: Callable[[Step], None]) -> Callable[[], None]:
+        """Call `listener` with every step that enters a state, before its effects.
 
-    def on_fill(self, listener: Callable[[Fill], None]) -> None:
+        :returns: what ends that; so do the other `on_…`.
+        """
+        return self._core.on_transition(listener)
+
+    def on_fill(self, listener: Callable[[Fill], None]) -> Callable[[], None]:
         """Call `listener` once with every fill of ours, after it was counted."""
-        self._core.on_fill(listener)
+        return self._core.on_fill(listener)
 
-    def on_alert(self, listener: Callable[[Alert], None]) -> None:
+    def on_alert(self, listener: Callable[[Alert], None]) -> Callable[[], None]:
         """Call `listener` when an alert is raised, and once more when it is over."""
-        self._core.on_alert(listener)
+        return self._core.on_alert(listener)
+
+    # --- the market ------------------------------------------------------------------
+
+    def on_market(self, listener: Callable[[MarketEvent], None]) -> Callable[[], None]:
+        """Call `listener` with every bar, trade, quote and gap, as they come.
+
+        :raises ConfigError: the engine has no market data.
+        """
+        feed = self._feed()
+        feed.listeners.append(listener)
+        return lambda: feed.listeners.remove(listener)
+
+    def _feed(self) -> MarketFeed:
+        if self._core.feed is None:
+            raise ConfigError(
+                "market: the engine has no market data; give a section [market] with url, such as "
+                '"binance://usdm", or Engine(market=…)'
+            )
+        return self._core.feed
+
+    async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
+        """The latest bars that have ended, oldest first: to warm up a strategy.
+
+        :raises LinkDown: the venue could not be asked.
+        :raises ConfigError: the engine has no market data.
+        """
+        self._feed()
+        assert self._core.market is not None
+        return await self._core.market.bars(
+            symbol,
+            interval=interval,
+            limit=limit,
+            timeout_seconds=self.settings.orders.timeout_seconds,
+        )
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """What the venue accepts for `symbol`: its ticks, steps and minima.
+
+        :raises LinkDown: not known yet, and the venue could not be asked.
+        :raises InvalidOrder: the venue does not list it.
+        """
+        orders = self._core.orders
+        if not orders.instruments:
+            orders.instruments = await self._core.exchange.instruments(
+                timeout_seconds=self.settings.orders.timeout_seconds
+            )
+        try:
+            return orders.instruments[symbol]
+        except KeyError:
+            raise InvalidOrder(f"symbol: the venue does not list {symbol!r}") from None
+
+    async def run(self, bot: Bot) -> None:
+        """Let `bot` live on this engine: see `Bot` for what it is told.
+
+        :raises EngineClosed: the engine was stopped.
+        :raises ConfigError: the engine has no market data.
+        :raises BotFellBehind: thousands of fills and states wait for the bot.
+        """
+        self._check_running()
+        runner = BotRunner(bot, self)
+        self._runners.add(runner)
+        try:
+            await runner.run()
+        finally:
+            self._runners.discard(runner)
 
     # --- orders and events -----------------------------------------------------------
 

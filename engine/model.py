@@ -7,7 +7,7 @@ integer nanoseconds or milliseconds UTC, named so; durations are seconds.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -247,6 +247,23 @@ class Instrument(msgspec.Struct, frozen=True):
     quantity_step: Decimal
     min_quantity: Decimal
     min_notional: Decimal
+
+    def price(self, value: float | Decimal | str, *, side: Side) -> Decimal:
+        """`value` on the venue's ticks, never on the worse side: down to buy, up to sell."""
+        rounding = ROUND_FLOOR if side == "buy" else ROUND_CEILING
+        return _on_step(value, self.price_step, rounding)
+
+    def quantity(self, value: float | Decimal | str) -> Decimal:
+        """`value` in whole steps, never more than it. Zero is under one step: do not order."""
+        return _on_step(value, self.quantity_step, ROUND_FLOOR)
+
+
+def _on_step(value: float | Decimal | str, step: Decimal, rounding: str) -> Decimal:
+    # By repr: 0.1 is meant where 0.1 is written, not the binary number beside it.
+    number = value if isinstance(value, Decimal) else Decimal(str(value))
+    if not number.is_finite():
+        raise InvalidOrder(f"{value!r} is no finite number")
+    return (number / step).to_integral_value(rounding) * step
 
 
 class ExecutionReport(msgspec.Struct, frozen=True, omit_defaults=True):

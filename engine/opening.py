@@ -96,6 +96,11 @@ class OpeningEngine:
             **config.exchange.options,
             **config.credentials,
         )
+        market = None
+        if config.market is not None:
+            market = registry.open_market(
+                config.market.url, clock=clock, entropy=entropy, **config.market.options
+            )
         await anyio.Path(config.state_dir).mkdir(parents=True, exist_ok=True)
 
         def on_fault(reason: str) -> None:  # while the journal is opened there is no engine yet
@@ -112,6 +117,7 @@ class OpeningEngine:
                 policy=policy,
                 lease=lease,
                 exchange=exchange,
+                market=market,
                 clock=clock,
                 entropy=entropy,
                 links=self._links,

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from .market import Bar, MarketEvent
 from .model import (
     ExecutionReport,
     Fill,
@@ -336,6 +337,46 @@ class CountsDown(Protocol):
 
         :raises LinkDown:
         """
+
+
+# --- the market ----------------------------------------------------------------------
+
+
+class Subscription(NamedTuple):
+    """What a bot wants to hear of the market.
+
+    :ivar intervals: lengths of bars, by name (`market.INTERVALS`).
+    """
+
+    symbols: tuple[str, ...]
+    intervals: tuple[str, ...] = ("1m",)
+    trades: bool = False
+    quotes: bool = False
+
+
+class MarketWatch(LinkWatch, Protocol):
+    def event(self, event: MarketEvent) -> None:
+        """Something happened in the market. Per symbol in the order of its time.
+
+        After a connection was lost: a `MarketGap` for each symbol, then the bars that ended
+        meanwhile, as far as the venue can be asked for them, then what is new.
+        """
+
+    def alive(self, symbol: str) -> None:
+        """The stream of this symbol has said something that is no event for the bot."""
+
+
+class MarketData(Protocol):
+    name: str
+
+    async def run(self, watch: MarketWatch, subscription: Subscription) -> None: ...
+
+    async def probe(self) -> None: ...
+
+    async def bars(
+        self, symbol: str, *, interval: str, limit: int, timeout_seconds: float
+    ) -> list[Bar]:
+        """The latest `limit` bars that have ended, oldest first. :raises LinkDown:"""
 
 
 Factory = Callable[..., Any]

@@ -1,7 +1,8 @@
 """Finds the transport for a URL: its scheme names an entry point.
 
 A transport is found by name so that the engine imports none. The groups are
-`holdfast.bus`, `holdfast.policy`, `holdfast.lease` and `holdfast.execution`; the
+`holdfast.bus`, `holdfast.policy`, `holdfast.lease`, `holdfast.execution` and
+`holdfast.market`; the
 entry point's name is the scheme, its value a `ports.Factory`. The built-in
 transports stand in `pyproject.toml` like anybody's:
 
@@ -20,11 +21,20 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Literal, cast
 
 from .errors import ConfigError
-from .ports import Clock, Entropy, ExecutionClient, Factory, LeaseStore, MessageBus, PolicyStore
+from .ports import (
+    Clock,
+    Entropy,
+    ExecutionClient,
+    Factory,
+    LeaseStore,
+    MarketData,
+    MessageBus,
+    PolicyStore,
+)
 from .suggestion import did_you_mean
 from .url import Url
 
-Port = Literal["bus", "policy", "lease", "execution"]
+Port = Literal["bus", "policy", "lease", "execution", "market"]
 
 _PORTS_ARGUMENTS: Final = frozenset({"url", "clock", "entropy"})
 _REQUIREMENT_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -68,6 +78,11 @@ def open_execution(
 ) -> ExecutionClient:
     """The venue's client at this address. :raises ConfigError: as `open_bus`."""
     return cast(ExecutionClient, _open("execution", url, clock, entropy, settings))
+
+
+def open_market(url: str | Url, *, clock: Clock, entropy: Entropy, **settings: Any) -> MarketData:
+    """The market data at this address. :raises ConfigError: as `open_bus`."""
+    return cast(MarketData, _open("market", url, clock, entropy, settings))
 
 
 def _open(

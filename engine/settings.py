@@ -14,7 +14,10 @@ import msgspec
 
 from .errors import ConfigError
 from .journal import Durability
+from .market import INTERVALS
 from .policy import OnEmpty, Policy
+from .ports import Subscription
+from .suggestion import did_you_mean
 
 BOT_NAME = re.compile(r"[a-z0-9]{1,8}")
 """Short, because it is part of every client order id (36 characters at Binance)."""
@@ -102,6 +105,18 @@ class ReconcileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """An order unknown for longer while HEALTHY takes the engine to RECONCILING."""
 
 
+class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What of the market a bot is told (`Engine.run`)."""
+
+    intervals: tuple[str, ...] = ("1m",)
+    """Lengths of the bars."""
+    trades: bool = False
+    quotes: bool = False
+    stale_seconds: float | None = 10.0
+    """A symbol of which nothing was heard for so long is not traded. None: silence says
+    nothing (backtests)."""
+
+
 class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sample_seconds: float | None = 10.0
     """Between two looks at the alert rules. None: none are raised (backtests)."""
@@ -118,7 +133,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     lease: LeaseSettings = LeaseSettings()
     links: LinkSettings = LinkSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    market: MarketSettings = MarketSettings()
     alerts: AlertSettings = AlertSettings()
+
+    @property
+    def subscription(self) -> Subscription:
+        """What the engine asks the market for."""
+        wanted = self.market
+        return Subscription(self.symbols, wanted.intervals, wanted.trades, wanted.quotes)
 
     def __post_init__(self) -> None:
         if not BOT_NAME.fullmatch(self.bot):
@@ -143,10 +165,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             ("lease.ttl_seconds", self.lease.ttl_seconds, 1, 3600),
             ("links.probe_timeout_seconds", self.links.probe_timeout_seconds, 0.05, 60),
             ("reconcile.audit_seconds", self.reconcile.audit_seconds, 0.5, 86_400),
+            ("market.stale_seconds", self.market.stale_seconds, 0.5, 3600),
             ("alerts.sample_seconds", self.alerts.sample_seconds, 0.05, 3600),
             ("reconcile.settle_seconds", self.reconcile.settle_seconds, 0, 60),
         ):
             if value is not None and not low <= value <= high:
                 raise ConfigError(f"{name}: {value!r} is not between {low} and {high}")
+        for interval in self.market.intervals:
+            if interval not in INTERVALS:
+                raise ConfigError(
+                    f"market.intervals: {interval!r} is no length of a bar"
+                    f"{did_you_mean(interval, INTERVALS)}; one of: {', '.join(INTERVALS)}"
+                )
         if any(not 0 <= wait <= 600 for wait in o.backoff_seconds):
             raise ConfigError(f"orders.backoff_seconds: {o.backoff_seconds!r}: each is 0 to 600")

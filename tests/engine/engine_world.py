@@ -53,6 +53,7 @@ class World:
     async def engine(self, **changes: Any) -> AsyncIterator[Engine]:
         self.lives += 1
         links = changes.pop("links", ())
+        market = changes.pop("market_data", None)
         entropy = self.entropy.child(f"life{self.lives}")
         journal = MemoryJournal.open(
             self.disk,
@@ -69,6 +70,7 @@ class World:
             policy=store,
             lease=store,
             exchange=SimExecutionClient(self.line, latency_seconds=self.latency_seconds),
+            market=market,
             clock=self.clock,
             entropy=entropy,
             links=links,

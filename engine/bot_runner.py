@@ -1,0 +1,108 @@
+"""Runs a bot on an engine: what happens outside becomes calls of its methods, one by one.
+
+The callbacks that bring events must not wait for a bot, so they put them into a queue and
+one task takes them out. Fills and states are never dropped: a bot that is so slow that
+thousands of them wait has failed, and is told so. Market events are dropped, oldest first,
+when the bot does not keep up; a `MarketGap` stands in their place, never silence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.states.machine import Step
+
+from .bot import Bot
+from .broadcast import Broadcast
+from .errors import EngineClosed, HoldfastError
+from .market import Bar, MarketEvent, MarketGap, Quote, Trade
+from .model import Fill
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+MAX_MARKET_EVENTS: Final = 10_000
+"""That wait for the bot; a busy symbol has some hundred quotes a second."""
+MAX_OWN_EVENTS: Final = 10_000
+"""Fills and states that wait for the bot."""
+
+
+class BotFellBehind(HoldfastError):
+    """The bot did not take its fills and states; it is stopped rather than kept ignorant."""
+
+
+class BotRunner:
+    """One bot on one engine."""
+
+    def __init__(self, bot: Bot, engine: Engine) -> None:
+        self._bot = bot
+        self._engine = engine
+        self._own: deque[Fill | Step] = deque()
+        self._market: deque[MarketEvent] = deque()
+        self._dropped: dict[str, tuple[int, int]] = {}
+        """Per symbol: how many market events were dropped, and the time of the first."""
+        self._news = Broadcast()
+        handlers: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
+            Bar: bot.on_bar,
+            Trade: bot.on_trade,
+            Quote: bot.on_quote,
+            MarketGap: bot.on_gap,
+            Fill: bot.on_fill,
+            Step: bot.on_state,
+        }
+        self._handlers = handlers
+        self._closed = False
+
+    def close(self) -> None:
+        """The engine ends: the bot is told as soon as it has taken what waits."""
+        self._closed = True
+        self._news.notify()
+
+    async def run(self) -> None:
+        """Until the engine is closed, or the bot raises: then that error is raised."""
+        bot, engine = self._bot, self._engine
+        bot.engine = engine
+        ends = [
+            engine.on_fill(self._put_own),
+            engine.on_transition(self._put_own),
+            engine.on_market(self._put_market),
+        ]
+        try:
+            await bot.on_start()
+            while True:
+                event = self._next()
+                if event is None:
+                    if self._closed:
+                        raise EngineClosed("the engine was closed")
+                    await self._news.wait()
+                    continue
+                await self._handlers[type(event)](event)
+        finally:
+            for end in ends:
+                end()
+            await bot.on_stop()
+
+    def _put_own(self, event: Fill | Step) -> None:
+        self._own.append(event)
+        self._news.notify()
+
+    def _put_market(self, event: MarketEvent) -> None:
+        if len(self._market) >= MAX_MARKET_EVENTS:
+            lost = self._market.popleft()
+            count, first_ms = self._dropped.get(lost.symbol, (0, lost.time_ms))
+            self._dropped[lost.symbol] = (count + 1, first_ms)
+        self._market.append(event)
+        self._news.notify()
+
+    def _next(self) -> Fill | Step | MarketEvent | None:
+        """Own events first: a bot that knows its fills late orders twice."""
+        if self._own:
+            if len(self._own) > MAX_OWN_EVENTS:
+                raise BotFellBehind(f"{len(self._own)} fills and states wait for the bot")
+            return self._own.popleft()
+        if self._dropped:
+            symbol, (count, first_ms) = self._dropped.popitem()
+            return MarketGap(symbol, first_ms, f"the bot fell behind: {count} events dropped")
+        return self._market.popleft() if self._market else None
