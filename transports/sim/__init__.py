@@ -26,7 +26,7 @@ from .records import OrderTicket, VenueOrder
 from .rules import Market, VenueError
 
 if TYPE_CHECKING:
-    from holdfast.ports import Clock, Entropy, ExecutionClient
+    from holdfast.ports import Clock, Entropy, ExecutionClient, MarketData
 
 __all__ = [
     "Fault",
@@ -40,6 +40,7 @@ __all__ = [
     "VenueFaults",
     "VenueOrder",
     "factory",
+    "market_factory",
 ]
 
 DEFAULT_KEY = DEFAULT_SECRET = "demo"
@@ -76,17 +77,12 @@ def factory(
                 raise ConfigError(f"{url}: give the venue as core= (a SimulatedVenue) or line=")
             line = LocalLine(core)
         return SimExecutionClient(line, name=name, latency_seconds=latency_seconds)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{url}: {error}; give it as in sim://127.0.0.1:8081") from None
-    if not host or port is None:
-        raise ConfigError(f"{url}: give host and port, as in sim://127.0.0.1:8081")
+    address = _host_and_port(url)
     from .http import SimHttpExecutionClient
 
     in_url = parse_qs(parts.query).get("key", [DEFAULT_KEY])[-1]
     return SimHttpExecutionClient(
-        f"http://{f'[{host}]' if ':' in host else host}:{port}",
+        f"http://{address}",
         key=_revealed(api_key) or os.environ.get("HOLDFAST_SIM_KEY") or in_url,
         secret=_revealed(api_secret) or os.environ.get("HOLDFAST_SIM_SECRET") or DEFAULT_SECRET,
         clock=clock,
@@ -94,6 +90,41 @@ def factory(
         name=name,
         stream_ping_seconds=stream_ping_seconds,
     )
+
+
+def market_factory(
+    url: str, *, clock: Clock, entropy: Entropy, name: str = "market", ping_seconds: float = 5.0
+) -> MarketData:
+    """Market data of the running server that a `sim://host:port` URL names.
+
+    :param name: of the link, in reports.
+    :param ping_seconds: how often the streams are pinged.
+    :raises ConfigError: the URL names no host and port.
+    """
+    from holdfast.transports.usdm.market import UsdmMarketData
+
+    address = _host_and_port(url)
+    return UsdmMarketData(
+        rest_url=f"http://{address}",
+        market_url=f"ws://{address}/market",
+        public_url=f"ws://{address}/public",
+        clock=clock,
+        entropy=entropy,
+        name=name,
+        ping_seconds=ping_seconds,
+    )
+
+
+def _host_and_port(url: str) -> str:
+    """`127.0.0.1:8081` of `sim://127.0.0.1:8081?key=demo`. :raises ConfigError:"""
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{url}: {error}; give it as in sim://127.0.0.1:8081") from None
+    if not host or port is None:
+        raise ConfigError(f"{url}: give host and port, as in sim://127.0.0.1:8081")
+    return f"{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _revealed(secret: str | Secret | None) -> str | None:

@@ -1,0 +1,272 @@
+"""Live market data of a venue that speaks Binance's USDⓈ-M protocol.
+
+One WebSocket carries bars, trades and the mark price, a second one the quotes (the venue
+keeps its high-frequency book data apart). After a connection was lost every symbol is told
+a `MarketGap`, then the bars that ended meanwhile, asked for over HTTP; only when they are
+delivered is the link up again, so a strategy that computes over bars never has a hole in
+them. Trades and quotes that were missed stay missed, and the gap says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import aiohttp
+import anyio
+import msgspec
+from aiohttp import WSMsgType
+
+from holdfast.errors import ConfigError, LinkDown
+from holdfast.market import INTERVALS, Bar, MarketEvent, MarketGap, Trade
+from holdfast.ports import Clock, Entropy, MarketWatch, Subscription
+
+from .backoff import delay_seconds
+from .market_wire import Alive, read_klines, read_market_frame, stream_names
+from .parameters import venue_name
+from .session import NoReply, NotSent, open_session, send
+
+REQUEST_SECONDS: Final = 5.0
+MAX_FRAME_BYTES: Final = 1_048_576
+PAGE: Final = 1000
+"""Bars asked for at once; Binance allows 1500 at twice the weight ("Kline Data")."""
+MAX_MISSED_BARS: Final = 10_000
+"""Of one symbol and interval that are asked for after an outage: a week of minutes. Older
+ones stay missing, which the gap has told."""
+
+
+class _Lost(Exception):
+    """The connection has ended, and why."""
+
+
+class UsdmMarketData:
+    """`ports.MarketData`.
+
+    :param rest_url: `https://fapi.binance.com`.
+    :param market_url, public_url: where the two kinds of streams are, without `/stream`.
+    :param ping_seconds: interval of our pings; a dead peer is noticed in one and a half.
+    """
+
+    def __init__(
+        self,
+        *,
+        rest_url: str,
+        market_url: str,
+        public_url: str,
+        clock: Clock,
+        entropy: Entropy,
+        name: str = "market",
+        ping_seconds: float = 5.0,
+    ) -> None:
+        self.name = name
+        self._rest_url = rest_url
+        self._market_url = market_url
+        self._public_url = public_url
+        self._clock = clock
+        self._entropy = entropy
+        self._ping_seconds = ping_seconds
+        self._names: dict[str, str] = {}
+        self._newest_bar: dict[tuple[str, int], int] = {}
+        """Opening time of the latest bar delivered, by symbol and length."""
+        self._newest_trade: dict[str, int] = {}
+        self._heard_ms: dict[str, int] = {}
+        self._open_session: aiohttp.ClientSession | None = None
+
+    # --- the port --------------------------------------------------------------------
+
+    async def run(self, watch: MarketWatch, subscription: Subscription) -> None:
+        """See `ports.MarketData`."""
+        self._names = {venue_name(symbol): symbol for symbol in subscription.symbols}
+        if len(self._names) < len(subscription.symbols):
+            raise ConfigError("engine.symbols: two of them have one name at the venue")
+        failures = 0
+        try:
+            while True:
+                was_up = False
+
+                def up() -> None:
+                    nonlocal was_up
+                    was_up = True
+                    watch.up()
+
+                try:
+                    await self._live(watch, subscription, up)
+                except (LinkDown, _Lost) as error:
+                    reason = str(error)
+                except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                    reason = type(error).__name__
+                watch.down(reason)
+                failures = 1 if was_up else failures + 1
+                await anyio.sleep(delay_seconds(failures, self._entropy.random()))
+        finally:
+            if self._open_session is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._open_session.close()
+                self._open_session = None
+
+    async def probe(self) -> None:
+        """:raises LinkDown:"""
+        await self._get("/fapi/v1/ping", REQUEST_SECONDS)
+
+    async def bars(
+        self, symbol: str, *, interval: str, limit: int, timeout_seconds: float
+    ) -> list[Bar]:
+        """See `ports.MarketData`."""
+        interval_ms = INTERVALS[interval]
+        since_ms = self._now_ms() - (limit + 1) * interval_ms
+        with anyio.move_on_after(timeout_seconds) as scope:
+            found = await self._bars_since(symbol, interval, since_ms=since_ms)
+        if scope.cancelled_caught:
+            raise LinkDown(f"{self.name}: no answer in {timeout_seconds:g} s")
+        return found[-limit:]
+
+    # --- one connection --------------------------------------------------------------
+
+    async def _live(
+        self, watch: MarketWatch, subscription: Subscription, up: Callable[[], None]
+    ) -> None:
+        """From connecting to the end. :raises _Lost, LinkDown:"""
+        market = stream_names(
+            list(self._names), intervals=subscription.intervals, trades=subscription.trades
+        )
+        quotes = [f"{name.lower()}@bookTicker" for name in self._names]
+        urls = [f"{self._market_url}/stream?streams={'/'.join(market)}"]
+        if subscription.quotes:
+            urls.append(f"{self._public_url}/stream?streams={'/'.join(quotes)}")
+        sockets: list[aiohttp.ClientWebSocketResponse] = []
+        try:
+            for url in urls:  # each is to be closed if the next one fails
+                sockets.append(await self._connect(url))  # noqa: PERF401
+            await self._make_up(watch, subscription)
+            up()
+            async with anyio.create_task_group() as reading:
+                for socket in sockets:
+                    reading.start_soon(self._read, socket, watch)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                for socket in sockets:
+                    await socket.close()
+
+    async def _connect(self, url: str) -> aiohttp.ClientWebSocketResponse:
+        return await self._session().ws_connect(
+            url,
+            heartbeat=self._ping_seconds,
+            max_msg_size=MAX_FRAME_BYTES,
+            timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
+        )
+
+    async def _make_up(self, watch: MarketWatch, subscription: Subscription) -> None:
+        """After an interruption: say that there was one, then the bars that ended meanwhile."""
+        for symbol, heard_ms in self._heard_ms.items():
+            watch.event(MarketGap(symbol, heard_ms, "the stream was interrupted"))
+        self._newest_trade.clear()
+        for symbol in subscription.symbols:
+            for interval in subscription.intervals:
+                newest_ms = self._newest_bar.get((symbol, INTERVALS[interval]))
+                if newest_ms is None:
+                    continue
+                for bar in await self._bars_since(symbol, interval, since_ms=newest_ms + 1):
+                    self._deliver_bar(watch, bar)
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse, watch: MarketWatch) -> None:
+        """:raises _Lost: always, in the end."""
+        while True:
+            message = await socket.receive()
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                try:
+                    read = read_market_frame(message.data, self._names.__getitem__)
+                except (msgspec.DecodeError, KeyError) as error:
+                    raise _Lost(f"a frame could not be read: {error}") from None
+                if isinstance(read, Alive):
+                    watch.alive(read.symbol)
+                elif read is not None:
+                    self._deliver(watch, read)
+            elif message.type is WSMsgType.ERROR:
+                raise _Lost(f"the connection broke: {type(message.data).__name__}")
+            else:
+                raise _Lost(f"the venue closed the stream ({socket.close_code})")
+
+    def _deliver(self, watch: MarketWatch, event: MarketEvent) -> None:
+        """Hand over what is new; what was delivered already is not told twice.
+
+        :raises _Lost: a bar is missing before this one. The next connection begins by asking
+            for it, and takes the venue's answer for complete.
+        """
+        match event:
+            case Bar():
+                newest_ms = self._newest_bar.get((event.symbol, event.interval_ms))
+                if newest_ms is not None and event.time_ms > newest_ms + event.interval_ms:
+                    raise _Lost(f"a bar of {event.symbol} is missing")
+                self._deliver_bar(watch, event)
+                return
+            case Trade():
+                newest = self._newest_trade.get(event.symbol, event.trade_id - 1)
+                if event.trade_id <= newest:
+                    return
+                self._newest_trade[event.symbol] = event.trade_id
+                if missed := event.trade_id - newest - 1:
+                    heard_ms = self._heard_ms[event.symbol]
+                    watch.event(MarketGap(event.symbol, heard_ms, f"{missed} trades missed"))
+        self._heard_ms[event.symbol] = event.time_ms
+        watch.event(event)
+
+    def _deliver_bar(self, watch: MarketWatch, bar: Bar) -> None:
+        key = (bar.symbol, bar.interval_ms)
+        if bar.time_ms > self._newest_bar.get(key, -1):
+            self._newest_bar[key] = bar.time_ms
+            self._heard_ms[bar.symbol] = bar.time_ms
+            watch.event(bar)
+
+    # --- HTTP ------------------------------------------------------------------------
+
+    async def _bars_since(self, symbol: str, interval: str, *, since_ms: int) -> list[Bar]:
+        """Bars that opened at or after `since_ms` and have ended. :raises LinkDown:"""
+        interval_ms = INTERVALS[interval]
+        since_ms = max(since_ms, self._now_ms() - MAX_MISSED_BARS * interval_ms)
+        found: list[Bar] = []
+        while True:
+            path = (
+                f"/fapi/v1/klines?symbol={venue_name(symbol)}&interval={interval}"
+                f"&startTime={since_ms}&limit={PAGE}"
+            )
+            body = await self._get(path, REQUEST_SECONDS)
+            try:
+                page = read_klines(
+                    body, symbol=symbol, interval_ms=interval_ms, now_ms=self._now_ms()
+                )
+            except msgspec.DecodeError as error:
+                raise LinkDown(f"{self.name}: klines can not be read: {error}") from None
+            found += page
+            if len(page) < PAGE - 1:  # the last of a full page may not have ended yet
+                return found
+            since_ms = page[-1].time_ms + 1
+
+    async def _get(self, path: str, timeout_seconds: float) -> bytes:
+        """:raises LinkDown: no answer, or another than 200."""
+        try:
+            reply = await send(
+                self._session(), "GET", self._rest_url + path, timeout_seconds=timeout_seconds
+            )
+        except (NotSent, NoReply) as error:
+            raise LinkDown(f"{self.name}: {error}") from None
+        if reply.status != 200:
+            raise LinkDown(f"{self.name}: HTTP {reply.status}")
+        return reply.body
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open_session is None:
+            self._open_session = open_session(key="", max_connections=10)
+        return self._open_session
+
+    def _now_ms(self) -> int:
+        return self._clock.time_ns() // 1_000_000
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of several readers that ended at once, why the first one did."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,138 @@
+"""Binance's USDⓈ-M market streams and klines read into the values of the market port.
+
+Prices become floats here, once (`holdfast.market` says why). A frame that lacks a field or
+has it in another type is a `msgspec.DecodeError`; frames of other kinds are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.market import INTERVALS, Bar, MarketEvent, Quote, Trade
+
+Unified = Callable[[str], str]
+"""The venue's name of a symbol to the unified one."""
+
+
+class _Kline(msgspec.Struct, frozen=True):
+    """`k` of a kline frame; `x` says that the bar has ended ("Kline/Candlestick Streams")."""
+
+    t: int
+    i: str
+    o: float
+    h: float
+    l: float  # noqa: E741
+    c: float
+    v: float
+    x: bool
+
+
+class _KlineFrame(msgspec.Struct, frozen=True, tag_field="e", tag="kline"):
+    s: str
+    k: _Kline
+
+
+class _TradeFrame(msgspec.Struct, frozen=True, tag_field="e", tag="aggTrade"):
+    s: str
+    a: int
+    p: float
+    q: float
+    T: int
+    m: bool
+
+
+class _QuoteFrame(msgspec.Struct, frozen=True, tag_field="e", tag="bookTicker"):
+    s: str
+    b: float
+    B: float
+    a: float
+    A: float
+    T: int
+
+
+class _MarkFrame(msgspec.Struct, frozen=True, tag_field="e", tag="markPriceUpdate"):
+    s: str
+
+
+class _Wrapped(msgspec.Struct, frozen=True):
+    """A frame of `/stream`, which names the stream it belongs to."""
+
+    stream: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+
+
+_wrapped = msgspec.json.Decoder(_Wrapped)
+_frame: msgspec.json.Decoder[_KlineFrame | _TradeFrame | _QuoteFrame | _MarkFrame] = (
+    msgspec.json.Decoder(_KlineFrame | _TradeFrame | _QuoteFrame | _MarkFrame, strict=False)
+)
+_rows = msgspec.json.Decoder(list[list[Any]])
+
+
+class Alive:
+    """A frame that only shows that a symbol's stream is alive."""
+
+    __slots__ = ("symbol",)
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+
+
+def stream_names(venue_names: list[str], *, intervals: tuple[str, ...], trades: bool) -> list[str]:
+    """Streams of bars and trades, and the mark price, which speaks every second however quiet
+    the market is: a symbol that says nothing at all is a stream that has died."""
+    names = [name.lower() for name in venue_names]
+    return [
+        *(f"{name}@kline_{interval}" for name in names for interval in intervals),
+        *(f"{name}@aggTrade" for name in names if trades),
+        *(f"{name}@markPrice@1s" for name in names),
+    ]
+
+
+def read_market_frame(frame: str | bytes, unified: Unified) -> MarketEvent | Alive | None:
+    """The event in a frame; `Alive` for what is none yet, None for what is none at all.
+
+    :raises msgspec.DecodeError: not readable.
+    """
+    wrapped = _wrapped.decode(frame)
+    if not wrapped.stream:
+        return None  # the answer to a subscription
+    read = _frame.decode(wrapped.data)
+    symbol = unified(read.s)
+    match read:
+        case _KlineFrame(k=k):
+            interval_ms = INTERVALS.get(k.i)
+            if not k.x or interval_ms is None:
+                return Alive(symbol)
+            return Bar(symbol, k.t, interval_ms, k.o, k.h, k.l, k.c, k.v)
+        case _TradeFrame():
+            return Trade(symbol, read.T, read.a, read.p, read.q, read.m)
+        case _QuoteFrame():
+            return Quote(symbol, read.T, read.b, read.B, read.a, read.A)
+        case _MarkFrame():
+            return Alive(symbol)
+
+
+_ROW_FIELDS: Final = 7
+"""Open time, open, high, low, close, volume, close time; more follow ("Kline Data")."""
+
+
+def read_klines(body: bytes, *, symbol: str, interval_ms: int, now_ms: int) -> list[Bar]:
+    """The bars of a klines answer that had ended by `now_ms`, oldest first.
+
+    :raises msgspec.DecodeError: not readable.
+    """
+    bars = []
+    for row in _rows.decode(body):
+        if len(row) < _ROW_FIELDS:
+            raise msgspec.ValidationError(f"a kline of {len(row)} fields")
+        try:
+            time_ms = int(row[0])
+            numbers = [float(value) for value in row[1:6]]
+        except (TypeError, ValueError) as error:
+            raise msgspec.ValidationError(f"a kline that is none: {error}") from None
+        if time_ms + interval_ms <= now_ms:
+            bars.append(Bar(symbol, time_ms, interval_ms, *numbers))
+    return sorted(bars, key=lambda bar: bar.time_ms)
