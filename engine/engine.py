@@ -130,7 +130,7 @@ class Engine:
         for link in core.extra_links:
             start(core.keep_running, link)
         start(core.outbox.run)
-        start(core.orders.run)
+        start(core.resolver.run)
         start(core.entries.run)
         start(core.dead_man.run)
         start(core.policy.run)
@@ -231,8 +231,8 @@ class Engine:
         core = self._core
         hold = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
         lease = () if core.lease.held else (f"lease: {core.lease.reason}",)
-        seconds = core.orders.quiet_seconds()
-        venue = (f"exchange: it asks for silence, {seconds:.0f} s more",) if seconds else ()
+        silence = core.silence.reason
+        venue = (f"exchange: {silence}",) if silence else ()
         return hold + lease + venue + core.runner.waiting_for
 
     async def until_healthy(self) -> None:

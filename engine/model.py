@@ -309,6 +309,11 @@ class QueryOutcome(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+EndStatus = Literal["accepted", "rejected", "not_executed"]
+"""How an intent may end: the venue has it (whatever becomes of it there), refused it for
+good, or provably does not have it and never will."""
+
+
 class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an intent ended, or stands, with the evidence for it."""
 
@@ -316,7 +321,7 @@ class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
     symbol: str
     side: Side
     quantity: Decimal
-    status: Literal["accepted", "rejected", "not_executed"]
+    status: EndStatus
     filled: Decimal = Decimal(0)
     average_price: Decimal | None = None
     venue_order_id: str | None = None

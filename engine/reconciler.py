@@ -23,6 +23,7 @@ from .errors import InvalidOrder, LinkDown, OrderError
 from .ledger import Ledger
 from .model import Fill, Order, OrderReport, OrderStatus, Position, QueryKind
 from .orders import OrderPath
+from .outcomes import Outcomes
 from .ports import Clock, ExecutionClient
 from .reconcile import (
     Action,
@@ -74,6 +75,7 @@ class Reconciler:
         client: ExecutionClient,
         recorder: Recorder,
         orders: OrderPath,
+        outcomes: Outcomes,
         clock: Clock,
         count: Callable[[Fill], None],
         reduce: Callable[[Order], Awaitable[OrderReport]],
@@ -86,6 +88,7 @@ class Reconciler:
         self._recorder = recorder
         self._ledger: Ledger = recorder.ledger
         self._orders = orders
+        self._outcomes = outcomes
         self._clock = clock
         self._count = count
         self._reduce = reduce
@@ -192,7 +195,7 @@ class Reconciler:
             self.held = tuple(d for d in held if d.kind is not Kind.UNKNOWN_OUTCOME)
             if held and not self.held:
                 with waiting("the outcome of orders is unknown"):
-                    await self._orders.changes.wait_at_most(self._settings.audit_seconds)
+                    await self._outcomes.changes.wait_at_most(self._settings.audit_seconds)
             elif held:
                 log.warning(
                     "waiting for the operator", extra={"differences": [str(d) for d in self.held]}
@@ -211,7 +214,7 @@ class Reconciler:
             return 1
         assert difference.order is not None
         if difference.kind is Kind.STALE_ORDER:
-            self._orders.saw(difference.order, "the venue's list of open orders")
+            self._outcomes.saw(difference.order, "the venue's list of open orders")
             return 0
         answer = await self._client.query(
             difference.symbol,
@@ -235,7 +238,7 @@ class Reconciler:
             # Known to us as accepted, in no list and forgotten: Binance keeps unfilled
             # cancelled orders three days, filled ones ninety ("Query Order").
             ended = replace(difference.order, status=OrderStatus.CANCELED)
-        self._orders.saw(ended, "not among the venue's open orders any more")
+        self._outcomes.saw(ended, "not among the venue's open orders any more")
         return 0
 
     async def _act(self, action: Action, snapshot: Snapshot) -> bool:
