@@ -210,7 +210,7 @@ class Core:
             recorder=self.recorder,
             clock=clock,
             on_resolved=self._on_resolved,
-            on_closed=lambda r: meter.observe("order_retry_count", r.attempts - 1),
+            on_closed=self._on_closed,
         )
         self.resolver = Resolver(
             settings=settings.orders,
@@ -576,6 +576,10 @@ class Core:
             events.PolicyChanged(policy.active_mode.value, policy.version, policy.updated_by)
         )
         self.changes.notify()
+
+    def _on_closed(self, report: OrderReport) -> None:
+        if report.sent:
+            self.meter.observe("order_retry_count", report.attempts - 1)
 
     def _on_resolved(self, intent: Intent, report: OrderReport) -> None:
         self.announce(

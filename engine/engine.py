@@ -271,12 +271,16 @@ class Engine:
 
         Returns when the venue has the order (it may rest unfilled). With `Order(key=…)`
         a repeated call is the same intent and returns, or raises, the same outcome, also
-        after a restart.
+        after a restart. An order that provably never left for the venue is no outcome: the
+        same key may be sent later.
 
         :raises InvalidOrder: wrong for the venue; nothing was journalled or sent.
-        :raises TradingHalted: the gate is shut for it; nothing was sent.
-        :raises Rejected: the venue or the policy said no for good.
-        :raises NotExecuted: attempts or deadline ran out; the venue does not have it.
+        :raises TradingHalted: the gate is shut for it; nothing was ever sent, and its key is
+            free.
+        :raises Rejected: the venue said no for good; or the policy did, before anything was
+            sent, and then the key is free.
+        :raises NotExecuted: attempts, deadline or the gate ended it after the first attempt;
+            the venue does not have it, and the key is used up.
         :raises OutcomeUnknown: nobody knows yet; await `error.intent.resolved()`.
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.
         """

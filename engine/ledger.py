@@ -222,8 +222,10 @@ class Ledger:
         if fact.order is not None:
             self.book.opened(fact.order)
         if report.key is not None:
-            self.by_key.pop(report.key, None)
-            self._remember(report)
+            if self.by_key.get(report.key) is intent:
+                self.by_key.pop(report.key, None)
+            if report.sent:  # what was never sent leaves its key free
+                self._remember(report)
             while len(self.keyed) > self._keys_kept:
                 _, forgotten = self.keyed.popitem(last=False)
                 self._resting_keys.pop(forgotten.client_order_id, None)
@@ -235,6 +237,9 @@ class Ledger:
 
     def _remember(self, report: OrderReport) -> None:
         assert report.key is not None
+        known = self.keyed.get(report.key)
+        if known is not None and known.status == "accepted" != report.status:
+            return  # two orders of one key: damage took the record that one was never sent
         self.keyed[report.key] = report
         if report.order_status is not None and not report.order_status.final:
             self._resting_keys[report.client_order_id] = report.key

@@ -21,7 +21,7 @@ import anyio
 
 from . import evidence, venue_limits
 from .book import newer
-from .errors import LinkDown, OutcomeUnknown, Rejected, TradingHalted
+from .errors import LinkDown, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
 from .evidence import Next
 from .gate import Gate, Permit
 from .intent import Intent, Stage, client_order_id, prefix
@@ -161,7 +161,7 @@ class OrderPath:
         return Intent(cid, order, created_ns=self._clock.time_ns())
 
     async def _await_earlier(self, intent: Intent) -> OrderReport | None:
-        """How the first call with this key ends; None when it never came to be journalled."""
+        """How the first call with this key ends; None when nothing was sent by it."""
         with anyio.move_on_after(self._deadline_seconds(intent.order)):
             while not intent.has_ended():
                 if intent.stage is Stage.CLOSED:
@@ -169,7 +169,7 @@ class OrderPath:
                 await intent.change()
         if intent.report is None:
             raise OutcomeUnknown(intent.doubt or "still being sent", intent=intent)
-        return intent.report
+        return intent.report if intent.report.sent else None
 
     def _deadline_seconds(self, order: Order) -> float:
         return order.deadline_seconds or self._settings.deadline_seconds
@@ -193,7 +193,7 @@ class OrderPath:
         except JournalError:
             raise
         except BaseException:
-            self._outcomes.close(intent, "not_executed", "cancelled before it was sent")
+            self._outcomes.close(intent, "not_executed", "cancelled before it was sent", sent=0)
             raise
 
     async def _drive(self, intent: Intent, permit: Permit) -> OrderReport:
@@ -280,7 +280,7 @@ class OrderPath:
                 self._admit(order, intent.client_order_id)
             asked = True
 
-        latest = intent.attempts[-1]
+        before, latest = len(intent.attempts) - 1, intent.attempts[-1]
         request = PlaceRequest(
             intent.client_order_id, order, latest.timestamp_ms, latest.recv_window_ms
         )
@@ -289,12 +289,13 @@ class OrderPath:
                 request, permit=verify, timeout_seconds=self._settings.timeout_seconds
             )
         except TradingHalted as halted:
-            self._outcomes.close(
-                intent, "not_executed", f"gate shut before the write: {halted.reason}"
-            )
+            why = f"gate shut before the write: {halted.reason}"
+            self._outcomes.close(intent, "not_executed", why, sent=before)
+            if before:  # the caller must not take it for one that the venue never heard of
+                raise NotExecuted(why, intent=intent) from halted
             raise
         except Rejected as no:
-            self._outcomes.close(intent, "rejected", no.reason)
+            self._outcomes.close(intent, "rejected", no.reason, sent=before)
             raise
         except BaseException as error:  # cancelled, or a transport that broke its promise
             if not intent.has_ended():
@@ -302,9 +303,8 @@ class OrderPath:
                 if asked:
                     self._outcomes.doubt(intent, f"interrupted while it was being sent: {why}")
                 else:
-                    self._outcomes.close(
-                        intent, "not_executed", f"interrupted before the write: {why}"
-                    )
+                    why = f"interrupted before the write: {why}"
+                    self._outcomes.close(intent, "not_executed", why, sent=before)
             raise
 
     async def _until_settled(self, intent: Intent, deadline: float) -> None:
@@ -331,10 +331,10 @@ class OrderPath:
         Closes the intent instead when it came too late: an entry is never sent after
         its deadline or through a gate that was shut meanwhile, at another price.
         """
-        order = intent.order
+        order, sent = intent.order, len(intent.attempts)
         try:
-            if len(intent.attempts) > len(self._settings.backoff_seconds):
-                raise _NotAgain(f"not executed in {len(intent.attempts)} attempts")
+            if sent > len(self._settings.backoff_seconds):
+                raise _NotAgain(f"not executed in {sent} attempts")
             if max(wait_until, self._clock.monotonic()) >= deadline:
                 raise _NotAgain(f"deadline: {decision.reason}")
             pause = wait_until - self._clock.monotonic()
@@ -351,14 +351,18 @@ class OrderPath:
                 raise _NotAgain("the gate was shut since the order was made")
             attempt = Attempted(
                 intent.client_order_id,
-                len(intent.attempts) + 1,
+                sent + 1,
                 self._venue_clock.now_ms(),
                 self._settings.recv_window_ms,
             )
         except (_NotAgain, LinkDown) as why:
             self._outcomes.close(intent, "not_executed", str(why))
             return permit
-        except BaseException as error:  # halted or cancelled: proven not executed either way
+        except TradingHalted as halted:
+            reason = f"gate shut before the next attempt: {halted.reason}"
+            self._outcomes.close(intent, "not_executed", reason)
+            raise NotExecuted(reason, intent=intent) from halted
+        except BaseException as error:  # cancelled: proven not executed all the same
             reason = f"given up before the next attempt: {interruption(error)}"
             self._outcomes.close(intent, "not_executed", reason)
             raise
@@ -368,7 +372,7 @@ class OrderPath:
             )
         except BaseException as error:
             reason = f"given up before the next attempt: {interruption(error)}"
-            self._outcomes.close(intent, "not_executed", reason)
+            self._outcomes.close(intent, "not_executed", reason, sent=sent)
             raise
         self._gate.release(order.symbol, intent.client_order_id)
         return fresh

@@ -34,7 +34,7 @@ log = logging.getLogger("holdfast.orders")
 class Outcomes:
     """
     :param on_resolved: told of every intent whose outcome had been in doubt, once settled.
-    :param on_closed: told of every intent that ended, with its number of attempts.
+    :param on_closed: told of every intent that ended.
     """
 
     def __init__(
@@ -107,8 +107,13 @@ class Outcomes:
         *,
         snapshot: OrderSnapshot | None = None,
         code: int | None = None,
+        sent: int | None = None,
     ) -> None:
-        """It has ended, and `why` is the evidence. Once ended, nothing changes that."""
+        """It has ended, and `why` is the evidence. Once ended, nothing changes that.
+
+        :param sent: so many attempts may have left for the venue, 0 if it provably has never
+            heard of the order; None: all that were begun.
+        """
         if intent.has_ended():
             return
         order = intent.order
@@ -122,7 +127,7 @@ class Outcomes:
             average_price=None if snapshot is None else snapshot.average_price,
             venue_order_id=None if snapshot is None else snapshot.venue_order_id,
             order_status=None if snapshot is None else snapshot.status,
-            attempts=len(intent.attempts),
+            attempts=len(intent.attempts) if sent is None else sent,
             evidence=writable(why),
             key=order.key,
             code=code,
@@ -131,7 +136,9 @@ class Outcomes:
         try:
             self._recorder.write(Resolved(report, snapshot))
         except JournalError:
-            # The outcome is real whether it could be written or not; a restart asks again.
+            # The outcome is real whether it could be written or not; a restart asks again. But
+            # it will not know that nothing was sent, so the key is used up in this life too.
+            report = msgspec.structs.replace(report, attempts=len(intent.attempts))
             self._ledger.apply(Resolved(report, snapshot))
         self._gate.release(order.symbol, intent.client_order_id)
         self.changes.notify()

@@ -129,7 +129,7 @@ def test_no_order_opens_a_position_once_the_stop_has_begun() -> None:
 
             group.start_soon(submit)
             await anyio.sleep(0.5)
-        assert outcomes == ["TradingHalted"]
+        assert outcomes == ["NotExecuted"]
         assert world.venue.order_log == []
 
     run(main)

@@ -428,7 +428,7 @@ def test_an_entry_is_not_sent_through_a_gate_that_was_shut_meanwhile(opened_agai
                 with pytest.raises(NotExecuted, match="the gate was shut since"):
                     await rig.engine.submit(ENTRY)
             else:
-                with pytest.raises(TradingHalted, match="killed"):
+                with pytest.raises(NotExecuted, match="killed"):
                     await rig.engine.submit(ENTRY)
         assert len(rig.seconds("place")) == 2
         assert rig.orders == []
