@@ -173,6 +173,7 @@ class Engine:
             await group.__aexit__(None, None, None)
             return None
         finally:
+            self._core.outcomes.abandon()
             with anyio.CancelScope(shield=True):
                 await self._core.journal.aclose()
 

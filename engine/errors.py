@@ -81,7 +81,10 @@ class OutcomeUnknown(OrderError):
         self.intent = intent
 
     async def resolved(self) -> OrderReport:
-        """Wait until the venue has answered with evidence."""
+        """Wait until the venue has answered with evidence.
+
+        :raises EngineClosed: the engine was closed before that; it asks at its next start.
+        """
         return await self.intent.resolved()
 
 

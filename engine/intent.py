@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
+from .errors import EngineClosed
 from .model import Order, OrderReport, OrderSnapshot
 
 DENIALS_KEPT: Final = 64
@@ -82,6 +83,8 @@ class Intent:
         """Monotonic moment before which the venue is not asked for it again."""
         self.report: OrderReport | None = None
         self.snapshot: OrderSnapshot | None = None
+        self.abandoned = False
+        """The engine was closed: nobody asks for it any more in this life."""
         self._changed: anyio.Event | None = None
 
     def __repr__(self) -> str:
@@ -105,10 +108,23 @@ class Intent:
         return self.report is not None
 
     async def resolved(self) -> OrderReport:
-        """Wait until there is evidence of how it ended: accepted, rejected or not executed."""
+        """Wait until there is evidence of how it ended: accepted, rejected or not executed.
+
+        :raises EngineClosed: the engine was closed before that.
+        """
         while self.report is None:
+            if self.abandoned:
+                raise EngineClosed(
+                    f"the engine was closed before the outcome of {self.client_order_id} was "
+                    "known; it is asked for at the next start"
+                )
             await self.change()
         return self.report
+
+    def abandon(self) -> None:
+        """Nobody will learn more of it in this life: whoever waits for it is told."""
+        self.abandoned = True
+        self.notify()
 
     async def change(self) -> None:
         if self._changed is None:

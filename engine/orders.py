@@ -163,12 +163,12 @@ class OrderPath:
     async def _await_earlier(self, intent: Intent) -> OrderReport | None:
         """How the first call with this key ends; None when nothing was sent by it."""
         with anyio.move_on_after(self._deadline_seconds(intent.order)):
-            while not intent.has_ended():
+            while not (intent.has_ended() or intent.abandoned):
                 if intent.stage is Stage.CLOSED:
                     return None
                 await intent.change()
         if intent.report is None:
-            raise OutcomeUnknown(intent.doubt or "still being sent", intent=intent)
+            raise _unknown(intent)
         return intent.report if intent.report.sent else None
 
     def _deadline_seconds(self, order: Order) -> float:
@@ -310,13 +310,13 @@ class OrderPath:
     async def _until_settled(self, intent: Intent, deadline: float) -> None:
         """Wait for the resolver's evidence: a report, or proven absence. At most until `deadline`.
 
-        :raises OutcomeUnknown: time is up; the resolver goes on.
+        :raises OutcomeUnknown: time is up, and the resolver goes on; or the engine was closed.
         """
         with anyio.move_on_after(max(deadline - self._clock.monotonic(), 0)):
-            while not (intent.has_ended() or intent.absent):
+            while not (intent.has_ended() or intent.absent or intent.abandoned):
                 await intent.change()
         if not (intent.has_ended() or intent.absent):
-            raise OutcomeUnknown(intent.doubt, intent=intent)
+            raise _unknown(intent)
 
     async def _before_sending_again(
         self,
@@ -398,7 +398,7 @@ class OrderPath:
             with anyio.move_on_after(self._settings.timeout_seconds):
                 await intent.resolved()
             if not intent.has_ended():
-                raise OutcomeUnknown(intent.doubt or "still being sent", intent=intent)
+                raise _unknown(intent)
         known = self._ledger.book.orders.get(cid)
         if known is not None:
             conditional = known.snapshot.conditional
@@ -420,6 +420,13 @@ class OrderPath:
             self._recorder.write(ProtectionLifted(cid, "cancelled by the bot"))
         except JournalError as error:  # a dead disk does not stop a cancel; a person will look
             log.error("not journalled: stop cancelled", extra={"reason": str(error)})
+
+
+def _unknown(intent: Intent) -> OutcomeUnknown:
+    reason = intent.doubt or "still being sent"
+    if intent.abandoned:
+        reason += "; the engine was closed, and asks for it at the next start"
+    return OutcomeUnknown(reason, intent=intent)
 
 
 class _NotAgain(Exception):

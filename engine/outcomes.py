@@ -71,6 +71,11 @@ class Outcomes:
     def is_driven(self, intent: Intent) -> bool:
         return intent.client_order_id in self._driven
 
+    def abandon(self) -> None:
+        """The engine is closed: whoever waits for an outcome is told that none will come."""
+        for intent in list(self._ledger.intents.values()):
+            intent.abandon()
+
     # --- what is learnt --------------------------------------------------------------
 
     def doubt(self, intent: Intent, reason: str) -> None:
