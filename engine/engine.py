@@ -21,6 +21,7 @@ from holdfast.states.machine import Step
 from holdfast.states.table import Level, State, Trigger
 
 from .alerts import Alert, Alerts
+from .cleanup import beside
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
 from .errors import EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
@@ -116,8 +117,9 @@ class Engine:
         core = self._core
         try:
             core.begin()
-        except BaseException:
-            await core.journal.aclose()
+        except BaseException as error:
+            with beside(error):
+                await core.journal.aclose()
             raise
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
@@ -152,7 +154,7 @@ class Engine:
         self._running = False
         self._core.changes.notify()  # whoever waits for a state is told that it will not come
         try:
-            with anyio.CancelScope(shield=True):
+            with beside(exc), anyio.CancelScope(shield=True):
                 await self._wind_down()
         finally:
             suppress = await self._end_tasks(self._group, exc_type, exc, tb)
@@ -166,15 +168,20 @@ class Engine:
         tb: TracebackType | None,
     ) -> bool | None:
         group.cancel_scope.cancel()
+        first = exc
         try:
             if isinstance(exc, anyio.get_cancelled_exc_class()):
                 return await group.__aexit__(exc_type, exc, tb)
             # An error of the caller's own block passes as it is, not wrapped in a group.
-            await group.__aexit__(None, None, None)
+            with beside(exc):
+                await group.__aexit__(None, None, None)
             return None
+        except BaseException as error:
+            first = error
+            raise
         finally:
             self._core.outcomes.abandon()
-            with anyio.CancelScope(shield=True):
+            with beside(first), anyio.CancelScope(shield=True):
                 await self._core.journal.aclose()
 
     async def _wind_down(self) -> None:
