@@ -271,7 +271,6 @@ class Core:
             outcomes=self.outcomes,
             clock=clock,
             count=self.count_fill,
-            reduce=self.orders.submit,
             on_progress=self.runner.progress,
         )
 

@@ -421,7 +421,7 @@ class Engine:
             for held in await self._to_close():
                 if symbol in (None, held.symbol):
                     try:
-                        report = await core.orders.submit(_closing(held))
+                        report = await core.orders.submit(_closing(held), held=abs(held.quantity))
                         reports.append(report)
                         left = report.quantity - report.filled
                         if left and report.order_status is not None and report.order_status.final:

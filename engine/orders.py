@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 
 import anyio
 
@@ -97,8 +98,11 @@ class OrderPath:
 
     # --- submit ----------------------------------------------------------------------
 
-    async def submit(self, order: Order) -> OrderReport:
-        """See `Engine.submit`."""
+    async def submit(self, order: Order, *, held: Decimal | None = None) -> OrderReport:
+        """See `Engine.submit`.
+
+        :param held: as of `check`.
+        """
         while (earlier := self._keys.earlier(order)) is not None:
             if not isinstance(earlier, Intent):
                 return conclude(earlier, None)
@@ -106,7 +110,7 @@ class OrderPath:
             if report is not None:
                 await self._learn_the_end(earlier)
                 return conclude(report, earlier)
-        self.check(order)
+        self.check(order, held=held)
         # Nothing is awaited between looking for the key and claiming it.
         intent = self._new_intent(order)
         self._keys.claim(intent)
@@ -118,9 +122,15 @@ class OrderPath:
         with self._outcomes.driven(intent):
             return await self._drive(intent, permit)
 
-    def check(self, order: Order) -> None:
-        """Refuse what the venue would refuse, naming the limit. :raises InvalidOrder:"""
-        held = abs(self._ledger.book.position(order.symbol, order.position_side))
+    def check(self, order: Order, *, held: Decimal | None = None) -> None:
+        """Refuse what the venue would refuse, naming the limit.
+
+        :param held: what the venue has shown to be held, unsigned, for an order that closes
+            what the book does not know (a repair); None: what the book says.
+        :raises InvalidOrder:
+        """
+        if held is None:
+            held = abs(self._ledger.book.position(order.symbol, order.position_side))
         venue_limits.check(order, self.instruments, held=held)
 
     async def _admitted(self, order: Order) -> Permit:

@@ -10,7 +10,7 @@ observed raises, so there is never half a comparison.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from .broadcast import Broadcast
 from .errors import InvalidOrder, LinkDown, OrderError
 from .ledger import Ledger
-from .model import Fill, Order, OrderReport, OrderStatus, Position, QueryKind
+from .model import Fill, Order, OrderStatus, Position, QueryKind
 from .orders import OrderPath
 from .outcomes import Outcomes
 from .ports import Clock, ExecutionClient
@@ -62,7 +62,6 @@ class Settlement(NamedTuple):
 class Reconciler:
     """
     :param count: counts a fill: writes it, tells listeners, publishes it.
-    :param reduce: sends a reduce-only order; used by the rule `flatten`.
     :param waiting: a context in which standing still is no stall.
     """
 
@@ -78,7 +77,6 @@ class Reconciler:
         outcomes: Outcomes,
         clock: Clock,
         count: Callable[[Fill], None],
-        reduce: Callable[[Order], Awaitable[OrderReport]],
         on_progress: Callable[[], None],
     ) -> None:
         self._symbols = tuple(symbols)
@@ -91,7 +89,6 @@ class Reconciler:
         self._outcomes = outcomes
         self._clock = clock
         self._count = count
-        self._reduce = reduce
         self._on_progress = on_progress
         self.held: tuple[Difference, ...] = ()
         """Differences that wait for the operator."""
@@ -273,14 +270,15 @@ class Reconciler:
         before = self._held(key)
         self.repairing.add(difference.symbol)
         try:
-            await self._reduce(
+            await self._orders.submit(
                 Order(
                     difference.symbol,
                     "sell" if quantity > 0 else "buy",
                     abs(quantity),
                     reduce_only=difference.position_side == "BOTH",
                     position_side=difference.position_side,  # type: ignore[arg-type]
-                )
+                ),
+                held=abs(quantity),
             )
         except (InvalidOrder, OrderError) as error:
             log.error("not flattened", extra={"difference": str(difference), "reason": str(error)})
