@@ -75,8 +75,10 @@ class ControlServer:
             self._server.close()
             # Connections still open are ended by their peers or with the process.
         if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError as error:  # a disk that has died; the next start tries it again
+                log.warning("control socket not removed", extra={"reason": str(error)})
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

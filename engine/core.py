@@ -46,6 +46,7 @@ from .metrics import Meter
 from .model import Event, ExecutionReport, Fill, Gap, Order, OrderReport
 from .orders import OrderPath
 from .outbox import Outbox
+from .outcomes import Outcomes
 from .policy import Policy
 from .policy_cell import PolicyCell
 from .ports import (
@@ -63,8 +64,10 @@ from .reconcile import rules_from
 from .reconciler import Reconciler
 from .recorder import Recorder
 from .records import Filled, Held, Named, Probed, Transitioned
+from .resolver import Resolver
 from .runner import Runner
 from .settings import Settings
+from .silence import Silence
 from .venue_clock import VenueClock
 from .wording import writable
 
@@ -216,24 +219,41 @@ class Core:
             on_lost=lambda why: self.fault("lease", why),
             on_change=self._on_lease_change,
         )
+        self.silence = Silence(clock.monotonic)
+        self.outcomes = Outcomes(
+            gate=self.gate,
+            recorder=self.recorder,
+            clock=clock,
+            on_resolved=self._on_resolved,
+            on_closed=self._on_closed,
+        )
+        self.resolver = Resolver(
+            settings=settings.orders,
+            client=exchange,
+            ledger=self.ledger,
+            outcomes=self.outcomes,
+            silence=self.silence,
+            clock=clock,
+            can_ask=lambda: self.exchange_link.is_up,
+        )
         self.orders = OrderPath(
             bot=settings.bot,
             settings=settings.orders,
             client=exchange,
             gate=self.gate,
             recorder=self.recorder,
+            outcomes=self.outcomes,
+            silence=self.silence,
             venue_clock=self.venue_clock,
             clock=clock,
             entropy=entropy.child("orders"),
             before_admitting=self._learn_price,
             admit=self._admit,
-            can_ask=lambda: self.exchange_link.is_up,
-            on_resolved=self._on_resolved,
-            on_closed=lambda r: meter.observe("order_retry_count", r.attempts - 1),
             on_refused_by_venue=lambda why: self.fault("exchange", why),
         )
         self.entries = RestingEntries(
             orders=self.orders,
+            changes=self.outcomes.changes,
             resting=lambda: self.ledger.book.resting(),
             unwanted=self._entries_are_unwanted,
             epoch=lambda: self.gate.epoch,
@@ -245,7 +265,7 @@ class Core:
             timeout_seconds=settings.orders.timeout_seconds,
             clock=clock,
             may_renew=lambda: (
-                self.exchange_link.is_up and self.lease.held and not self.orders.quiet_seconds()
+                self.exchange_link.is_up and self.lease.held and not self.silence.seconds
             ),
             changes=self.changes,
         )
@@ -263,9 +283,9 @@ class Core:
             client=exchange,
             recorder=self.recorder,
             orders=self.orders,
+            outcomes=self.outcomes,
             clock=clock,
             count=self.count_fill,
-            reduce=self.orders.submit,
             on_progress=self.runner.progress,
         )
 
@@ -453,7 +473,7 @@ class Core:
         if link is self.bus_link:
             self._on_bus_change()
         elif link is self.exchange_link:
-            self.orders.changes.notify()
+            self.outcomes.changes.notify()
         if link is self.policy_link:
             self.lease.set_connected(link.is_up)
             self.policy.changes.notify()
@@ -491,8 +511,8 @@ class Core:
         self.changes.notify()
 
     async def _probe_exchange(self) -> None:
-        if self.orders.quiet_seconds():
-            raise LinkDown(f"it asks for silence, {self.orders.quiet_seconds():.0f} s more")
+        if self.silence.seconds:
+            raise LinkDown(self.silence.reason)
         await self.exchange.probe()
         await self.venue_clock.sync(timeout_seconds=self.settings.orders.timeout_seconds)
 
@@ -571,6 +591,10 @@ class Core:
         )
         self.changes.notify()
 
+    def _on_closed(self, report: OrderReport) -> None:
+        if report.sent:
+            self.meter.observe("order_retry_count", report.attempts - 1)
+
     def _on_resolved(self, intent: Intent, report: OrderReport) -> None:
         self.announce(
             events.OrderResolved(
@@ -622,7 +646,7 @@ class Core:
         price, learnt_at = self._prices.get(order.symbol, (None, -inf))
         if self.clock.monotonic() - learnt_at > PRICE_SECONDS:
             price = None
-        exposure = self.orders.exposure(order.symbol, order.side, price, without=client_order_id)
+        exposure = self.ledger.exposure(order.symbol, order.side, price, without=client_order_id)
         objection = policy_rules.objection(policy, order, exposure)
         if objection is None:
             return
@@ -637,7 +661,7 @@ class Core:
         ours = order.client_order_id.startswith(self.orders.prefix)
         try:
             if ours:
-                self.orders.saw(order, "the venue's user stream")
+                self.outcomes.saw(order, "the venue's user stream")
                 if order.protective and order.status.final and self.ledger.book.unprotected():
                     self.fire(Trigger.DIVERGED, f"the stop {order.client_order_id} is gone")
             if fill is not None:

@@ -23,6 +23,7 @@ from holdfast.states.table import Level, State, Trigger
 from .alerts import Alert, Alerts
 from .bot import Bot
 from .bot_runner import BotRunner
+from .cleanup import beside
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
 from .errors import ConfigError, EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
@@ -133,8 +134,9 @@ class Engine:
         core = self._core
         try:
             core.begin()
-        except BaseException:
-            await core.journal.aclose()
+        except BaseException as error:
+            with beside(error):
+                await core.journal.aclose()
             raise
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
@@ -150,7 +152,7 @@ class Engine:
         for link in core.extra_links:
             start(core.keep_running, link)
         start(core.outbox.run)
-        start(core.orders.run)
+        start(core.resolver.run)
         start(core.entries.run)
         start(core.dead_man.run)
         start(core.policy.run)
@@ -174,7 +176,7 @@ class Engine:
             runner.close()
         self._core.changes.notify()  # whoever waits for a state is told that it will not come
         try:
-            with anyio.CancelScope(shield=True):
+            with beside(exc), anyio.CancelScope(shield=True):
                 await self._wind_down()
         finally:
             suppress = await self._end_tasks(self._group, exc_type, exc, tb)
@@ -188,14 +190,20 @@ class Engine:
         tb: TracebackType | None,
     ) -> bool | None:
         group.cancel_scope.cancel()
+        first = exc
         try:
             if isinstance(exc, anyio.get_cancelled_exc_class()):
                 return await group.__aexit__(exc_type, exc, tb)
             # An error of the caller's own block passes as it is, not wrapped in a group.
-            await group.__aexit__(None, None, None)
+            with beside(exc):
+                await group.__aexit__(None, None, None)
             return None
+        except BaseException as error:
+            first = error
+            raise
         finally:
-            with anyio.CancelScope(shield=True):
+            self._core.outcomes.abandon()
+            with beside(first), anyio.CancelScope(shield=True):
                 await self._core.journal.aclose()
 
     async def _wind_down(self) -> None:
@@ -253,8 +261,8 @@ class Engine:
         core = self._core
         hold = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
         lease = () if core.lease.held else (f"lease: {core.lease.reason}",)
-        seconds = core.orders.quiet_seconds()
-        venue = (f"exchange: it asks for silence, {seconds:.0f} s more",) if seconds else ()
+        silence = core.silence.reason
+        venue = (f"exchange: {silence}",) if silence else ()
         return hold + lease + venue + core.runner.waiting_for
 
     async def until_healthy(self) -> None:
@@ -361,12 +369,16 @@ class Engine:
 
         Returns when the venue has the order (it may rest unfilled). With `Order(key=…)`
         a repeated call is the same intent and returns, or raises, the same outcome, also
-        after a restart.
+        after a restart. An order that provably never left for the venue is no outcome: the
+        same key may be sent later.
 
         :raises InvalidOrder: wrong for the venue; nothing was journalled or sent.
-        :raises TradingHalted: the gate is shut for it; nothing was sent.
-        :raises Rejected: the venue or the policy said no for good.
-        :raises NotExecuted: attempts or deadline ran out; the venue does not have it.
+        :raises TradingHalted: the gate is shut for it; nothing was ever sent, and its key is
+            free.
+        :raises Rejected: the venue said no for good; or the policy did, before anything was
+            sent, and then the key is free.
+        :raises NotExecuted: attempts, deadline or the gate ended it after the first attempt;
+            the venue does not have it, and the key is used up.
         :raises OutcomeUnknown: nobody knows yet; await `error.intent.resolved()`.
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.
         """
@@ -499,7 +511,7 @@ class Engine:
             for held in await self._to_close():
                 if symbol in (None, held.symbol):
                     try:
-                        report = await core.orders.submit(_closing(held))
+                        report = await core.orders.submit(_closing(held), held=abs(held.quantity))
                         reports.append(report)
                         left = report.quantity - report.filled
                         if left and report.order_status is not None and report.order_status.final:

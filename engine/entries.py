@@ -15,6 +15,7 @@ from typing import Final
 
 import anyio
 
+from .broadcast import Broadcast
 from .errors import LinkDown, OutcomeUnknown
 from .model import OrderSnapshot
 from .orders import OrderPath
@@ -28,6 +29,7 @@ CANCEL_RETRY_SECONDS: Final = 1.0
 
 class RestingEntries:
     """
+    :param changes: notified when an order becomes settled or the venue can be asked again.
     :param resting: our orders that rest, by the book.
     :param unwanted: whether they are to be cancelled now.
     :param epoch: changes with every fault; what the venue said before counts no more.
@@ -37,11 +39,13 @@ class RestingEntries:
         self,
         *,
         orders: OrderPath,
+        changes: Broadcast,
         resting: Callable[[], list[OrderSnapshot]],
         unwanted: Callable[[], bool],
         epoch: Callable[[], int],
     ) -> None:
         self._orders = orders
+        self._changes = changes
         self._resting = resting
         self._unwanted = unwanted
         self._epoch = epoch
@@ -53,7 +57,7 @@ class RestingEntries:
         """Cancel what is unwanted, until cancelled."""
         while True:
             if not (self._unwanted() and self._left()):
-                await self._orders.changes.wait()
+                await self._changes.wait()
             else:
                 await self.cancel()
                 # Also after a pass without a failure: an answer that can not be journalled is a
@@ -66,7 +70,7 @@ class RestingEntries:
             if self._unwanted():
                 await self.cancel()
         finally:
-            self._orders.changes.notify()
+            self._changes.notify()
 
     async def cancel(self) -> int:
         """One pass over all that could open a position; exits stay.

@@ -36,7 +36,7 @@ class OrderError(HoldfastError):
 
 
 class TradingHalted(OrderError):
-    """The gate is shut for this order; nothing was sent.
+    """The gate is shut for this order; nothing was ever sent, so its key is free.
 
     :ivar reason: in words, for a person.
     """
@@ -58,8 +58,8 @@ class Rejected(OrderError):
 class NotExecuted(OrderError):
     """The venue does not have the order, and holdfast will not send it any more.
 
-    Attempts or deadline ran out on failures that provably never executed. A new
-    decision needs a new `Order` (and a new key).
+    It was sent, provably without effect, and then attempts or deadline ran out or the gate
+    was shut. A new decision needs a new `Order` (and a new key).
     """
 
     def __init__(self, reason: str, *, intent: Intent) -> None:
@@ -81,7 +81,10 @@ class OutcomeUnknown(OrderError):
         self.intent = intent
 
     async def resolved(self) -> OrderReport:
-        """Wait until the venue has answered with evidence."""
+        """Wait until the venue has answered with evidence.
+
+        :raises EngineClosed: the engine was closed before that; it asks at its next start.
+        """
         return await self.intent.resolved()
 
 

@@ -7,11 +7,16 @@ the venue deduplicates open orders by, and what an order is found by after a cra
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from math import inf
+from typing import Final, NamedTuple
 
 import anyio
 
+from .errors import EngineClosed
 from .model import Order, OrderReport, OrderSnapshot
+
+DENIALS_KEPT: Final = 64
+"""More than any proof of absence asks for (`orders.absence_answers`)."""
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -72,22 +77,54 @@ class Intent:
         """Monotonic moment since when it is unknown, in this life."""
         self.absent = False
         """The venue's absence of it is proven: may be sent again, or closed."""
+        self.denials_ms: list[int] = []
+        """Venue times at which its latest attempt was asked for and was not there."""
+        self.ask_at = -inf
+        """Monotonic moment before which the venue is not asked for it again."""
         self.report: OrderReport | None = None
         self.snapshot: OrderSnapshot | None = None
+        self.abandoned = False
+        """The engine was closed: nobody asks for it any more in this life."""
         self._changed: anyio.Event | None = None
 
     def __repr__(self) -> str:
         o = self.order
         return f"<Intent {self.client_order_id} {o.side} {o.quantity} {o.symbol} {self.stage}>"
 
+    def begin_attempt(self, attempt: Attempt) -> None:
+        """It is about to be written; what was learnt of earlier attempts proves nothing of it."""
+        self.attempts.append(attempt)
+        self.stage = Stage.SENDING
+        self.absent = False
+        self.denials_ms.clear()
+        self.ask_at = -inf
+
+    def deny(self, asked_ms: int) -> None:
+        """The venue, asked at this time of its clock, has said that it does not have it."""
+        self.denials_ms.append(asked_ms)
+        del self.denials_ms[:-DENIALS_KEPT]
+
     def has_ended(self) -> bool:
         return self.report is not None
 
     async def resolved(self) -> OrderReport:
-        """Wait until there is evidence of how it ended: accepted, rejected or not executed."""
+        """Wait until there is evidence of how it ended: accepted, rejected or not executed.
+
+        :raises EngineClosed: the engine was closed before that.
+        """
         while self.report is None:
+            if self.abandoned:
+                raise EngineClosed(
+                    f"the engine was closed before the outcome of {self.client_order_id} was "
+                    "known; it is asked for at the next start"
+                )
             await self.change()
         return self.report
+
+    def abandon(self) -> None:
+        """Nobody will learn more of it in this life: whoever waits for it is told."""
+        self.abandoned = True
+        self.notify()
 
     async def change(self) -> None:
         if self._changed is None:

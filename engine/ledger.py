@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from decimal import Decimal
-from typing import Literal
 
 import msgspec
 
 from .book import Book, BookState
 from .intent import Attempt, Intent, Stage
-from .model import Order, OrderReport, OrderSnapshot, OrderStatus, Side
-from .policy import Identity
+from .model import EndStatus, Order, OrderReport, OrderSnapshot, OrderStatus, Side
+from .policy import Exposure, Identity
 from .records import (
     Adopted,
     Attempted,
@@ -52,7 +51,7 @@ class _Keyed(msgspec.Struct, frozen=True, array_like=True):
     symbol: str
     side: Side
     quantity: Decimal
-    status: Literal["accepted", "rejected", "not_executed"]
+    status: EndStatus
     filled: Decimal
     average_price: Decimal | None
     order_status: OrderStatus | None
@@ -140,6 +139,31 @@ class Ledger:
     def unknown(self) -> list[Intent]:
         return [i for i in self.intents.values() if i.stage is Stage.UNKNOWN]
 
+    def exposure(
+        self, symbol: str, side: Side, reference_price: Decimal | None, *, without: str = ""
+    ) -> Exposure:
+        """What `symbol` holds or may come to hold on one side; unknown orders count as filled.
+
+        :param without: client order id of the order that is judged by it.
+        """
+        book = self.book
+        held = sum((h.quantity for (s, _), h in book.holdings.items() if s == symbol), Decimal(0))
+        pending, count = Decimal(0), 0
+        for open_order in book.orders.values():
+            order = open_order.snapshot
+            if order.symbol != symbol:
+                continue
+            count += not order.status.final
+            if order.opening and order.side == side:
+                pending += open_order.expected
+        for intent in self.intents.values():
+            if intent.order.symbol == symbol and intent.client_order_id != without:
+                count += 1
+                if intent.order.opening and intent.order.side == side:
+                    pending += intent.order.quantity
+        signed = pending if side == "buy" else -pending
+        return Exposure(held, signed, reference_price, count)
+
     def apply(self, fact: Fact, *, live: Intent | None = None) -> None:
         """Fold one fact in.
 
@@ -158,9 +182,7 @@ class Ledger:
             case Intended():
                 self._intended(fact, live)
             case Attempted() if (intent := self.intents.get(fact.client_order_id)) is not None:
-                intent.attempts.append(Attempt(fact.timestamp_ms, fact.recv_window_ms))
-                intent.stage = Stage.SENDING
-                intent.absent = False
+                intent.begin_attempt(Attempt(fact.timestamp_ms, fact.recv_window_ms))
             case Doubted() if (intent := self.intents.get(fact.client_order_id)) is not None:
                 intent.stage = Stage.UNKNOWN
                 intent.doubt = fact.reason
@@ -189,7 +211,7 @@ class Ledger:
 
     def _intended(self, fact: Intended, live: Intent | None) -> None:
         intent = live or Intent(fact.client_order_id, fact.order, created_ns=fact.created_ns)
-        intent.attempts.append(Attempt(fact.timestamp_ms, fact.recv_window_ms))
+        intent.begin_attempt(Attempt(fact.timestamp_ms, fact.recv_window_ms))
         self.intents[fact.client_order_id] = intent
         if fact.order.key is not None:
             self.by_key[fact.order.key] = intent
@@ -200,8 +222,10 @@ class Ledger:
         if fact.order is not None:
             self.book.opened(fact.order)
         if report.key is not None:
-            self.by_key.pop(report.key, None)
-            self._remember(report)
+            if self.by_key.get(report.key) is intent:
+                self.by_key.pop(report.key, None)
+            if report.sent:  # what was never sent leaves its key free
+                self._remember(report)
             while len(self.keyed) > self._keys_kept:
                 _, forgotten = self.keyed.popitem(last=False)
                 self._resting_keys.pop(forgotten.client_order_id, None)
@@ -213,6 +237,9 @@ class Ledger:
 
     def _remember(self, report: OrderReport) -> None:
         assert report.key is not None
+        known = self.keyed.get(report.key)
+        if known is not None and known.status == "accepted" != report.status:
+            return  # two orders of one key: damage took the record that one was never sent
         self.keyed[report.key] = report
         if report.order_status is not None and not report.order_status.final:
             self._resting_keys[report.client_order_id] = report.key

@@ -37,7 +37,10 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     :param quantity: in units of the base asset; text, int or Decimal, above zero.
     :param price: limit price in the quote asset; None is a market order.
     :param key: the bot's own name for this decision. Calling `submit` again with
-        the same key is the same intent: never a second order, also after a restart.
+        the same key is the same intent: never a second order, also after a restart. It is
+        used up as soon as the order may have left for the venue, however it ended there;
+        an order that provably never left (`TradingHalted`, a policy's `Rejected`, a caller
+        that was cancelled before the write) leaves its key free.
     :param reduce_only: can only shrink a position; may be sent outside HEALTHY.
     :param deadline_seconds: an opening order not accepted by then is given up.
     :param trigger, trigger_price: a conditional order, which the venue keeps aside until
@@ -326,6 +329,11 @@ class QueryOutcome(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+EndStatus = Literal["accepted", "rejected", "not_executed"]
+"""How an intent may end: the venue has it (whatever becomes of it there), refused it for
+good, or provably does not have it and never will."""
+
+
 class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an intent ended, or stands, with the evidence for it."""
 
@@ -333,16 +341,22 @@ class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
     symbol: str
     side: Side
     quantity: Decimal
-    status: Literal["accepted", "rejected", "not_executed"]
+    status: EndStatus
     filled: Decimal = Decimal(0)
     average_price: Decimal | None = None
     venue_order_id: str | None = None
     order_status: OrderStatus | None = None
     attempts: int = 1
+    """Those that may have left for the venue; 0: the order was never sent at all."""
     evidence: str = ""
     key: str | None = None
     code: int | None = None
     """The venue's error code, where there was one."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether it may ever have left for the venue; if not, its key is free again."""
+        return self.attempts > 0
 
 
 class Event(msgspec.Struct, frozen=True):

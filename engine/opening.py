@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 
 from . import registry
+from .cleanup import beside
 from .clock import SystemClock, SystemEntropy
 from .config import Config, load
 from .control import ControlServer
@@ -122,8 +123,9 @@ class OpeningEngine:
                 entropy=entropy,
                 links=self._links,
             )
-        except BaseException:
-            await journal.aclose()  # its lock would refuse the next try
+        except BaseException as error:
+            with beside(error):
+                await journal.aclose()  # its lock would refuse the next try
             raise
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(engine)

@@ -10,7 +10,7 @@ observed raises, so there is never half a comparison.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import NamedTuple
@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from .broadcast import Broadcast
 from .errors import InvalidOrder, LinkDown, OrderError
 from .ledger import Ledger
-from .model import Fill, Order, OrderReport, OrderStatus, Position, QueryKind
+from .model import Fill, Order, OrderStatus, Position, QueryKind
 from .orders import OrderPath
+from .outcomes import Outcomes
 from .ports import Clock, ExecutionClient
 from .reconcile import (
     Action,
@@ -61,7 +62,6 @@ class Settlement(NamedTuple):
 class Reconciler:
     """
     :param count: counts a fill: writes it, tells listeners, publishes it.
-    :param reduce: sends a reduce-only order; used by the rule `flatten`.
     :param waiting: a context in which standing still is no stall.
     """
 
@@ -74,9 +74,9 @@ class Reconciler:
         client: ExecutionClient,
         recorder: Recorder,
         orders: OrderPath,
+        outcomes: Outcomes,
         clock: Clock,
         count: Callable[[Fill], None],
-        reduce: Callable[[Order], Awaitable[OrderReport]],
         on_progress: Callable[[], None],
     ) -> None:
         self._symbols = tuple(symbols)
@@ -86,9 +86,9 @@ class Reconciler:
         self._recorder = recorder
         self._ledger: Ledger = recorder.ledger
         self._orders = orders
+        self._outcomes = outcomes
         self._clock = clock
         self._count = count
-        self._reduce = reduce
         self._on_progress = on_progress
         self.held: tuple[Difference, ...] = ()
         """Differences that wait for the operator."""
@@ -192,7 +192,7 @@ class Reconciler:
             self.held = tuple(d for d in held if d.kind is not Kind.UNKNOWN_OUTCOME)
             if held and not self.held:
                 with waiting("the outcome of orders is unknown"):
-                    await self._orders.changes.wait_at_most(self._settings.audit_seconds)
+                    await self._outcomes.changes.wait_at_most(self._settings.audit_seconds)
             elif held:
                 log.warning(
                     "waiting for the operator", extra={"differences": [str(d) for d in self.held]}
@@ -211,7 +211,7 @@ class Reconciler:
             return 1
         assert difference.order is not None
         if difference.kind is Kind.STALE_ORDER:
-            self._orders.saw(difference.order, "the venue's list of open orders")
+            self._outcomes.saw(difference.order, "the venue's list of open orders")
             return 0
         answer = await self._client.query(
             difference.symbol,
@@ -235,7 +235,7 @@ class Reconciler:
             # Known to us as accepted, in no list and forgotten: Binance keeps unfilled
             # cancelled orders three days, filled ones ninety ("Query Order").
             ended = replace(difference.order, status=OrderStatus.CANCELED)
-        self._orders.saw(ended, "not among the venue's open orders any more")
+        self._outcomes.saw(ended, "not among the venue's open orders any more")
         return 0
 
     async def _act(self, action: Action, snapshot: Snapshot) -> bool:
@@ -270,14 +270,15 @@ class Reconciler:
         before = self._held(key)
         self.repairing.add(difference.symbol)
         try:
-            await self._reduce(
+            await self._orders.submit(
                 Order(
                     difference.symbol,
                     "sell" if quantity > 0 else "buy",
                     abs(quantity),
                     reduce_only=difference.position_side == "BOTH",
                     position_side=difference.position_side,  # type: ignore[arg-type]
-                )
+                ),
+                held=abs(quantity),
             )
         except (InvalidOrder, OrderError) as error:
             log.error("not flattened", extra={"difference": str(difference), "reason": str(error)})

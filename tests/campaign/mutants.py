@@ -19,6 +19,7 @@ from holdfast.errors import LinkDown
 from holdfast.evidence import Decision, Next
 from holdfast.gate import Gate, Permit
 from holdfast.intent import Intent
+from holdfast.keys import Keys
 from holdfast.lease import LeaseKeeper
 from holdfast.ledger import Ledger
 from holdfast.links import Links
@@ -85,7 +86,7 @@ def one_denial_is_proof(patch: pytest.MonkeyPatch) -> None:
 
 def another_id_for_each_call(patch: pytest.MonkeyPatch) -> None:
     """The key is not looked up, so a decision asked for again is a new order."""
-    patch.setattr(OrderPath, "_earlier", lambda self, order: None)
+    patch.setattr(Keys, "earlier", lambda self, order: None)
 
 
 def acknowledged_before_the_bus_has_it(patch: pytest.MonkeyPatch) -> None:
@@ -191,7 +192,7 @@ def closed_when_the_deadline_passes(patch: pytest.MonkeyPatch) -> None:
     """Time is up: the order is declared not executed, whatever became of it."""
 
     async def give_up(self: OrderPath, intent: Intent, deadline: float) -> None:
-        self._close(intent, "not_executed", "time is up")
+        self._outcomes.close(intent, "not_executed", "time is up")
 
     patch.setattr(OrderPath, "_until_settled", give_up)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sqlite3
 import time
@@ -9,8 +10,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from cli_rigs import bot, holdfast, write_config
+
+from holdfast import Engine
+from holdfast.journal import JournalError
 
 
 @pytest.fixture
@@ -152,3 +157,35 @@ def test_a_damaged_journal_is_told_and_not_hidden(config: Path) -> None:
     assert done.told["ok"] is False
     assert done.told["damaged"]
     assert "DAMAGED" in holdfast("journal", "verify", state).out
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_dead_disk_does_not_hide_the_error_of_a_script(
+    config: Path, blocking: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def die() -> None:
+        monkeypatch.setattr("os.fdatasync", fail)
+        monkeypatch.setattr("os.unlink", fail)
+        monkeypatch.setattr("pathlib.Path.unlink", fail)
+
+    async def script() -> None:
+        async with Engine.open(config) as engine:
+            await engine.until_healthy()
+            die()
+            with pytest.raises(JournalError):
+                await engine.publish("test", 1, durability="power")
+            raise LookupError("the script's own")
+
+    def blocking_script() -> None:
+        with Engine.open_blocking(config) as engine:
+            engine.until_healthy()
+            die()
+            with pytest.raises(JournalError):
+                engine.publish("test", 1, durability="power")
+            raise LookupError("the script's own")
+
+    with pytest.raises(LookupError, match="the script's own"):
+        blocking_script() if blocking else anyio.run(script)

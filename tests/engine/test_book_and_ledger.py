@@ -235,13 +235,21 @@ def test_a_second_stop_protects_while_it_rests() -> None:
 CIDS = [f"hf-a-{n}" for n in range(1, 5)]
 cids = st.sampled_from(CIDS)
 WHAT = (
-    *("intend", "attempt", "doubt", "resolve", "see", "fill", "fill"),
+    *("intend", "attempt", "doubt", "resolve", "never sent", "see", "fill", "fill"),
     *("repeat", "sync", "adopt", "hold", "policy", "step"),
 )
 
 
+SHARED_KEY = "key-of-two"
+
+
+def key_of(cid: str) -> str | None:
+    """The first has none, the last two have one between them."""
+    return {CIDS[0]: None, CIDS[2]: SHARED_KEY, CIDS[3]: SHARED_KEY}.get(cid, f"key-{cid}")
+
+
 def order_of(cid: str) -> Order:
-    key = f"key-{cid}" if cid != CIDS[0] else None
+    key = key_of(cid)
     return Order(BTC, "buy", "0.05", price="60000", key=key)
 
 
@@ -274,28 +282,11 @@ class Life:
     def step(self) -> None:
         ledger = self.ledger
         fact: records.Fact | None = None
-        match self._draw(
-            st.sampled_from(
-                [
-                    "intend",
-                    "attempt",
-                    "doubt",
-                    "resolve",
-                    "see",
-                    "fill",
-                    "fill",
-                    "repeat",
-                    "sync",
-                    "adopt",
-                    "hold",
-                    "policy",
-                    "step",
-                ]
-            )
-        ):
+        match self._draw(st.sampled_from(WHAT)):
             case "intend":
                 cid = self._draw(cids)
-                if cid not in self._used:
+                key = key_of(cid)
+                if cid not in self._used and key not in {*ledger.by_key, *ledger.keyed}:
                     self._used.add(cid)
                     fact = records.Intended(cid, order_of(cid), 5, 1000, 2000, 3)
             case "attempt" if ledger.intents:
@@ -315,6 +306,14 @@ class Life:
                     fact = records.Resolved(report_of(cid, "accepted", found), found)
                 else:
                     fact = records.Resolved(report_of(cid, "rejected", None), None)
+            case "never sent" if fresh := [
+                cid
+                for cid, i in ledger.intents.items()
+                if i.stage is Stage.SENDING and len(i.attempts) == 1
+            ]:
+                cid = self._draw(st.sampled_from(sorted(fresh)))
+                report = replace(report_of(cid, "not_executed", None), attempts=0)
+                fact = records.Resolved(report, None)
             case "see":
                 cid = self._draw(cids)
                 filled = self._draw(st.sampled_from([Decimal(0), Decimal("0.02"), Decimal("0.05")]))
@@ -449,6 +448,36 @@ def test_a_record_whose_intent_was_lost_to_damage_stops_no_start() -> None:
     ledger.begin()
     assert ledger.intents == {}
     assert "hf-a-1" in ledger.book.orders
+
+
+def test_an_order_that_was_never_sent_leaves_its_key_free_and_another_takes_it() -> None:
+    first, second = CIDS[2:]
+    ledger = Ledger(keys_kept=100)
+    ledger.apply(records.Intended(first, order_of(first), 5, 1000, 2000))
+    never = replace(report_of(first, "not_executed", None), attempts=0)
+    ledger.apply(records.Resolved(never, None))
+    assert (ledger.keyed, ledger.by_key, ledger.intents) == ({}, {}, {})
+    ledger.apply(records.Intended(second, order_of(second), 5, 1000, 2000))
+    assert ledger.by_key[SHARED_KEY].client_order_id == second
+    ledger.apply(records.Resolved(report_of(second, "rejected", None), None))
+    assert ledger.keyed[SHARED_KEY].client_order_id == second
+
+
+@pytest.mark.parametrize("first_ends", ["before", "after"])
+def test_of_two_orders_of_a_key_the_executed_one_is_remembered(first_ends: str) -> None:
+    """Damage has taken the record that the first one was never sent."""
+    first, second = CIDS[2:]
+    ledger = Ledger(keys_kept=100)
+    for cid in (first, second):
+        ledger.apply(records.Intended(cid, order_of(cid), 5, 1000, 2000))
+    absent = records.Resolved(report_of(first, "not_executed", None), None)
+    found = records.Resolved(report_of(second, "accepted", snapshot(second)), snapshot(second))
+    ends = [absent, found] if first_ends == "before" else [found, absent]
+    ledger.apply(ends[0])
+    assert (SHARED_KEY in ledger.by_key) == (first_ends == "before")
+    ledger.apply(ends[1])
+    assert ledger.keyed[SHARED_KEY].client_order_id == second
+    assert ledger.by_key == {}
 
 
 def test_a_key_restored_is_still_told_how_its_order_goes_on() -> None:

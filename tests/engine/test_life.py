@@ -13,7 +13,14 @@ from engine_world import BTC, World
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
 from holdfast.errors import ConfigError, EngineClosed, InvalidOrder, NotExecuted, TradingHalted
-from holdfast.journal import Durability, JournalError, JournalFull, MemoryDisk, MemoryJournal
+from holdfast.journal import (
+    Durability,
+    JournalError,
+    JournalFailed,
+    JournalFull,
+    MemoryDisk,
+    MemoryJournal,
+)
 from holdfast.model import Order, OrderSnapshot, OrderStatus
 from holdfast.policy import Mode, Policy
 from holdfast.settings import LeaseSettings, OrderSettings, PolicySettings, Settings
@@ -98,6 +105,77 @@ def test_an_error_of_the_block_passes_as_it_is() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("dies", ["before the block ends", "at the last sync"])
+def test_a_dead_disk_does_not_hide_the_error_of_the_block(dies: str) -> None:
+    async def main() -> None:
+        world = World()
+
+        async def block() -> None:
+            async with world.engine() as engine:
+                await healthy(engine)
+                await engine.submit(RESTING)
+                await engine.publish("test", 1)
+                world.disk.fail_syncs(10)
+                if dies == "before the block ends":
+                    with pytest.raises(JournalFailed):
+                        await engine.publish("test", 2, durability="power")
+                raise LookupError("the bot's own")
+
+        with pytest.raises(LookupError, match="the bot's own") as raised:
+            await block()
+        notes = " ".join(getattr(raised.value, "__notes__", ()))
+        assert "sync" in notes or dies != "at the last sync"
+        assert world.disk.journal is None
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["returns", "is cancelled"])
+def test_a_dead_disk_at_the_end_of_a_block_is_told(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        world = World()
+        with anyio.CancelScope() as scope:
+            async with world.engine() as engine:
+                await healthy(engine)
+                await engine.publish("test", 1)
+                world.disk.fail_syncs(10)
+                if how == "is cancelled":
+                    scope.cancel()
+                    await anyio.sleep_forever()
+        assert scope.cancelled_caught
+
+    if how == "is cancelled":
+        run(main)
+        assert "did not end cleanly" in caplog.text
+    else:
+        with pytest.raises(JournalFailed):
+            run(main)
+
+
+def test_what_fails_while_winding_down_does_not_hide_the_error_of_the_block() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def block() -> None:
+            async with world.engine() as engine:
+                await healthy(engine)
+
+                async def fail() -> int:
+                    raise RuntimeError("a mistake")
+
+                engine._core.entries.cancel = fail  # type: ignore[method-assign]
+                raise LookupError("the bot's own")
+
+        with pytest.raises(LookupError, match="the bot's own") as raised:
+            await block()
+        assert "a mistake" in raised.value.__notes__[0]
+        assert world.disk.journal is None
+
+    run(main)
+
+
 def test_a_cancelled_block_stops_cleanly() -> None:
     async def main() -> None:
         world = World()
@@ -129,7 +207,7 @@ def test_no_order_opens_a_position_once_the_stop_has_begun() -> None:
 
             group.start_soon(submit)
             await anyio.sleep(0.5)
-        assert outcomes == ["TradingHalted"]
+        assert outcomes == ["NotExecuted"]
         assert world.venue.order_log == []
 
     run(main)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from engine_world import BTC, World
 
-from holdfast.errors import Rejected, TradingHalted
+from holdfast.errors import NotExecuted, Rejected, TradingHalted
 from holdfast.journal import JournalFailed, MemoryJournal
 from holdfast.model import Order
 from holdfast.policy import Limits, Mode, Policy
@@ -86,7 +86,7 @@ def test_an_attempt_is_judged_by_the_policy_of_its_own_moment() -> None:
             async with anyio.create_task_group() as group:
 
                 async def submit() -> None:
-                    with pytest.raises(TradingHalted, match="HALT"):
+                    with pytest.raises(NotExecuted, match="HALT"):
                         await engine.submit(Order(BTC, "buy", "0.010", price="64000"))
 
                 group.start_soon(submit)

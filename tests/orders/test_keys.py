@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +13,10 @@ from engine_world import World
 from order_rig import BTC, OVERLOADED, Rig, healthy
 
 from holdfast.errors import InvalidOrder, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
+from holdfast.journal import JournalFull
 from holdfast.model import Order, OrderReport
+from holdfast.policy import Limits, Mode, Policy
+from holdfast.records import Resolved
 from holdfast.settings import OrderSettings
 from holdfast.simulation import run
 from holdfast.transports.sim.faults import Fault
@@ -111,6 +116,196 @@ def test_the_oldest_keys_are_forgotten_beyond_the_bound() -> None:
         assert "k0" not in rig.core.ledger.keyed
 
     healthy(body, orders=OrderSettings(keys_kept=100))
+
+
+# --- journalled, but never sent ----------------------------------------------------------
+
+
+@contextmanager
+def faulty_after_journalling(rig: Rig) -> Iterator[None]:
+    """Inside, the gate is shut between the record of an order and its write."""
+    append = rig.core.journal.append
+
+    async def append_and_fault(*args: Any, **options: Any) -> int:
+        seq: int = await append(*args, **options)
+        rig.engine.fault("test", "between journal and write")
+        return seq
+
+    rig.core.journal.append = append_and_fault
+    try:
+        yield
+    finally:
+        rig.core.journal.append = append
+
+
+def test_what_was_never_sent_leaves_the_key_free() -> None:
+    async def body(rig: Rig) -> None:
+        for _ in range(2):
+            with faulty_after_journalling(rig), pytest.raises(TradingHalted, match="between"):
+                await rig.engine.submit(keyed())
+            await rig.engine.until_healthy()
+        assert rig.seconds("place") == []
+        report = await rig.engine.submit(keyed())
+        assert report.status == "accepted"
+        again = await rig.engine.submit(keyed())
+        assert again.client_order_id == report.client_order_id
+        assert len(rig.orders) == 1
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body)
+
+
+@pytest.mark.parametrize("killed_after", ["the refusal", "the second order"])
+def test_after_a_kill_the_key_is_as_free_as_it_was(killed_after: str) -> None:
+    async def main() -> None:
+        world = World()
+        cid = ""
+        async with world.killed() as engine:
+            await engine.until_healthy()
+            with faulty_after_journalling(Rig(world, engine)), pytest.raises(TradingHalted):
+                await engine.submit(keyed())
+            if killed_after == "the second order":
+                await engine.until_healthy()
+                cid = (await engine.submit(keyed())).client_order_id
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            report = await engine.submit(keyed())
+            assert report.status == "accepted"
+            assert cid in ("", report.client_order_id)
+        assert len(world.venue.order_log) == 1
+
+    run(main)
+
+
+def test_who_waits_on_a_call_that_never_sends_looks_again() -> None:
+    async def body(rig: Rig) -> None:
+        ended: list[object] = []
+
+        async def submit() -> None:
+            try:
+                ended.append((await rig.engine.submit(keyed())).status)
+            except Exception as error:
+                ended.append(type(error))
+
+        with faulty_after_journalling(rig):
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(submit)
+        assert ended == [TradingHalted] * 3, "one was refused at its write, two at the gate"
+        await rig.engine.until_healthy()
+        assert (await rig.engine.submit(keyed())).status == "accepted"
+
+    healthy(body)
+
+
+def test_a_key_is_not_free_if_that_could_not_be_journalled() -> None:
+    """After a kill nobody could tell that the order had not been sent: so not before either."""
+
+    async def main() -> None:
+        world = World()
+        async with world.killed() as engine:
+            await engine.until_healthy()
+            write = engine._core.recorder.write
+
+            def full(fact: Any) -> int:
+                if isinstance(fact, Resolved):
+                    raise JournalFull("no room")
+                return write(fact)
+
+            engine._core.recorder.write = full  # type: ignore[method-assign]
+            with faulty_after_journalling(Rig(world, engine)), pytest.raises(TradingHalted):
+                await engine.submit(keyed())
+            await engine.until_healthy()
+            with pytest.raises(NotExecuted, match="gate shut before the write"):
+                await engine.submit(keyed())
+        async with world.engine() as engine:
+            with pytest.raises(NotExecuted, match="proven absent"):
+                await engine.submit(keyed())
+            await engine.until_healthy()
+            with pytest.raises(NotExecuted):
+                await engine.submit(keyed())
+        assert world.venue.order_log == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("gate_at_the_second", ["permit", "write"])
+def test_what_was_sent_once_uses_up_its_key_whatever_the_gate_did(gate_at_the_second: str) -> None:
+    """The first attempt was refused by the venue; the second met a gate that was shut."""
+
+    async def body(rig: Rig) -> None:
+        rig.fail("place", OVERLOADED)
+        async with anyio.create_task_group() as group:
+
+            async def shut() -> None:
+                await anyio.sleep(0.5)
+                if gate_at_the_second == "permit":
+                    rig.world.server.down("killed")
+                    return
+                with faulty_after_journalling(rig):
+                    await anyio.sleep(1)
+
+            group.start_soon(shut)
+            with pytest.raises(NotExecuted, match=r"killed|between journal and write") as first:
+                await rig.engine.submit(keyed())
+        assert first.value.intent.report is not None
+        assert first.value.intent.report.attempts == 1
+        rig.world.server.up()
+        await rig.engine.until_healthy()
+        with pytest.raises(NotExecuted) as second:
+            await rig.engine.submit(keyed())
+        assert second.value.reason == first.value.reason
+        assert len(rig.seconds("place")) == 1
+        assert rig.orders == []
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_a_policy_that_changes_its_mind_at_the_write_leaves_the_key_free() -> None:
+    async def body(rig: Rig) -> None:
+        append = rig.core.journal.append
+
+        async def append_and_change(*args: Any, **options: Any) -> int:
+            seq: int = await append(*args, **options)
+            current = rig.world.server.policy
+            assert current is not None
+            forbidding = Policy(Mode.NORMAL, Limits(max_order_notional=Decimal(1)))
+            rig.world.server.compare_and_set(forbidding, current.policy.version)
+            await rig.core.policy.reload()
+            return seq
+
+        rig.core.journal.append = append_and_change
+        with pytest.raises((Rejected, TradingHalted)):
+            await rig.engine.submit(keyed())
+        rig.core.journal.append = append
+        assert rig.seconds("place") == []
+        await rig.engine.set_policy(Policy(Mode.NORMAL))
+        await rig.engine.until_healthy()
+        assert (await rig.engine.submit(keyed())).status == "accepted"
+
+    healthy(body)
+
+
+def test_a_caller_who_left_before_the_write_may_come_back() -> None:
+    async def body(rig: Rig) -> None:
+        append = rig.core.journal.append
+
+        async def slow(*args: Any, **options: Any) -> int:
+            seq: int = await append(*args, **options)
+            await anyio.sleep(1)
+            return seq
+
+        rig.core.journal.append = slow
+        with anyio.move_on_after(0.5):
+            await rig.engine.submit(keyed())
+        rig.core.journal.append = append
+        assert rig.seconds("place") == []
+        assert (await rig.engine.submit(keyed())).status == "accepted"
+        assert len(rig.orders) == 1
+
+    healthy(body)
 
 
 # --- across a kill -----------------------------------------------------------------------

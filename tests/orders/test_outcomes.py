@@ -6,9 +6,11 @@ from decimal import Decimal
 
 import anyio
 import pytest
+from engine_world import World
 from order_rig import BTC, ENTRY, ETH, EXIT, OVERLOADED, RESTING, Rig, healthy
 
 from holdfast.errors import (
+    EngineClosed,
     InvalidOrder,
     NotExecuted,
     OutcomeUnknown,
@@ -17,6 +19,7 @@ from holdfast.errors import (
 )
 from holdfast.model import Order, OrderStatus
 from holdfast.settings import OrderSettings
+from holdfast.simulation import run
 from holdfast.states.table import Level, State
 from holdfast.transports.sim.faults import Fault
 from holdfast.transports.sim.records import OrderTicket
@@ -275,6 +278,71 @@ def test_while_unknown_its_symbol_is_reducing_and_others_trade() -> None:
     healthy(body)
 
 
+# --- the engine is closed before there is evidence ---------------------------------------
+
+
+@pytest.mark.parametrize("began", ["before the end", "after it"])
+def test_who_waits_for_an_outcome_is_told_that_the_engine_was_closed(began: str) -> None:
+    async def main() -> None:
+        world = World()
+        errors: list[EngineClosed] = []
+        async with anyio.create_task_group() as group:
+            async with world.engine() as engine:
+                await engine.until_healthy()
+                rig = Rig(world, engine)
+                rig.fail("place", Fault.lost_request())
+                rig.fail("query", *UNANSWERED)
+                with pytest.raises(OutcomeUnknown) as unknown:
+                    await engine.submit(ENTRY)
+
+                async def wait() -> None:
+                    with pytest.raises(EngineClosed, match="at the next start") as closed:
+                        await unknown.value.resolved()
+                    errors.append(closed.value)
+
+                if began == "before the end":
+                    group.start_soon(wait)
+                    await anyio.sleep(0.1)
+            if began == "after it":
+                group.start_soon(wait)
+            await anyio.sleep(60)
+            assert errors, "it waits for ever"
+            assert unknown.value.intent.client_order_id in str(errors[0])
+        world.venue.faults.decide = None
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            assert engine.status()["unknown_orders"] == []
+
+    run(main)
+
+
+def test_a_call_under_way_is_told_unknown_as_soon_as_the_engine_is_closed() -> None:
+    async def main() -> None:
+        world = World()
+        told: list[tuple[str, float]] = []
+        order = Order(BTC, "buy", "0.010", price="64000", key="signal-1", deadline_seconds=3000)
+        async with anyio.create_task_group() as group:
+            async with world.engine() as engine:
+                await engine.until_healthy()
+                rig = Rig(world, engine)
+                rig.fail("place", Fault.lost_request())
+                rig.fail("query", *UNANSWERED)
+
+                async def submit() -> None:
+                    with pytest.raises(OutcomeUnknown) as unknown:
+                        await engine.submit(order)
+                    told.append((str(unknown.value), world.clock.monotonic()))
+
+                for _ in range(2):  # one drives it, the other waits on its key
+                    group.start_soon(submit)
+                await anyio.sleep(10)
+            closed_at = world.clock.monotonic()
+        assert [at <= closed_at + 1 for _, at in told] == [True, True]
+        assert all("closed" in why for why, _ in told)
+
+    run(main)
+
+
 # --- it exists already -------------------------------------------------------------------
 
 
@@ -428,7 +496,7 @@ def test_an_entry_is_not_sent_through_a_gate_that_was_shut_meanwhile(opened_agai
                 with pytest.raises(NotExecuted, match="the gate was shut since"):
                     await rig.engine.submit(ENTRY)
             else:
-                with pytest.raises(TradingHalted, match="killed"):
+                with pytest.raises(NotExecuted, match="killed"):
                     await rig.engine.submit(ENTRY)
         assert len(rig.seconds("place")) == 2
         assert rig.orders == []

@@ -10,7 +10,7 @@ import pytest
 from engine_world import BTC, World
 
 from holdfast.engine import Engine
-from holdfast.errors import LinkDown, TradingHalted
+from holdfast.errors import InvalidOrder, LinkDown, TradingHalted
 from holdfast.journal import JournalError
 from holdfast.model import Order, OrderStatus, Position
 from holdfast.settings import OrderSettings, ReconcileSettings
@@ -173,6 +173,67 @@ def test_positions(kind: str, before: str, at_venue: str, rule: str) -> None:
             expected = Decimal(0) if rule == "flatten" else Decimal(at_venue)
             assert engine.position(BTC) == expected
             assert last_reconciled(world)["differences"] >= 1
+
+    run(main)
+
+
+def hedged(world: World) -> dict[tuple[str, str], Decimal]:
+    return {(b.market.symbol, side): h.quantity for b, side, h in world.venue.positions()}
+
+
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+@pytest.mark.parametrize("book_knows", ["nothing", "a part"])
+def test_an_orphan_of_a_hedged_account_is_flattened_as_far_as_the_venue_showed_it(
+    side: Any, book_knows: str
+) -> None:
+    """The book does not know it, so it can not be what bounds the closing order."""
+
+    async def main() -> None:
+        world = World()
+        world.venue.hedge_mode = True
+        opens: Any = "buy" if side == "LONG" else "sell"
+        other: Any = "SHORT" if side == "LONG" else "LONG"
+        async with world.engine(
+            reconcile=rules(orphan_position="flatten", size_mismatch="adopt")
+        ) as engine:
+            await healthy(engine)
+            if book_knows == "a part":
+                kept = Order(
+                    BTC,
+                    "sell" if opens == "buy" else "buy",
+                    "0.010",
+                    price="64000",
+                    position_side=other,
+                )
+                await engine.submit(kept)
+                await anyio.sleep(0.1)
+            world.venue.place(ticket(side=opens, position_side=side))
+            await healthy(engine)
+            assert (BTC, side) not in hedged(world)
+            here = {(p.symbol, p.position_side): p.quantity for p in engine.positions()}
+            assert here == hedged(world)
+            ours = [o for o in world.venue.order_log if not o.foreign and o.position_side == side]
+            assert [(o.filled, o.side == opens) for o in ours] == [(Decimal("0.030"), False)]
+
+    run(main)
+
+
+def test_no_more_of_a_hedged_position_is_closed_than_the_venue_showed() -> None:
+    async def main() -> None:
+        world = World()
+        world.venue.hedge_mode = True
+        async with world.engine() as engine:
+            await healthy(engine)
+            closing = Order(BTC, "sell", "0.030", price="64000", position_side="LONG")
+            for shown in ("0", "0.029"):
+                with pytest.raises(InvalidOrder, match="would close more than"):
+                    await engine._core.orders.submit(closing, held=Decimal(shown))
+            with pytest.raises(InvalidOrder, match="would close more than the 0 held"):
+                await engine.submit(closing)
+            world.venue.place(ticket(position_side="LONG"))
+            (report,) = await engine.flatten()
+            assert report.filled == Decimal("0.030")
+            assert hedged(world) == {}
 
     run(main)
 
