@@ -265,7 +265,7 @@ class Core:
             timeout_seconds=settings.orders.timeout_seconds,
             clock=clock,
             may_renew=lambda: (
-                self.exchange_link.is_up and self.lease.held and not self.silence.seconds
+                self.exchange_link.is_up and self.lease.latest_holder and not self.silence.seconds
             ),
             changes=self.changes,
         )

@@ -7,7 +7,9 @@ venue can talk, and whoever is HALTED keeps his exits: the switch is for the dea
 bot, not of Redis. It is released on a clean stop. Whether it reaches conditional orders is
 not documented; assume that stops stay.
 
-Only who holds the lease renews: a copy that waits would keep a dead bot's orders alive.
+Only the latest holder of the lease renews: a copy that waits would keep a dead bot's orders
+alive. The holder goes on when the lease has run out because its store can not be asked:
+that is the night in which Redis dies. It ends when the store says that another one holds it.
 After a takeover nothing goes on before it is armed (`until_armed`).
 """
 
@@ -35,7 +37,8 @@ class DeadManSwitch:
     """
     :param venue: None if the venue has no such switch.
     :param countdown_seconds: None: not used.
-    :param may_renew: whether the venue can be asked now, and the lease is held.
+    :param may_renew: whether the venue can be asked now, and no other copy is known to hold
+        the lease.
     :param changes: notified whenever `may_renew` may answer differently.
     """
 
@@ -79,7 +82,8 @@ class DeadManSwitch:
         while not self._released:
             if not self._may_renew():
                 was_able = False
-                await self._changes.wait()
+                # Not for ever: that a venue's silence is over, nobody tells.
+                await self._changes.wait_at_most(self._interval_seconds)
                 continue
             pause = self._armed_at + self._interval_seconds - self._clock.monotonic()
             if was_able and pause > 0:

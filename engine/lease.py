@@ -56,6 +56,9 @@ class LeaseKeeper:
         """Notify when the store can be asked again."""
         self._can_ask = False
         self._last_look = (False, 0)
+        self.latest_holder = store is None
+        """Whether the store's last word was that the lease is ours. Stays so while the store
+        can not be asked: then the lease runs out, but nobody is known to have taken it."""
 
     @property
     def held(self) -> bool:
@@ -120,6 +123,7 @@ class LeaseKeeper:
         if not answered:
             log.info("lease not renewed", extra={"reason": "no answer"})
             return RETRY_SECONDS
+        self.latest_holder = grant is not None
         if grant is None:
             self._expires_at = -inf
             self.reason = "another instance holds the lease"
