@@ -27,6 +27,7 @@ from .errors import (
     OutcomeUnknown,
     PolicyConflict,
     Rejected,
+    ResolveRefused,
     TradingHalted,
 )
 from .intent import Intent
@@ -66,6 +67,7 @@ __all__ = [
     "PolicyConflict",
     "Position",
     "Rejected",
+    "ResolveRefused",
     "Settings",
     "State",
     "TradingHalted",
