@@ -81,7 +81,8 @@ SCENARIOS: dict[str, tuple[Order, list[Fault | None], list[Fault | None]]] = {
     "overloaded twice": (ENTRY, [OVERLOADED, OVERLOADED], []),
     "request lost": (ENTRY, [Fault.lost_request()], []),
     "reply lost": (ENTRY, [Fault.lost_reply()], []),
-    "reply lost, could not ask": (ENTRY, [Fault.lost_reply()], [Fault.lost_request()] * 2),
+    "nobody tells": (ENTRY, [Fault.lost_reply()], []),
+    "nobody tells, could not ask": (ENTRY, [Fault.lost_reply()], [Fault.lost_request()] * 2),
     "exists": (ENTRY, [Fault(reply="error", code=-4116, message="duplicated")], []),
     "stamp refused": (ENTRY, [Fault.refusal(-1021, "outside of the recvWindow")], []),
     "rejected": (ENTRY, [Fault.refusal(-2019, "Margin is insufficient.")], []),
@@ -116,6 +117,7 @@ async def cut_short(call: Coroutine[Any, Any, Any], at: int, how: How) -> bool:
 async def interrupted(scenario: str, at: int, how: How) -> bool:
     """One run with the cancellation at suspension `at`. Returns whether there was one."""
     order, place_faults, query_faults = SCENARIOS[scenario]
+    frames_dropped = 9 if scenario.startswith("nobody tells") else 0
     world = World(seed=at)
     async with world.engine() as engine:
         await engine.until_healthy()
@@ -124,9 +126,12 @@ async def interrupted(scenario: str, at: int, how: How) -> bool:
         rig = Rig(world, engine)
         rig.fail("place", *place_faults)
         rig.fail("query", *query_faults)
+        if frames_dropped:
+            world.venue.faults.arm_stream("drop", count=frames_dropped)
         before = len(rig.orders)
         reached = await cut_short(engine.submit(order), at, how)
-        await anyio.sleep(20)
+        await anyio.sleep(40)  # an audit finds what the stream has not told
+        world.venue.faults.clear()
 
         assert len(rig.orders) - before <= 1
         assert engine.state is State.HEALTHY
