@@ -28,6 +28,7 @@ from .errors import (
     OutcomeUnknown,
     PolicyConflict,
     Rejected,
+    ResolveRefused,
     TradingHalted,
 )
 from .intent import Intent
@@ -73,6 +74,7 @@ __all__ = [
     "Position",
     "Quote",
     "Rejected",
+    "ResolveRefused",
     "Settings",
     "State",
     "Trade",

@@ -25,6 +25,7 @@ from .journal import Durability
 from .model import Event, Order, OrderReport, OrderSnapshot
 from .opening import OpeningEngine
 from .policy import Policy
+from .resolution import Verdict
 from .termination import on_sigterm_exit
 
 
@@ -130,6 +131,17 @@ class BlockingEngine:
     def flatten(self, symbol: str | None = None) -> list[OrderReport]:
         reports: list[OrderReport] = self._call(self.engine.flatten, symbol)
         return reports
+
+    def resolve(
+        self, client_order_id: str, verdict: Verdict, *, reason: str, by: str = "api"
+    ) -> OrderReport:
+        """See `Engine.resolve`."""
+
+        async def resolve() -> OrderReport:
+            return await self.engine.resolve(client_order_id, verdict, reason=reason, by=by)
+
+        report: OrderReport = self._call(resolve)
+        return report
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self._call(self.engine.status)

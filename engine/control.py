@@ -22,6 +22,7 @@ from .engine import Engine
 from .errors import HoldfastError
 from .journal import JournalError
 from .policy import Policy
+from .resolution import Verdict
 
 log = logging.getLogger("holdfast.control")
 
@@ -52,6 +53,7 @@ class ControlServer:
             "flatten": self._flatten,
             "reconcile": self._reconcile,
             "adopt": self._adopt,
+            "resolve": self._resolve,
             "policy": self._policy,
             "policy_set": self._policy_set,
             "policy_confirm": self._policy_confirm,
@@ -125,6 +127,11 @@ class ControlServer:
 
     async def _adopt(self, by: str = BY) -> Any:
         return await self._engine.adopt(by=by)
+
+    async def _resolve(
+        self, client_order_id: str, verdict: Verdict, reason: str, by: str = BY
+    ) -> Any:
+        return await self._engine.resolve(client_order_id, verdict, reason=reason, by=by)
 
     async def _policy(self) -> Any:
         return {"policy": self._engine.policy, "problem": self._engine.policy_problem}

@@ -233,6 +233,7 @@ class Core:
             ledger=self.ledger,
             outcomes=self.outcomes,
             silence=self.silence,
+            venue_clock=self.venue_clock,
             clock=clock,
             can_ask=lambda: self.exchange_link.is_up,
         )

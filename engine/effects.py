@@ -141,7 +141,9 @@ class _Effects:
             )
         await core.dead_man.until_armed()
         on_their_way = list(core.ledger.intents.values())
-        with core.runner.waiting("the outcome of orders is unknown"):
+        names = ", ".join(i.client_order_id for i in on_their_way[:3])
+        more = f" and {len(on_their_way) - 3} more" if len(on_their_way) > 3 else ""
+        with core.runner.waiting(f"the outcome of orders is unknown: {names}{more}"):
             for intent in on_their_way:
                 while not intent.has_ended():
                     await intent.change()

@@ -46,6 +46,7 @@ from .ports import (
 )
 from .reconcile import Difference
 from .records import Held
+from .resolution import Verdict, remedy
 from .settings import Settings
 from .wording import writable
 
@@ -548,6 +549,32 @@ class Engine:
         self._check_running()
         return await self._core.reconciler.adopt(by=by)
 
+    async def resolve(
+        self, client_order_id: str, verdict: Verdict, *, reason: str, by: str = "api"
+    ) -> OrderReport:
+        """Settle an order of unknown outcome by a person's word, where the venue can not tell.
+
+        The way out for an order of a symbol that the venue does not list any more, and for a
+        conditional order that it does not show. Look at the venue first: the word becomes the
+        evidence in the journal, the order's key stays used up, and the books are compared
+        again, so that fills nobody has counted are found. It is never sent again.
+
+        :param client_order_id: one of `status()["unknown_orders"]`.
+        :param verdict: `accepted`: the venue had it, whatever became of it; `not_executed`.
+        :param reason: how it is known.
+        :param by: who says so.
+        :returns: the report that everybody is told who waits for the order.
+        :raises ResolveRefused: its outcome is not unknown, the venue may still accept it (try
+            again after the time that is told), or the venue has answered after all.
+        :raises JournalError: it is settled in this life, and unknown again in the next.
+        """
+        self._check_running()
+        core = self._core
+        report = await core.resolver.decide(client_order_id, verdict, by=by, reason=reason)
+        core.fire(Trigger.DIVERGED, f"{by} has settled {client_order_id}: {verdict}")
+        await core.journal.sync()
+        return report
+
     # --- looking in ------------------------------------------------------------------
 
     @property
@@ -583,6 +610,7 @@ class Engine:
             "positions": {_name(p): f"{p.quantity:f}" for p in self.positions()},
             "open_orders": len(self.open_orders()),
             "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
+            "remedies": [remedy(i) for i in core.ledger.unknown],
             "differences": [str(d) for d in core.reconciler.held],
             "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
         }

@@ -96,6 +96,11 @@ class LinkDown(HoldfastError):
     """
 
 
+class ResolveRefused(HoldfastError):
+    """A person's word on this order can not be taken: it does not wait for its outcome, it is
+    too early, or the venue has answered after all. Nothing was changed by it."""
+
+
 class NotOurLease(HoldfastError):
     """Another instance may hold the lease; this one must not act."""
 

@@ -81,6 +81,10 @@ class Intent:
         """Venue times at which its latest attempt was asked for and was not there."""
         self.ask_at = -inf
         """Monotonic moment before which the venue is not asked for it again."""
+        self.asked_in_vain = 0
+        """Questions since its latest attempt whose answer proved nothing and never will."""
+        self.answer = ""
+        """What the venue last answered when it was asked for it, in words."""
         self.report: OrderReport | None = None
         self.snapshot: OrderSnapshot | None = None
         self.abandoned = False
@@ -98,6 +102,8 @@ class Intent:
         self.absent = False
         self.denials_ms.clear()
         self.ask_at = -inf
+        self.asked_in_vain = 0
+        self.answer = ""
 
     def deny(self, asked_ms: int) -> None:
         """The venue, asked at this time of its clock, has said that it does not have it."""

@@ -122,21 +122,7 @@ class Outcomes:
         if intent.has_ended():
             return
         order = intent.order
-        report = OrderReport(
-            client_order_id=intent.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=order.quantity,
-            status=status,
-            filled=Decimal(0) if snapshot is None else snapshot.filled,
-            average_price=None if snapshot is None else snapshot.average_price,
-            venue_order_id=None if snapshot is None else snapshot.venue_order_id,
-            order_status=None if snapshot is None else snapshot.status,
-            attempts=len(intent.attempts) if sent is None else sent,
-            evidence=writable(why),
-            key=order.key,
-            code=code,
-        )
+        report = report_of(intent, status, why, snapshot=snapshot, code=code, sent=sent)
         doubted = intent.doubt != ""
         try:
             self._recorder.write(Resolved(report, snapshot))
@@ -176,6 +162,34 @@ class Outcomes:
             self.saw(order, where)
         except JournalError as error:
             log.error("not journalled: %s", where, extra={"reason": str(error)})
+
+
+def report_of(
+    intent: Intent,
+    status: EndStatus,
+    why: str,
+    *,
+    snapshot: OrderSnapshot | None = None,
+    code: int | None = None,
+    sent: int | None = None,
+) -> OrderReport:
+    """How it ended, and `why` is the evidence; the rest is as of `Outcomes.close`."""
+    order = intent.order
+    return OrderReport(
+        client_order_id=intent.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        quantity=order.quantity,
+        status=status,
+        filled=Decimal(0) if snapshot is None else snapshot.filled,
+        average_price=None if snapshot is None else snapshot.average_price,
+        venue_order_id=None if snapshot is None else snapshot.venue_order_id,
+        order_status=None if snapshot is None else snapshot.status,
+        attempts=len(intent.attempts) if sent is None else sent,
+        evidence=writable(why),
+        key=order.key,
+        code=code,
+    )
 
 
 def conclude(report: OrderReport, intent: Intent | None) -> OrderReport:

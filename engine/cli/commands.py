@@ -47,6 +47,9 @@ COMMANDS: Final = {
     "reconcile": _Address(
         "holdfast.cli.switches", "reconcile", "Compare the books with the venue's."
     ),
+    "resolve": _Address(
+        "holdfast.cli.switches", "resolve", "Say what became of an order the venue can not tell of."
+    ),
     "policy": _Address("holdfast.cli.policy", "policy", "Show or change the trading policy."),
     "journal": _Address("holdfast.cli.journal", "journal", "Look into the journal of a bot."),
     "diagram": _Address(

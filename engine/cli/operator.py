@@ -11,8 +11,9 @@ import getpass
 import json
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import anyio
 
@@ -22,8 +23,12 @@ from holdfast.control_address import control_address
 from holdfast.errors import HoldfastError
 from holdfast.journal import CHECKPOINT, Durability, FileJournal, JournalLocked
 from holdfast.ledger import Ledger
+from holdfast.model import OrderReport
 from holdfast.opening import JOURNAL_FOLDER, open_journal
-from holdfast.records import KIND_OF, Held, decode, encode
+from holdfast.outcomes import report_of
+from holdfast.recorder import Recorder
+from holdfast.records import KIND_OF, Held, Resolved, decode, encode
+from holdfast.resolution import Verdict, undecided, words
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 ANSWER_TIMEOUT_SECONDS: Final = 60.0
@@ -36,6 +41,7 @@ Command = Literal[
     "flatten",
     "reconcile",
     "adopt",
+    "resolve",
     "policy",
     "policy_set",
     "policy_confirm",
@@ -136,10 +142,53 @@ def hold_offline(config: Config, reason: str | None, *, by: str) -> None:
 
     :raises HoldfastError: a process has the journal open, but does not listen.
     """
-    anyio.run(_write_hold, config, reason, by)
+    held = Held(reason, by, SystemClock().time_ns())
+    anyio.run(_write, config, lambda journal: held)
 
 
-async def _write_hold(config: Config, reason: str | None, by: str) -> None:
+def resolve_offline(
+    config: Config, client_order_id: str, verdict: Verdict, *, reason: str, by: str
+) -> OrderReport:
+    """As `Engine.resolve`, in the journal of an engine that does not run.
+
+    By the clock of this machine, which may differ from the venue's by less than a person
+    needs to look there.
+
+    :raises ResolveRefused: as `Engine.resolve`.
+    :raises HoldfastError: a process has the journal open, but does not listen; or there is
+        no journal.
+    """
+    if not (config.state_dir / JOURNAL_FOLDER).is_dir():
+        raise HoldfastError(f"no engine ever ran on {config.state_dir}: there is no journal")
+
+    def decide(journal: FileJournal) -> Resolved:
+        orders = config.settings.orders
+        ledger = Ledger(keys_kept=orders.keys_kept)
+        # Replayed, and nothing but the one record is written: a checkpoint of ours would hide
+        # from the next start what the journal has lost to damage.
+        Recorder(
+            journal,
+            ledger,
+            segment_bytes=config.settings.outbox.segment_bytes,
+            on_fault=lambda reason: None,
+        ).replay()
+        intent = undecided(
+            ledger,
+            client_order_id,
+            verdict,
+            venue_ms=SystemClock().time_ns() // 1_000_000,
+            margin_ms=orders.absence_margin_ms,
+        )
+        return Resolved(report_of(intent, verdict, words(verdict, by=by, reason=reason)))
+
+    return anyio.run(_write, config, decide).report
+
+
+_Fact = TypeVar("_Fact", Held, Resolved)
+
+
+async def _write(config: Config, fact_for: Callable[[FileJournal], _Fact]) -> _Fact:
+    """Open the journal, ask `fact_for` what to write into it, and write that."""
     faults: list[str] = []
     await anyio.Path(config.state_dir).mkdir(parents=True, exist_ok=True)
     try:
@@ -149,7 +198,10 @@ async def _write_hold(config: Config, reason: str | None, by: str) -> None:
             f"an engine has the journal open, but does not listen for commands: {error}"
         ) from error
     try:
-        held = Held(reason, by, SystemClock().time_ns())
-        await journal.append(KIND_OF[Held], encode(held), durability=Durability.POWER, reserve=True)
+        fact = fact_for(journal)
+        await journal.append(
+            KIND_OF[type(fact)], encode(fact), durability=Durability.POWER, reserve=True
+        )
     finally:
         await journal.aclose()
+    return fact

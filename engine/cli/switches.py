@@ -1,4 +1,4 @@
-"""The operator's switches: status, halt, resume, flatten, reconcile."""
+"""The operator's switches: status, halt, resume, flatten, reconcile, resolve."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from typing import Any
 import click
 
 from holdfast.errors import HoldfastError
+from holdfast.resolution import Verdict, remedy
 
-from .operator import ControlClient, LastKnown, NoEngine, hold_offline, last_known, operator_name
-from .output import Config, answer, config_option, json_option, table
+from .operator import (
+    ControlClient,
+    LastKnown,
+    NoEngine,
+    hold_offline,
+    last_known,
+    operator_name,
+    resolve_offline,
+)
+from .output import Config, answer, config_option, json_option, plain, table
 
 _NO_ENGINE_EXIT = 1
 
@@ -142,6 +151,51 @@ def reconcile(dry_run: bool, adopt: bool, config: Config, as_json: bool) -> None
     )
 
 
+@click.command()
+@click.argument("client_order_id")
+@click.option(
+    "--not-executed", "verdict", flag_value="not_executed", help="The venue never had it."
+)
+@click.option(
+    "--accepted", "verdict", flag_value="accepted", help="The venue had it, whatever became of it."
+)
+@click.option("--reason", required=True, help="How you know; it becomes the evidence.")
+@config_option
+@json_option
+def resolve(
+    client_order_id: str, verdict: str | None, reason: str, config: Config, as_json: bool
+) -> None:
+    """Say what became of an order whose outcome is unknown, where the venue can not tell.
+
+    For an order of a symbol that the venue does not list any more, or a conditional order
+    that it does not show. Look at the venue first. The order is never sent again, whatever
+    you say; the books are compared afterwards. `holdfast status` names the orders that wait.
+    If no engine runs, it is written into its journal.
+    """
+    if verdict is None:
+        raise click.UsageError("say --not-executed or --accepted")
+    chosen: Verdict = "accepted" if verdict == "accepted" else "not_executed"
+    who = operator_name()
+    running = True
+    try:
+        report = ControlClient(config.state_dir).ask(
+            "resolve", client_order_id=client_order_id, verdict=chosen, reason=reason, by=who
+        )
+    except NoEngine:
+        running = False
+        report = plain(resolve_offline(config, client_order_id, chosen, reason=reason, by=who))
+    answer(
+        {"ok": True, "running": running, "report": report},
+        [
+            f"{client_order_id}: {report['status'].replace('_', ' ')} ({report['evidence']})",
+            "the engine compares the books again"
+            if running
+            else "no engine runs; the next one will start with it",
+        ],
+        as_json=as_json,
+    )
+
+
 def _running(client: ControlClient, command: Any, **arguments: Any) -> Any:
     try:
         return client.ask(command, **arguments)
@@ -173,7 +227,7 @@ def _status_lines(told: dict[str, Any]) -> Iterable[str]:
             "events to send": told.get("outbox", {}).get("behind"),
             "positions": _positions(told.get("positions", {})),
             "open orders": told.get("open_orders"),
-            "unknown orders": ", ".join(told.get("unknown_orders", ())),
+            "unknown orders": "; ".join(told.get("remedies", ())),
             "differences": "; ".join(told.get("differences", ())),
         }
     )
@@ -196,6 +250,7 @@ def _remembered(known: LastKnown | None) -> dict[str, Any]:
         "positions": {p.symbol: f"{p.quantity:f}" for p in ledger.book.positions()},
         "open_orders": len(ledger.book.resting()),
         "unknown_orders": [intent.client_order_id for intent in ledger.unknown],
+        "remedies": [remedy(intent) for intent in ledger.unknown],
         "journal": {"records": known.records, "report": known.report},
     }
 
@@ -211,7 +266,7 @@ def _dead_lines(config: Config, known: LastKnown | None) -> Iterable[str]:
             "hold": told["hold"],
             "positions": _positions(told["positions"]),
             "open orders": told["open_orders"],
-            "unknown orders": ", ".join(told["unknown_orders"]),
+            "unknown orders": "; ".join(told["remedies"]),
             "journal": told["journal"]["report"],
         }
     )

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import anyio
 import pytest
-from cli_rigs import bot, holdfast, write_config
+from cli_rigs import BOT, bot, first_line, holdfast, process, write_config
 
-from holdfast import Engine
+from holdfast import Engine, Order
+from holdfast.cli.operator import last_known
+from holdfast.config import load
 from holdfast.journal import JournalError
+from holdfast.opening import open_journal
+from holdfast.records import KIND_OF, Intended, encode
 
 
 @pytest.fixture
@@ -189,3 +193,81 @@ def test_a_dead_disk_does_not_hide_the_error_of_a_script(
 
     with pytest.raises(LookupError, match="the script's own"):
         blocking_script() if blocking else anyio.run(script)
+
+
+# --- an order that nobody can tell of ----------------------------------------------------
+
+
+def leave_in_doubt(config: Path, client_order_id: str, *, sent_ms_ago: int = 3_600_000) -> None:
+    """The journal of a process that died while it sent an order of a symbol that is gone."""
+
+    async def write() -> None:
+        loaded = load(config)
+        loaded.state_dir.mkdir(parents=True, exist_ok=True)
+        journal = await open_journal(loaded.state_dir, loaded.settings, on_fault=faults.append)
+        order = Order("GONE/USDT:USDT", "buy", "1", price="5", key=client_order_id)
+        now_ms = time.time_ns() // 1_000_000
+        fact = Intended(client_order_id, order, time.time_ns(), now_ms - sent_ms_ago, 2000)
+        await journal.append(KIND_OF[Intended], encode(fact))
+        await journal.aclose()
+
+    faults: list[str] = []
+    anyio.run(write)
+    assert faults == []
+
+
+@pytest.mark.parametrize("verdict", ["not-executed", "accepted"])
+def test_a_person_settles_an_order_in_the_journal_of_a_dead_bot(config: Path, verdict: str) -> None:
+    option = f"--config={config}"
+    none = holdfast("resolve", "hf-alpha-1-1-1", "--accepted", "--reason=x", option)
+    assert (none.code, "there is no journal" in none.err) == (1, True)
+    leave_in_doubt(config, "hf-alpha-1-1-1")
+    leave_in_doubt(config, "hf-alpha-1-1-2", sent_ms_ago=0)
+    told = holdfast("status", option).out
+    assert "holdfast resolve hf-alpha-1-1-1 --not-executed" in told
+    silent = holdfast("resolve", "hf-alpha-1-1-1", "--reason=x", option)
+    assert (silent.code, "say --not-executed or --accepted" in silent.err) == (2, True)
+    assert holdfast("resolve", "hf-alpha-1-1-1", "--accepted", option).code == 2
+    wrong = holdfast("resolve", "hf-alpha-9", "--accepted", "--reason=x", option)
+    assert (wrong.code, "no order of this id waits" in wrong.err) == (1, True)
+    early = holdfast("resolve", "hf-alpha-1-1-2", "--accepted", "--reason=x", option)
+    assert (early.code, "may still accept it" in early.err) == (1, True)
+    assert holdfast("status", option, "--json").told["unknown_orders"] == [
+        "hf-alpha-1-1-1",
+        "hf-alpha-1-1-2",
+    ], "nothing that was refused has changed anything"
+
+    done = holdfast(
+        "resolve", "hf-alpha-1-1-1", f"--{verdict}", "--reason=saw it", option, "--json"
+    )
+    assert (done.code, done.told["running"]) == (0, False)
+    assert done.told["report"]["status"] == verdict.replace("-", "_")
+    assert done.told["report"]["evidence"].endswith("saw it")
+    status = holdfast("status", option, "--json").told
+    assert status["unknown_orders"] == ["hf-alpha-1-1-2"]
+    again = holdfast("resolve", "hf-alpha-1-1-1", "--accepted", "--reason=x", option)
+    assert (again.code, "no order of this id waits" in again.err) == (1, True)
+    loaded = load(config)
+    known = last_known(loaded)
+    assert known is not None
+    assert known.ledger.keyed["hf-alpha-1-1-1"].status == verdict.replace("-", "_")
+
+
+def test_a_person_settles_an_order_of_a_running_bot(config: Path) -> None:
+    option = f"--config={config}"
+    leave_in_doubt(config, "hf-alpha-1-1-1")
+    with process("-c", BOT, config) as child:
+        deadline = time.monotonic() + 30
+        while "Invalid symbol" not in holdfast("status", option).out:
+            assert time.monotonic() < deadline, "the venue was not asked"
+            time.sleep(0.05)
+        status = holdfast("status", option, "--json").told
+        assert status["state"] == "RECONCILING"
+        assert "holdfast resolve hf-alpha-1-1-1 --not-executed" in status["remedies"][0]
+        wrong = holdfast("resolve", "hf-alpha-9", "--accepted", "--reason=x", option)
+        assert (wrong.code, "waiting: hf-alpha-1-1-1" in wrong.err) == (1, True)
+        done = holdfast("resolve", "hf-alpha-1-1-1", "--not-executed", "--reason=delisted", option)
+        assert done.code == 0
+        assert "not executed" in done.out
+        assert "delisted" in done.out
+        assert first_line(child) == "healthy\n"

@@ -16,8 +16,8 @@ import pytest
 from engine_world import World
 from order_rig import BTC, EXIT, OVERLOADED, Rig
 
-from holdfast.errors import OrderError
-from holdfast.model import Order
+from holdfast.errors import LinkDown, OrderError, OutcomeUnknown
+from holdfast.model import Order, OrderStatus
 from holdfast.simulation import run
 from holdfast.states.table import Level, State
 from holdfast.transports.sim.faults import Fault
@@ -81,16 +81,43 @@ SCENARIOS: dict[str, tuple[Order, list[Fault | None], list[Fault | None]]] = {
     "overloaded twice": (ENTRY, [OVERLOADED, OVERLOADED], []),
     "request lost": (ENTRY, [Fault.lost_request()], []),
     "reply lost": (ENTRY, [Fault.lost_reply()], []),
-    "reply lost, could not ask": (ENTRY, [Fault.lost_reply()], [Fault.lost_request()] * 2),
+    "nobody tells": (ENTRY, [Fault.lost_reply()], []),
+    "nobody tells, could not ask": (ENTRY, [Fault.lost_reply()], [Fault.lost_request()] * 2),
     "exists": (ENTRY, [Fault(reply="error", code=-4116, message="duplicated")], []),
     "stamp refused": (ENTRY, [Fault.refusal(-1021, "outside of the recvWindow")], []),
     "rejected": (ENTRY, [Fault.refusal(-2019, "Margin is insufficient.")], []),
 }
 
 
+async def cut_short(call: Coroutine[Any, Any, Any], at: int, how: How) -> bool:
+    """Run `call` with the cancellation at suspension `at`. Returns whether there was one."""
+    reached = False
+
+    async def run_it() -> None:
+        nonlocal reached
+        with anyio.CancelScope() as scope:
+            task = asyncio.current_task()
+            assert task is not None
+            driver = Interrupted(call, at, scope.cancel if how == "scope" else task.cancel)
+            try:
+                await driver
+            except (OrderError, LinkDown):
+                pass
+            finally:
+                reached = driver.reached
+
+    task = asyncio.create_task(run_it())
+    done, _ = await asyncio.wait([task], timeout=120)
+    assert done, "the caller hangs"
+    if not task.cancelled():
+        assert task.exception() is None
+    return reached
+
+
 async def interrupted(scenario: str, at: int, how: How) -> bool:
     """One run with the cancellation at suspension `at`. Returns whether there was one."""
     order, place_faults, query_faults = SCENARIOS[scenario]
+    frames_dropped = 9 if scenario.startswith("nobody tells") else 0
     world = World(seed=at)
     async with world.engine() as engine:
         await engine.until_healthy()
@@ -99,30 +126,12 @@ async def interrupted(scenario: str, at: int, how: How) -> bool:
         rig = Rig(world, engine)
         rig.fail("place", *place_faults)
         rig.fail("query", *query_faults)
+        if frames_dropped:
+            world.venue.faults.arm_stream("drop", count=frames_dropped)
         before = len(rig.orders)
-        reached = False
-
-        async def call() -> None:
-            nonlocal reached
-            with anyio.CancelScope() as scope:
-                task = asyncio.current_task()
-                assert task is not None
-                driver = Interrupted(
-                    engine.submit(order), at, scope.cancel if how == "scope" else task.cancel
-                )
-                try:
-                    await driver
-                except OrderError:
-                    pass
-                finally:
-                    reached = driver.reached
-
-        task = asyncio.create_task(call())
-        done, _ = await asyncio.wait([task], timeout=120)
-        assert done, "the caller hangs"
-        if not task.cancelled():
-            assert task.exception() is None
-        await anyio.sleep(20)
+        reached = await cut_short(engine.submit(order), at, how)
+        await anyio.sleep(40)  # an audit finds what the stream has not told
+        world.venue.faults.clear()
 
         assert len(rig.orders) - before <= 1
         assert engine.state is State.HEALTHY
@@ -151,6 +160,62 @@ def test_cancelled_at_every_await(scenario: str, how: How) -> None:
         at += 1
         assert at < 200
     assert at > 2, "the call was never interrupted: the test has tested nothing"
+
+
+async def cancel_cut_short(at: int, how: How) -> bool:
+    world = World(seed=at)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        report = await engine.submit(RESTING)
+        slow_journal(engine._core.journal)
+        rig = Rig(world, engine)
+        reached = await cut_short(engine.cancel(BTC, report.client_order_id), at, how)
+        await anyio.sleep(1)
+        left = await engine.cancel(BTC, report.client_order_id)
+        assert left is not None
+        assert left.status is OrderStatus.CANCELED
+        await anyio.sleep(20)
+        assert world.venue.open_orders() == []
+        assert engine.state is State.HEALTHY
+        rig.assert_clean()
+    return reached
+
+
+async def resolve_cut_short(at: int, how: How) -> bool:
+    world = World(seed=at)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        rig = Rig(world, engine)
+        rig.fail("place", Fault.lost_request())
+        rig.fail("query", *[Fault.lost_request()] * 1000)
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await engine.submit(ENTRY)
+        intent = unknown.value.intent
+        cid = intent.client_order_id
+        slow_journal(engine._core.journal)
+        call = engine.resolve(cid, "not_executed", reason="a look")
+        reached = await cut_short(call, at, how)
+        await anyio.sleep(1)
+        if not intent.has_ended():  # the word was not taken: it can be given again
+            assert engine.status()["unknown_orders"] == [cid]
+            await engine.resolve(cid, "not_executed", reason="a look")
+        rig.plan["query"].clear()
+        with anyio.fail_after(60):
+            await engine.until_healthy()
+        assert (await intent.resolved()).status == "not_executed"
+        assert rig.orders == []
+        rig.assert_clean()
+    return reached
+
+
+@pytest.mark.parametrize("how", ["task", "scope"])
+@pytest.mark.parametrize("call", [cancel_cut_short, resolve_cut_short])
+def test_what_is_asked_beside_submit_may_be_cut_short_too(call: Any, how: How) -> None:
+    at = 1
+    while run(call, at, how):
+        at += 1
+        assert at < 200
+    assert at > 1, "the call was never interrupted: the test has tested nothing"
 
 
 def test_the_record_of_a_cancellation_holds_no_addresses() -> None:
