@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 import threading
 from collections import deque
@@ -729,7 +730,16 @@ class Core:
 
 
 def _register(listeners: list[_T], listener: _T) -> Callable[[], None]:
-    """Add a listener; returns what takes it away again."""
+    """Add a listener; returns what takes it away again.
+
+    :raises TypeError: it is asynchronous: called in the callback that saw the fault, it would
+        make a coroutine that nobody awaits, and never run.
+    """
+    if inspect.iscoroutinefunction(listener):
+        raise TypeError(
+            f"{listener!r} is asynchronous; listeners are called at once and are plain functions: "
+            "put what you are told into a queue of your own, or use a Bot (Engine.run)"
+        )
     listeners.append(listener)
     return lambda: listeners.remove(listener)
 

@@ -19,6 +19,7 @@ from holdfast.states.table import Effect, State, Trigger
 from . import events
 from .core import Core
 from .errors import LinkDown
+from .suggestion import did_you_mean
 
 log = logging.getLogger("holdfast.effects")
 
@@ -139,6 +140,7 @@ class _Effects:
             core.orders.instruments = await core.exchange.instruments(
                 timeout_seconds=core.settings.reconcile.snapshot_timeout_seconds
             )
+        await self._refuse_unlisted()
         await core.dead_man.until_armed()
         on_their_way = list(core.ledger.intents.values())
         names = ", ".join(i.client_order_id for i in on_their_way[:3])
@@ -147,6 +149,17 @@ class _Effects:
             for intent in on_their_way:
                 while not intent.has_ended():
                     await intent.change()
+
+    async def _refuse_unlisted(self) -> None:
+        """Wait for a person if a declared symbol is not one of the venue's."""
+        core = self._core
+        for symbol in core.settings.symbols:
+            if symbol not in core.orders.instruments:
+                hint = did_you_mean(symbol, core.orders.instruments)
+                reason = f"engine.symbols: the venue does not list {symbol!r}{hint}"
+                log.error(reason)
+                with core.runner.waiting(f"{reason}; mend it and start again"):
+                    await anyio.sleep_forever()
 
     async def reconcile_books(self) -> None:
         """Compare and settle until the guards are content, then go HEALTHY."""

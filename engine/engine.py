@@ -287,6 +287,7 @@ class Engine:
         """Call `listener` with every step that enters a state, before its effects.
 
         :returns: what ends that; so do the other `on_…`.
+        :raises TypeError: it is asynchronous, which none of them may be.
         """
         return self._core.on_transition(listener)
 
@@ -612,6 +613,7 @@ class Engine:
             "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
             "remedies": [remedy(i) for i in core.ledger.unknown],
             "differences": [str(d) for d in core.reconciler.held],
+            "undeclared_orders": list(core.reconciler.undeclared),
             "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
         }
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from .broadcast import Broadcast
 from .errors import InvalidOrder, LinkDown, OrderError
 from .ledger import Ledger
-from .model import Fill, Order, OrderStatus, Position, QueryKind
+from .model import Fill, Order, OrderSnapshot, OrderStatus, Position, QueryKind
 from .orders import OrderPath
 from .outcomes import Outcomes
 from .ports import Clock, ExecutionClient
@@ -94,6 +94,8 @@ class Reconciler:
         """Differences that wait for the operator."""
         self.repairing: set[str] = set()
         """Symbols whose position is being repaired; the bot's exits of them wait."""
+        self.undeclared: tuple[str, ...] = ()
+        """Open orders of ours in symbols that are not declared: they are left alone, and told."""
         self.decided = Broadcast()
         """Notify when the operator has decided something."""
 
@@ -115,6 +117,7 @@ class Reconciler:
         for _ in range(5):
             version, in_flight = book.version, frozenset(self._ledger.intents)
             orders = await self._client.open_orders(timeout_seconds=timeout)
+            self._name_undeclared(orders)
             fills: list[Fill] = []
             for symbol in self._symbols:
                 fills += await self._client.fills(
@@ -140,6 +143,20 @@ class Reconciler:
             unprotected=book.unprotected(),
         )
         return view, Snapshot(tuple(positions), tuple(orders), tuple(fills)), quiet
+
+    def _name_undeclared(self, orders: Sequence[OrderSnapshot]) -> None:
+        found = tuple(
+            f"{o.client_order_id} ({o.side} {o.quantity:f} {o.symbol})"
+            for o in orders
+            if o.symbol not in self._symbols and o.client_order_id.startswith(self._orders.prefix)
+        )
+        if found and found != self.undeclared:
+            log.warning(
+                "open orders of this bot in symbols that engine.symbols does not declare: nobody "
+                "watches them; cancel them at the venue or declare the symbol",
+                extra={"orders": found},
+            )
+        self.undeclared = found
 
     async def compare(self) -> list[Difference]:
         """A dry run: what differs now. :raises LinkDown:"""

@@ -229,6 +229,7 @@ def _status_lines(told: dict[str, Any]) -> Iterable[str]:
             "open orders": told.get("open_orders"),
             "unknown orders": "; ".join(told.get("remedies", ())),
             "differences": "; ".join(told.get("differences", ())),
+            "undeclared": "; ".join(told.get("undeclared_orders", ())),
         }
     )
 
