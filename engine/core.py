@@ -201,6 +201,8 @@ class Core:
             on_disk_fault=self._disk_down,
             on_fenced=self._on_fenced,
             on_gap=self._on_gap,
+            last_sequences=lambda: self.ledger.last_sequences,
+            on_published=self.ledger.published,
         )
         self.policy = PolicyCell(
             store=policy,

@@ -34,6 +34,9 @@ from .records import (
     Transitioned,
 )
 
+MAX_PRODUCERS = 32
+"""Lives of the bot whose last event is remembered; the bus is asked about each of them."""
+
 
 class _IntentState(msgspec.Struct, frozen=True):
     client_order_id: str
@@ -99,6 +102,7 @@ class _Checkpoint(msgspec.Struct, frozen=True):
     foreign_orders: tuple[str, ...]
     last_transition: int
     bot: str = ""
+    last_sequences: dict[int, int] = {}
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -126,6 +130,9 @@ class Ledger:
         self.transitions = 0
         self.bot = ""
         """Whose journal it is; empty until it was named."""
+        self.last_sequences: dict[int, int] = {}
+        """Per incarnation, oldest first, the number of its last event. Kept longer than the
+        events: it is what tells that a bus which came back empty has lost some of them."""
         self._keys_kept = keys_kept
         self._resting_keys: dict[str, str] = {}
         """Keys of ended intents whose order may still fill, by client order id."""
@@ -209,6 +216,12 @@ class Ledger:
             case ProtectionLifted(client_order_id):
                 self.book.lift_protection(client_order_id)
 
+    def published(self, incarnation: int, sequence: int) -> None:
+        """Fold one event in; what it says is the outbox's affair."""
+        self.last_sequences[incarnation] = sequence
+        if len(self.last_sequences) > MAX_PRODUCERS:
+            del self.last_sequences[next(iter(self.last_sequences))]
+
     def _intended(self, fact: Intended, live: Intent | None) -> None:
         intent = live or Intent(fact.client_order_id, fact.order, created_ns=fact.created_ns)
         intent.begin_attempt(Attempt(fact.timestamp_ms, fact.recv_window_ms))
@@ -283,6 +296,7 @@ class Ledger:
                 foreign_orders=tuple(sorted(self.foreign_orders)),
                 last_transition=self.transitions,
                 bot=self.bot,
+                last_sequences=dict(self.last_sequences),
             )
         )
 
@@ -302,6 +316,7 @@ class Ledger:
         self.foreign_orders = frozenset(state.foreign_orders)
         self.transitions = state.last_transition
         self.bot = state.bot
+        self.last_sequences = dict(state.last_sequences)
         self.intents, self.by_key = {}, {}
         for one in state.intents:
             intent = Intent(one.client_order_id, one.order, created_ns=one.created_ns)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,7 +28,7 @@ from .errors import InvalidPayload, LinkDown, OutboxRolledBack
 from .journal import MAX_BODY_BYTES, Durability, Journal, JournalError, Record
 from .model import Event, Gap
 from .ports import AppendStatus, Batch, Clock, Entropy, MessageBus
-from .records import EVENT
+from .records import EVENT, sequence_of
 
 log = logging.getLogger("holdfast.outbox")
 
@@ -65,6 +65,9 @@ class Outbox:
     :param on_disk_fault: told when the journal takes no record; shuts the gate.
     :param on_fenced: told when a newer holder of the lease has written to the bus.
     :param on_gap: told of events that no longer exist anywhere.
+    :param last_sequences: per incarnation, oldest first, the number of its last event: also of
+        lives whose events the journal has let go.
+    :param on_published: told incarnation and number of each event.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class Outbox:
         on_disk_fault: Callable[[str], None],
         on_fenced: Callable[[], None],
         on_gap: Callable[[Gap], None],
+        last_sequences: Callable[[], Mapping[int, int]],
+        on_published: Callable[[int, int], None],
     ) -> None:
         self._bot = bot
         self._journal = journal
@@ -93,6 +98,8 @@ class Outbox:
         self._on_disk_fault = on_disk_fault
         self._on_fenced = on_fenced
         self._on_gap = on_gap
+        self._last_sequences = last_sequences
+        self._on_published = on_published
         self.producer = self.producer_of(journal.incarnation)
         self.fencing_token = 0
         self.is_appending = False
@@ -187,6 +194,7 @@ class Outbox:
     def _published(self, event: Event, seq: int) -> None:
         self._last_sequence = event.sequence
         self._last_record = seq
+        self._on_published(self._journal.incarnation, event.sequence)
         self.changes.notify()
 
     # --- what is still to be shipped -------------------------------------------------
@@ -244,6 +252,7 @@ class Outbox:
         :raises LinkDown: the connection failed, or the bus must be asked anew.
         """
         after, skip, lineage = await self._agree(connection)
+        await self._mark_gone(after, skip, lineage)
         in_flight: deque[_InFlight] = deque()
         waiting: deque[Record] = deque()
         # Compared by number: a link may be lost and found again before this task runs once.
@@ -279,9 +288,13 @@ class Outbox:
                 except LinkDown:  # perhaps because it was more than the line carries in time
                     self._batch_bytes = max(self._batch_bytes // 2, LEAST_BATCH_BYTES)
                     raise
-                self._check(status, in_flight[0])
+                self._check(status)
                 self._batch_bytes = min(self._batch_bytes + LEAST_BATCH_BYTES, BATCH_BYTES)
-                in_flight.popleft()
+                taken = in_flight.popleft()
+                self._confirmed[taken.producer] = max(
+                    taken.last_sequence, self._confirmed.get(taken.producer, 0)
+                )
+                self._confirm(taken.last_record)
             else:
                 await self.changes.wait()
 
@@ -318,7 +331,8 @@ class Outbox:
         begin = lost or not self._confirmed
         after = self._journal.first_seq - 1 if begin else self._shipped_record
         if begin:
-            for producer in self._producers(after):
+            known = map(self.producer_of, self._last_sequences())
+            for producer in (*known, *self._producers(after)):
                 if producer not in positions:
                     positions[producer] = (await self._bus.position(producer)).last_sequence
         if connection != self._connection:
@@ -331,6 +345,26 @@ class Outbox:
         self._agreed = True
         self.changes.notify()
         return after, positions, own.lineage
+
+    async def _mark_gone(self, after: int, skip: dict[str, int], lineage: str) -> None:
+        """Put a gap marker in the place of events that the bus lost and the journal let go.
+
+        Of a producer with events in the window the next batch carries the marker; one that
+        has none left there would be passed over in silence.
+
+        :raises LinkDown: the marker was not taken.
+        """
+        last_of = {self.producer_of(i): last for i, last in self._last_sequences().items()}
+        short = [name for name, last in last_of.items() if skip.get(name, last) < last]
+        for producer in sorted(set(short).difference(self._producers(after)), key=short.index):
+            gap = Gap(producer, skip[producer] + 1, last_of[producer])
+            self._check(
+                await self._bus.append(
+                    Batch(producer, gap.last + 1, (), lineage, self.fencing_token, gap)
+                )
+            )
+            skip[producer] = self._confirmed[producer] = gap.last
+            self._on_gap(gap)
 
     def _producers(self, after: int) -> list[str]:
         """Producers of all events the journal still holds, oldest first."""
@@ -356,7 +390,7 @@ class Outbox:
             name = self.producer_of(record.incarnation)
             if payloads and name != producer:
                 break
-            sequence = _sequence.unpack_from(record.body)[0]
+            sequence = sequence_of(record.body)
             expected = first + len(payloads) if payloads else skip.get(name, 0) + 1
             if payloads and sequence != expected:
                 break  # a hole: the next batch begins with its marker
@@ -378,20 +412,19 @@ class Outbox:
             return None, last_record
         return Batch(producer, first, payloads, lineage, self.fencing_token, gap), last_record
 
-    def _check(self, status: AppendStatus, sent: _InFlight) -> None:
-        if status.kind == "ok":
-            self._confirmed[sent.producer] = max(
-                sent.last_sequence, self._confirmed.get(sent.producer, 0)
-            )
-            self._confirm(sent.last_record)
-        elif status.kind == "fenced":
-            self._on_fenced()
-            raise LinkDown("fenced: a newer holder of the lease writes to the bus")
-        elif status.kind == "error":
-            self._on_fault(f"bus refused an append: {status.reason}")
-            raise LinkDown(status.reason)
-        else:  # gap or lineage: the bus is not what we agreed on; agree anew
-            raise LinkDown(f"the bus holds something else than agreed: {status.kind}")
+    def _check(self, status: AppendStatus) -> None:
+        """:raises LinkDown: the bus did not take the batch."""
+        match status.kind:
+            case "ok":
+                return
+            case "fenced":
+                self._on_fenced()
+                raise LinkDown("fenced: a newer holder of the lease writes to the bus")
+            case "error":
+                self._on_fault(f"bus refused an append: {status.reason}")
+                raise LinkDown(status.reason)
+            case _:  # gap or lineage: the bus is not what we agreed on; agree anew
+                raise LinkDown(f"the bus holds something else than agreed: {status.kind}")
 
     def _confirm(self, record: int) -> None:
         if record > self._shipped_record:

@@ -53,6 +53,8 @@ class Recorder:
             for record in page:
                 if record.kind == CHECKPOINT:
                     ledger.restore(record.body)
+                elif record.kind == records.EVENT:
+                    ledger.published(record.incarnation, records.sequence_of(record.body))
                 elif (fact := records.decode(record.kind, record.body)) is not None:
                     ledger.apply(fact)
             after = page[-1].seq

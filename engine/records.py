@@ -167,6 +167,14 @@ _encoder = msgspec.msgpack.Encoder()
 _decoders = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in KINDS.items()}
 
 
+_SEQUENCE_BYTES: Final = 8
+
+
+def sequence_of(event: bytes) -> int:
+    """The number of the event in a record of kind `EVENT`."""
+    return int.from_bytes(event[:_SEQUENCE_BYTES], "little")
+
+
 def encode(fact: Fact) -> bytes:
     return _encoder.encode(fact)
 

@@ -45,6 +45,7 @@ class Place:
         self.faults: list[str] = []
         self.disk_faults: list[str] = []
         self.gaps: list[Gap] = []
+        self.last_sequences: dict[int, int] = {}
         self.fenced = 0
 
     @asynccontextmanager
@@ -74,6 +75,8 @@ class Place:
             on_disk_fault=self.disk_faults.append,
             on_fenced=self._on_fenced,
             on_gap=self.gaps.append,
+            last_sequences=lambda: self.last_sequences,
+            on_published=self.last_sequences.__setitem__,
         )
         outbox.recover()
         async with anyio.create_task_group() as group:
