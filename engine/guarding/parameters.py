@@ -1,0 +1,228 @@
+"""ccxt's arguments of an order, read into an `Order`. Pure.
+
+Nothing is dropped: a parameter is carried, or the order is refused by the parameter's
+name before anything is written. ccxt itself drops some, and then sends the order (with
+`test=True` on futures a real one).
+
+Numbers are rounded as ccxt rounds them, amounts down and prices to the nearest tick,
+because bots rely on it; what would become zero is refused. The rounding is ccxt's own
+and is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NamedTuple, cast
+
+from holdfast.errors import InvalidOrder
+from holdfast.model import Order, PositionSide, Side, TimeInForce
+from holdfast.suggestion import did_you_mean
+
+Params = Mapping[str, Any]
+
+CLIENT_IDS: Final = ("clientOrderId", "newClientOrderId", "clientAlgoId")
+"""The bot's own name for a new order: the key of the intent."""
+MAX_CLIENT_ID_LENGTH: Final = 100
+"""Leaves room in the key for the number of a further try."""
+
+_CARRIED: Final = (
+    *CLIENT_IDS,
+    "hedged",
+    "positionSide",
+    "postOnly",
+    "post_only",
+    "reduceOnly",
+    "timeInForce",
+)
+_CONDITIONAL: Final = (
+    "activationPrice",
+    "callbackRate",
+    "closePosition",
+    "priceProtect",
+    "stopLoss",
+    "stopLossPrice",
+    "stopPrice",
+    "takeProfit",
+    "takeProfitPrice",
+    "trailingAmount",
+    "trailingDelta",
+    "trailingPercent",
+    "trailingTriggerPrice",
+    "triggerPrice",
+    "workingType",
+)
+_NOT_CARRIED: Final[Params] = {
+    "test": "ccxt drops it on futures and sends a real order; leave it out, and try things "
+    "against `holdfast exchange`",
+    "recvWindow": "set orders.recv_window_ms of the engine, which proves absence by it",
+    "newOrderRespType": "leave it out, the answer is always complete",
+    "leverage": "call set_leverage before",
+    "marginMode": "call set_margin_mode before",
+    "cost": "give the amount in units of the base asset",
+    "quoteOrderQty": "give the amount in units of the base asset",
+    "maxRetriesOnFailure": "leave it out, the engine decides by evidence when to send again",
+}
+_ON: Final = (True, "true", "True", "TRUE")
+_OFF: Final = (False, "false", "False", "FALSE")
+_TIMES_IN_FORCE: Final[Mapping[str, TimeInForce]] = {
+    "GTC": "GTC",
+    "IOC": "IOC",
+    "GTX": "GTX",
+    "PO": "GTX",
+}
+
+
+class Rounding(NamedTuple):
+    """ccxt's `amount_to_precision` and `price_to_precision` of one market."""
+
+    amount: Callable[[str], str]
+    price: Callable[[str], str]
+
+
+def order_of(
+    symbol: str,
+    type_: object,
+    side: object,
+    amount: object,
+    price: object,
+    params: Params,
+    *,
+    rounding: Rounding,
+) -> Order:
+    """The order that `create_order(symbol, type, side, amount, price, params)` means.
+
+    :param symbol: unified.
+    :raises InvalidOrder: naming the argument and the remedy.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    _refuse_what_is_not_carried(given)
+    kind = str(type_).lower()
+    if kind not in ("market", "limit"):
+        raise InvalidOrder(f"type: {type_!r} is not carried; give 'market' or 'limit'")
+    direction = str(side).lower()
+    if direction not in ("buy", "sell"):
+        raise InvalidOrder(f"side: {side!r} is neither 'buy' nor 'sell'")
+    limit: Decimal | None = None
+    if kind == "limit":
+        if price is None:
+            raise InvalidOrder("price: a limit order needs one")
+        limit = _rounded("price", price, rounding.price)
+    # ccxt ignores the price of a market order as well ("ignored in market orders").
+    position_side, reduce_only = _direction(cast("Side", direction), given)
+    return Order(
+        symbol,
+        cast("Side", direction),
+        _rounded("amount", amount, rounding.amount),
+        limit,
+        key=_key(given),
+        reduce_only=reduce_only,
+        time_in_force=_time_in_force(given, is_market=kind == "market"),
+        position_side=position_side,
+    )
+
+
+def _refuse_what_is_not_carried(given: Params) -> None:
+    for name, value in given.items():
+        if name in _CARRIED or (name == "test" and value in _OFF):
+            continue
+        if name in _CONDITIONAL:
+            raise InvalidOrder(
+                f"params.{name}: conditional orders are not carried yet; nothing was sent"
+            )
+        remedy = _NOT_CARRIED.get(name)
+        if remedy is None:
+            known = ", ".join(_CARRIED)
+            remedy = f"holdfast does not know it{did_you_mean(name, _CARRIED)}; it knows {known}"
+        raise InvalidOrder(f"params.{name}: {remedy}; nothing was sent")
+
+
+def _rounded(name: str, value: object, rounding: Callable[[str], str]) -> Decimal:
+    """`value` exactly as written (a float as Python writes it), then rounded as ccxt does."""
+    exact = _exact(name, value)
+    if not exact.is_finite() or exact <= 0:
+        raise InvalidOrder(f"{name}: {value!r} is not a finite number above zero")
+    rounded = Decimal(rounding(f"{exact:f}"))
+    if rounded <= 0:
+        raise InvalidOrder(f"{name}: {value!r} is nothing once rounded to the market's step")
+    return rounded
+
+
+def _exact(name: str, value: object) -> Decimal:
+    if value is None or isinstance(value, bool):
+        raise InvalidOrder(f"{name}: {value!r} is no number")
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise InvalidOrder(f"{name}: {value!r} is no number") from None
+
+
+def _flag(given: Params, name: str) -> bool:
+    value = given.get(name, False)
+    if value in _ON:
+        return True
+    if value in _OFF:
+        return False
+    raise InvalidOrder(f"params.{name}: {value!r} is neither True nor False")
+
+
+def _direction(side: Side, given: Params) -> tuple[PositionSide, bool]:
+    """Position side and `reduce_only`. In hedge mode the side closes or opens by itself."""
+    reduce_only = _flag(given, "reduceOnly")
+    position_side = str(given.get("positionSide", "BOTH")).upper()
+    if position_side not in ("BOTH", "LONG", "SHORT"):
+        raise InvalidOrder(f"params.positionSide: {position_side!r} is not BOTH, LONG or SHORT")
+    if _flag(given, "hedged"):  # ccxt's word for hedge mode: it finds the position side itself
+        meant = "LONG" if (side == "buy") != reduce_only else "SHORT"
+        if position_side not in ("BOTH", meant):
+            raise InvalidOrder(
+                f"params.positionSide: {position_side} contradicts hedged, which means {meant}"
+            )
+        position_side = meant
+    if position_side == "BOTH":
+        return "BOTH", reduce_only
+    closes = (position_side == "LONG") == (side == "sell")
+    if reduce_only and not closes:
+        raise InvalidOrder(f"params.reduceOnly: {side} {position_side} opens, it can not reduce")
+    return cast("PositionSide", position_side), False
+
+
+def _key(given: Params) -> str | None:
+    names = {str(given[name]) for name in CLIENT_IDS if name in given}
+    if not names:
+        return None
+    if len(names) > 1:
+        raise InvalidOrder(f"params: {' and '.join(sorted(names))} both name the order; give one")
+    key = names.pop()
+    if not 0 < len(key) <= MAX_CLIENT_ID_LENGTH:
+        raise InvalidOrder(
+            f"params.clientOrderId: {key!r} is not of 1 to {MAX_CLIENT_ID_LENGTH} characters"
+        )
+    return key
+
+
+def _time_in_force(given: Params, *, is_market: bool) -> TimeInForce | None:
+    name = given.get("timeInForce")
+    chosen = None
+    if name is not None:
+        chosen = _TIMES_IN_FORCE.get(str(name).upper())
+        if chosen is None:
+            raise InvalidOrder(f"params.timeInForce: {name!r} is not carried; GTC, IOC or PO")
+    if _flag(given, "postOnly") or _flag(given, "post_only"):
+        if chosen == "IOC":
+            raise InvalidOrder("params.timeInForce: IOC contradicts postOnly")
+        chosen = "GTX"
+    if is_market and chosen is not None:
+        raise InvalidOrder("params.timeInForce: a market order has none and can not be postOnly")
+    return chosen
+
+
+def named(id_: object, params: Params) -> tuple[str, dict[str, Any]]:
+    """Which order a call such as `cancel_order(id, symbol, params)` means, and what else it says.
+
+    The client order id counts before the id, as in ccxt.
+    """
+    rest = dict(params)
+    clients = [rest.pop(name, None) for name in (*CLIENT_IDS, "origClientOrderId")]
+    chosen = next((name for name in clients if name is not None), id_)
+    return "" if chosen is None else str(chosen), rest
