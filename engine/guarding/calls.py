@@ -192,6 +192,7 @@ class Calls(Session):
         cid = None if symbol is None else await self.ours(self.symbol(symbol), name)
         answer: Structure
         if cid is None:
+            await self.refuse_absent(name)
             answer = await self.pass_through("cancel_order", id, symbol, params)
             return answer
         if rest:  # what the engine does not know of is not dropped
@@ -285,6 +286,7 @@ class Calls(Session):
         cid = None if symbol is None else await self.ours(self.symbol(symbol), name)
         answer: Structure
         if cid is None:
+            await self.refuse_absent(name)
             answer = await self.pass_through(method, id_, symbol, params)
             return answer
         try:

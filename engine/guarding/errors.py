@@ -80,6 +80,10 @@ class BehindTheGate(errors.HoldfastError, ccxt.NotSupported):  # type: ignore[mi
     """A ccxt method tried to write past the engine; the message says what to use."""
 
 
+class EngineClosed(errors.EngineClosed, ccxt.ExchangeError):  # type: ignore[misc]
+    """The engine is not running, so nothing was sent."""
+
+
 class EngineRefused(errors.HoldfastError, ccxt.ExchangeError):  # type: ignore[misc]
     """Whatever else the engine refuses, with its words; nothing was sent."""
 
@@ -128,6 +132,8 @@ def cancelling() -> Iterator[None]:
         raise LinkDown(str(error)) from error
     except errors.OutcomeUnknown as error:
         raise unknown(error) from error
+    except errors.EngineClosed as error:
+        raise EngineClosed(str(error)) from error
     except (errors.HoldfastError, JournalError) as error:
         raise EngineRefused(str(error)) from error
 
@@ -155,6 +161,8 @@ def _of_order(error: Exception, exchange: Any, *, opening: bool) -> Exception:
             return rejected(error.reason, code=error.code)
         case errors.InvalidOrder():
             return InvalidOrder(str(error))
+        case errors.EngineClosed():
+            return EngineClosed(str(error))
         case errors.LinkDown():
             return NotSent(str(error))
         case JournalError():

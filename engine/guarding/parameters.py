@@ -25,6 +25,8 @@ CLIENT_IDS: Final = ("clientOrderId", "newClientOrderId", "clientAlgoId")
 """The bot's own name for a new order: the key of the intent."""
 MAX_CLIENT_ID_LENGTH: Final = 100
 """Leaves room in the key for the number of a further try."""
+MAX_MAGNITUDE: Final = 40
+"""Powers of ten, either way, that a number may have."""
 
 _CARRIED: Final = (
     *CLIENT_IDS,
@@ -142,7 +144,12 @@ def _rounded(name: str, value: object, rounding: Callable[[str], str]) -> Decima
     exact = _exact(name, value)
     if not exact.is_finite() or exact <= 0:
         raise InvalidOrder(f"{name}: {value!r} is not a finite number above zero")
-    rounded = Decimal(rounding(f"{exact:f}"))
+    if abs(exact.adjusted()) > MAX_MAGNITUDE:  # written out it would fill the memory
+        raise InvalidOrder(f"{name}: {value!r} is out of all bounds")
+    try:
+        rounded = Decimal(rounding(f"{exact:f}"))
+    except InvalidOperation:  # more digits than the context holds
+        raise InvalidOrder(f"{name}: {value!r} has too many digits for the market") from None
     if rounded <= 0:
         raise InvalidOrder(f"{name}: {value!r} is nothing once rounded to the market's step")
     return rounded

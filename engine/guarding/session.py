@@ -18,7 +18,7 @@ from holdfast.blocking import BlockingEngine
 from holdfast.engine import Engine
 from holdfast.model import Order, OrderSnapshot
 
-from .errors import InvalidOrder, cancelling, placing
+from .errors import InvalidOrder, OrderNotFound, cancelling, placing
 from .parameters import Params, Rounding, order_of
 from .replies import answer_of
 
@@ -134,6 +134,11 @@ class Session:
         with cancelling():
             cid: str | None = await given(self.engine.identify(symbol, await self.key(name)))
         return cid
+
+    async def refuse_absent(self, name: str) -> None:
+        """:raises OrderNotFound: every try by this name is known not to be at the venue."""
+        if name and await self.key(name) != name:
+            raise OrderNotFound(f"{name}: it provably never reached the venue")
 
 
 def _rounding(symbol: str, to_precision: Callable[[str, str], str]) -> Callable[[str], str]:

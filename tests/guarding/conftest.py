@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from guard_rigs import ServedVenue  # noqa: E402
+from guard_rigs import ServedVenue
 
 
 @pytest.fixture

@@ -45,7 +45,11 @@ QUICK: dict[str, dict[str, Any]] = {
         "durability": "process",
         "on_leaving_active": "keep",
     },
-    "policy": {"url": "memory://policy", "initial": {"active_mode": "NORMAL"}},
+    "policy": {
+        "url": "memory://policy",
+        "initial": {"active_mode": "NORMAL"},
+        "on_empty": "restore",  # what is kept in memory is gone in the next life
+    },
     "lease": {"enabled": False},
     "reconcile": {"settle_seconds": 0.05, "audit_seconds": 60.0},
     # A machine that is busy with other tests stalls a loop for longer than the default.
@@ -82,6 +86,12 @@ class ServedVenue:
     def arm(self, kind: Any, fault: Fault, *, count: int = 1) -> None:
         self._portal.call(lambda: self.venue.faults.arm(kind, fault, count=count))
 
+    def lose_an_order(self, fault: Fault) -> None:
+        """The next order meets `fault`, and nothing tells of it until `mend`."""
+        self.arm("place", fault)
+        self.arm("query", Fault.lost_request(), count=10_000)
+        self._portal.call(lambda: self.venue.faults.arm_stream("drop", count=10_000))
+
     def mend(self) -> None:
         self._portal.call(self.venue.faults.clear)
 
@@ -115,7 +125,9 @@ def ccxt_config(port: int) -> dict[str, Any]:
     http, ws = f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}"
     shown = ccxt.binanceusdm().urls["api"]
     api: dict[str, Any] = {
-        name: f"{http}/{url.split('/', 3)[3]}" for name, url in shown.items() if isinstance(url, str)
+        name: f"{http}/{url.split('/', 3)[3]}"
+        for name, url in shown.items()
+        if isinstance(url, str)
     }
     api["ws"] = {"linear": f"{ws}/ws", "ws-api": {"linear": f"{ws}/ws-fapi/v1"}}
     return {

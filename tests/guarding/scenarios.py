@@ -245,7 +245,9 @@ async def an_order_is_cancelled_by_any_of_its_names(bot: Bot) -> None:
         lambda order: ex.cancelOrder(int(order["id"]), symbol=BTC),
         lambda order: ex.cancel_order(order["clientOrderId"], BTC),
         lambda order: ex.cancel_order(None, BTC, {"origClientOrderId": order["clientOrderId"]}),
-        lambda order: ex.cancel_order(None, BTC, {"clientOrderId": order["info"]["holdfast"]["key"]}),
+        lambda order: ex.cancel_order(
+            None, BTC, {"clientOrderId": order["info"]["holdfast"]["key"]}
+        ),
         lambda order: ex.cancel_order_with_client_order_id(order["clientOrderId"], BTC),
         lambda order: ex.cancel_order_ws(order["id"], BTC),
         lambda order: ex.cancel_order(order["id"], BTC, {"recvWindow": 5000}),

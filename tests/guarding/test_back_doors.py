@@ -6,6 +6,7 @@ address, not over the WebSocket API.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ async def test_no_generated_method_writes_an_order(bot: Bot) -> None:
     assert len(writing) > 300
     refused = 0
     for name, entry in writing.items():
-        params = {**ORDER, **{part: "x" for part in ("orderId", "asset", "listId")}}
+        params = {**ORDER, **dict.fromkeys(("orderId", "asset", "listId"), "x")}
         error: Exception | None = None
         try:
             await maybe(getattr(ex, name)(params))
@@ -76,12 +77,12 @@ async def test_no_generated_method_writes_an_order(bot: Bot) -> None:
 async def test_no_lower_layer_writes_an_order(bot: Bot) -> None:
     ex = bot.exchange
     await maybe(ex.load_markets())
-    signed = bot.raw.sign("order", "fapiPrivate", "POST", ORDER)
+    signed = bot.raw.sign("order", ["fapiPrivate"], "POST", ORDER)
     row = {"symbol": BTC, "type": "market", "side": "buy", "amount": 0.01}
     ways = [
-        lambda: ex.request("order", "fapiPrivate", "POST", ORDER),
-        lambda: ex.fetch2("order", "fapiPrivate", "POST", ORDER),
-        lambda: ex.fetch2("batchOrders", "fapiPrivate", "post", {"batchOrders": "[]"}),
+        lambda: ex.request("order", ["fapiPrivate"], "POST", ORDER),
+        lambda: ex.fetch2("order", ["fapiPrivate"], "POST", ORDER),
+        lambda: ex.fetch2("batchOrders", ["fapiPrivate"], "post", {"batchOrders": "[]"}),
         lambda: ex.fetch(signed["url"], "POST", signed["headers"], signed["body"]),
         lambda: ex.fetch(signed["url"] + "?" + signed["body"], "POST", signed["headers"]),
         lambda: ex.fetch(signed["url"], "post", signed["headers"], signed["body"]),
@@ -96,7 +97,7 @@ async def test_no_lower_layer_writes_an_order(bot: Bot) -> None:
         assert not isinstance(error, ccxt.OperationFailed), number  # classes that bots retry
     for way in ways[:6]:
         error = await bot.fails(way)
-        assert "create_order" in str(error)
+        assert "create_order" in str(error), error
 
 
 def test_no_websocket_message_writes_an_order(served: ServedVenue, tmp_path: Path) -> None:
@@ -122,10 +123,8 @@ def test_a_user_stream_passes(served: ServedVenue, tmp_path: Path) -> None:
     """ccxt.pro watches the orders that go through the engine."""
 
     async def scenario(bot: Bot) -> None:
-        import asyncio
-
         watching = asyncio.create_task(bot.exchange.watch_orders(BTC))
-        await bot.until(lambda: served.venue is not None and bot.exchange.clients, "it connects")
+        await bot.until(lambda: bot.exchange.clients, "it connects")
         while not watching.done():
             order = await bot.limit()
             await bot.sleep(0.2)
@@ -184,7 +183,9 @@ def test_ccxts_own_methods_that_write_no_order_pass() -> None:
     sent: list[tuple[str, str]] = []
 
     class Recorder(ccxt.binanceusdm):  # type: ignore[misc]
-        def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        def fetch(
+            self, url: str, method: str = "GET", headers: Any = None, body: Any = None
+        ) -> Any:
             sent.append((method, url))
             raise ccxt.ExchangeError("recorded")
 

@@ -14,7 +14,6 @@ import holdfast
 from holdfast.transports.sim import Fault
 
 D = Decimal
-MANY = 10_000
 
 
 async def naive_loop(exchange: Any, **params: Any) -> Any:
@@ -67,8 +66,7 @@ async def test_the_loop_executes_once_where_the_request_was_lost(bot: Bot) -> No
 @both
 async def test_in_doubt_the_loop_stops_and_nothing_is_sent_again(bot: Bot) -> None:
     await maybe(bot.exchange.load_markets())
-    bot.served.arm("place", Fault.lost_reply())
-    bot.served.arm("query", Fault.lost_request(), count=MANY)
+    bot.served.lose_an_order(Fault.lost_reply())
     unknown = await bot.fails(lambda: naive_loop(bot.exchange, clientOrderId="signal-3"))
     assert isinstance(unknown, holdfast.OutcomeUnknown)
     assert isinstance(unknown, ccxt.ExchangeError)
@@ -101,8 +99,7 @@ async def test_in_doubt_the_loop_stops_and_nothing_is_sent_again(bot: Bot) -> No
 async def test_not_there_is_no_answer_in_doubt(bot: Bot) -> None:
     """A bot that is told `OrderNotFound` sends the order again."""
     await maybe(bot.exchange.load_markets())
-    bot.served.arm("place", Fault.lost_request())
-    bot.served.arm("query", Fault.lost_request(), count=MANY)
+    bot.served.lose_an_order(Fault.lost_request())
     unknown = await bot.fails(lambda: bot.buy(clientOrderId="signal-5"))
     assert isinstance(unknown, holdfast.OutcomeUnknown)
     bot.served.mend()
@@ -123,8 +120,7 @@ async def test_not_there_is_no_answer_in_doubt(bot: Bot) -> None:
 @both
 async def test_cancelling_all_reaches_what_was_on_its_way(bot: Bot) -> None:
     await maybe(bot.exchange.load_markets())
-    bot.served.arm("place", Fault.lost_reply())
-    bot.served.arm("query", Fault.lost_request(), count=MANY)
+    bot.served.lose_an_order(Fault.lost_reply())
     assert isinstance(await bot.fails(bot.limit), holdfast.OutcomeUnknown)
     unknown = await bot.fails(lambda: bot.exchange.cancel_all_orders(BTC))
     assert isinstance(unknown, holdfast.OutcomeUnknown)
@@ -147,8 +143,7 @@ async def test_a_batch_with_a_doubt_tells_of_the_others(bot: Bot) -> None:
     await maybe(bot.exchange.load_markets())
     await bot.limit(48_000)
     row = {"symbol": BTC, "type": "limit", "side": "buy", "amount": 0.01, "price": 47_000}
-    bot.served.arm("place", Fault.lost_reply())
-    bot.served.arm("query", Fault.lost_request(), count=MANY)
+    bot.served.lose_an_order(Fault.lost_reply())
     error: Any = await bot.fails(lambda: bot.exchange.create_orders([row, row]))
     assert isinstance(error, holdfast.OutcomeUnknown)
     doubtful, halted = error.orders
@@ -161,14 +156,13 @@ async def test_a_batch_with_a_doubt_tells_of_the_others(bot: Bot) -> None:
 @both
 async def test_an_edit_in_doubt_is_the_same_edit_when_repeated(bot: Bot) -> None:
     order = await bot.limit()
-    bot.served.arm("place", Fault.lost_reply())
 
     async def edit() -> Any:
         call = bot.exchange.edit_order(order["id"], BTC, "limit", "buy", 0.010, 48_000)
         return await maybe(call)
 
     bot.served.arm("query", Fault(), count=1)  # the edit's own look at the old order
-    bot.served.arm("query", Fault.lost_request(), count=MANY)
+    bot.served.lose_an_order(Fault.lost_reply())
     error = await bot.fails(edit)
     assert isinstance(error, holdfast.OutcomeUnknown)
     assert any("is cancelled" in note for note in error.__notes__)
