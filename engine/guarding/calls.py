@@ -23,7 +23,7 @@ from .errors import (
     placing,
     unknown,
 )
-from .parameters import Params, named
+from .parameters import CONDITIONAL_WORDS, Params, named
 from .replies import snapshot_of
 from .session import NONE, Session, Structure, given
 
@@ -138,6 +138,8 @@ class Calls(Session):
         rest: Params,
     ) -> Order:
         """The order that an edit means; what is not given stays as it was."""
+        if old["triggerPrice"] is not None:
+            raise InvalidOrder("type: a conditional order is not edited; cancel it and create one")
         if old["type"] != "limit" or str(type_).lower() != "limit":
             raise InvalidOrder("type: only a limit order is edited, into a limit order")
         if str(side).lower() != old["side"]:
@@ -195,6 +197,8 @@ class Calls(Session):
             await self.refuse_absent(name)
             answer = await self.pass_through("cancel_order", id, symbol, params)
             return answer
+        for word in CONDITIONAL_WORDS:  # the engine knows itself which of its orders are
+            rest.pop(word, None)
         if rest:  # what the engine does not know of is not dropped
             words = {**rest, "origClientOrderId": cid}
             answer = await self.pass_through("cancel_order", None, symbol, words)
@@ -289,8 +293,10 @@ class Calls(Session):
             await self.refuse_absent(name)
             answer = await self.pass_through(method, id_, symbol, params)
             return answer
+        words = {**rest, "origClientOrderId": cid}
+        if await self.is_conditional(cid):
+            words["trigger"] = True  # ccxt looks for them elsewhere
         try:
-            words = {**rest, "origClientOrderId": cid}
             answer = await self.pass_through(method, None, symbol, words)
         except ccxt.OrderNotFound:
             for intent in await given(self.engine.pending(self.symbol(symbol))):

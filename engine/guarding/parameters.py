@@ -16,44 +16,49 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple, cast
 
 from holdfast.errors import InvalidOrder
-from holdfast.model import Order, PositionSide, Side, TimeInForce
+from holdfast.model import Order, PositionSide, Side, TimeInForce, Trigger, TriggerBy
 from holdfast.suggestion import did_you_mean
 
 Params = Mapping[str, Any]
 
 CLIENT_IDS: Final = ("clientOrderId", "newClientOrderId", "clientAlgoId")
 """The bot's own name for a new order: the key of the intent."""
+CONDITIONAL_WORDS: Final = ("conditional", "stop", "trigger")
+"""ccxt's flags of `cancel_order` and `fetch_order` for an order that was placed with a trigger."""
 MAX_CLIENT_ID_LENGTH: Final = 100
 """Leaves room in the key for the number of a further try."""
 MAX_MAGNITUDE: Final = 40
 """Powers of ten, either way, that a number may have."""
 
+_TRIGGER_PRICES: Final[Mapping[str, Trigger | None]] = {
+    "triggerPrice": None,  # what it is follows from the type; a stop, unless that says otherwise
+    "stopPrice": None,
+    "stopLossPrice": "stop",
+    "takeProfitPrice": "take_profit",
+}
+_TYPES: Final[Mapping[str, tuple[bool, Trigger | None]]] = {
+    "market": (True, None),
+    "limit": (False, None),
+    # Binance's own, which ccxt takes as well.
+    "stop_market": (True, "stop"),
+    "stop": (False, "stop"),
+    "take_profit_market": (True, "take_profit"),
+    "take_profit": (False, "take_profit"),
+}
+"""Whether it is a market order in the end, and what it waits for."""
+_TRIGGERS_BY: Final[Mapping[str, TriggerBy]] = {"MARK_PRICE": "mark", "CONTRACT_PRICE": "last"}
 _CARRIED: Final = (
     *CLIENT_IDS,
+    *_TRIGGER_PRICES,
     "hedged",
     "positionSide",
     "postOnly",
     "post_only",
     "reduceOnly",
     "timeInForce",
-)
-_CONDITIONAL: Final = (
-    "activationPrice",
-    "callbackRate",
-    "closePosition",
-    "priceProtect",
-    "stopLoss",
-    "stopLossPrice",
-    "stopPrice",
-    "takeProfit",
-    "takeProfitPrice",
-    "trailingAmount",
-    "trailingDelta",
-    "trailingPercent",
-    "trailingTriggerPrice",
-    "triggerPrice",
     "workingType",
 )
+_NO_TRAILING: Final = "trailing stops are not carried; move the stop yourself"
 _NOT_CARRIED: Final[Params] = {
     "test": "ccxt drops it on futures and sends a real order; leave it out, and try things "
     "against `holdfast exchange`",
@@ -64,6 +69,20 @@ _NOT_CARRIED: Final[Params] = {
     "cost": "give the amount in units of the base asset",
     "quoteOrderQty": "give the amount in units of the base asset",
     "maxRetriesOnFailure": "leave it out, the engine decides by evidence when to send again",
+    "closePosition": "give the amount, and reduceOnly",
+    "stopLoss": "place it as an order of its own, with stopLossPrice and reduceOnly",
+    "takeProfit": "place it as an order of its own, with takeProfitPrice and reduceOnly",
+    **dict.fromkeys(
+        (
+            "activationPrice",
+            "callbackRate",
+            "trailingAmount",
+            "trailingDelta",
+            "trailingPercent",
+            "trailingTriggerPrice",
+        ),
+        _NO_TRAILING,
+    ),
 }
 _ON: Final = (True, "true", "True", "TRUE")
 _OFF: Final = (False, "false", "False", "FALSE")
@@ -99,19 +118,20 @@ def order_of(
     """
     given = {name: value for name, value in params.items() if value is not None}
     _refuse_what_is_not_carried(given)
-    kind = str(type_).lower()
-    if kind not in ("market", "limit"):
-        raise InvalidOrder(f"type: {type_!r} is not carried; give 'market' or 'limit'")
+    try:
+        is_market, waits_for = _TYPES[str(type_).lower()]
+    except KeyError:
+        raise InvalidOrder(f"type: {type_!r} is not carried; give 'market' or 'limit'") from None
     direction = str(side).lower()
     if direction not in ("buy", "sell"):
         raise InvalidOrder(f"side: {side!r} is neither 'buy' nor 'sell'")
     limit: Decimal | None = None
-    if kind == "limit":
+    if not is_market:  # ccxt ignores the price of a market order as well
         if price is None:
             raise InvalidOrder("price: a limit order needs one")
         limit = _rounded("price", price, rounding.price)
-    # ccxt ignores the price of a market order as well ("ignored in market orders").
     position_side, reduce_only = _direction(cast("Side", direction), given)
+    trigger, trigger_price = _trigger(waits_for, given, rounding)
     return Order(
         symbol,
         cast("Side", direction),
@@ -119,8 +139,11 @@ def order_of(
         limit,
         key=_key(given),
         reduce_only=reduce_only,
-        time_in_force=_time_in_force(given, is_market=kind == "market"),
+        time_in_force=_time_in_force(given, is_market=is_market),
         position_side=position_side,
+        trigger=trigger,
+        trigger_price=trigger_price,
+        trigger_by=_trigger_by(trigger, given),
     )
 
 
@@ -128,10 +151,6 @@ def _refuse_what_is_not_carried(given: Params) -> None:
     for name, value in given.items():
         if name in _CARRIED or (name == "test" and value in _OFF):
             continue
-        if name in _CONDITIONAL:
-            raise InvalidOrder(
-                f"params.{name}: conditional orders are not carried yet; nothing was sent"
-            )
         remedy = _NOT_CARRIED.get(name)
         if remedy is None:
             known = ", ".join(_CARRIED)
@@ -192,6 +211,33 @@ def _direction(side: Side, given: Params) -> tuple[PositionSide, bool]:
     if reduce_only and not closes:
         raise InvalidOrder(f"params.reduceOnly: {side} {position_side} opens, it can not reduce")
     return cast("PositionSide", position_side), False
+
+
+def _trigger(
+    waits_for: Trigger | None, given: Params, rounding: Rounding
+) -> tuple[Trigger | None, Decimal | None]:
+    """What the order waits for, and its price; the words are ccxt's."""
+    names = [name for name in _TRIGGER_PRICES if name in given]
+    if not names:
+        if waits_for is not None:
+            raise InvalidOrder("params.triggerPrice: an order of this type needs one")
+        return None, None
+    if len(names) > 1:
+        raise InvalidOrder(f"params: {' and '.join(names)} would be two orders; give one")
+    (name,) = names
+    meant = _TRIGGER_PRICES[name]
+    if None not in (meant, waits_for) and meant != waits_for:
+        raise InvalidOrder(f"params.{name}: contradicts the type, which is a {waits_for}")
+    return meant or waits_for or "stop", _rounded(f"params.{name}", given[name], rounding.price)
+
+
+def _trigger_by(trigger: Trigger | None, given: Params) -> TriggerBy:
+    name = str(given.get("workingType", "CONTRACT_PRICE"))  # Binance's default
+    if name not in _TRIGGERS_BY:
+        raise InvalidOrder(f"params.workingType: {name!r} is not MARK_PRICE or CONTRACT_PRICE")
+    if trigger is None and "workingType" in given:
+        raise InvalidOrder("params.workingType: only a conditional order has one")
+    return _TRIGGERS_BY[name]
 
 
 def _key(given: Params) -> str | None:

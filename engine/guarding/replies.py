@@ -37,6 +37,8 @@ def snapshot_of(order: Order, report: OrderReport) -> OrderSnapshot:
         reduce_only=order.reduce_only,
         position_side=order.position_side,
         updated_ms=report.updated_ms,
+        trigger=order.trigger,
+        trigger_price=order.trigger_price,
     )
 
 
@@ -52,7 +54,7 @@ def answer_of(
         "status": _STATUS[order.status],
         "side": order.side.upper(),
         "positionSide": order.position_side,
-        "type": "MARKET" if order.price is None else "LIMIT",
+        "type": _type(order),
         "origQty": _text(order.quantity),
         "executedQty": _text(order.filled),
         "price": _text(order.price),
@@ -60,6 +62,8 @@ def answer_of(
     }
     if order.price is not None and time_in_force is not None:
         answer["timeInForce"] = time_in_force
+    if order.trigger_price is not None:
+        answer["stopPrice"] = _text(order.trigger_price)
     if order.average_price is not None:
         answer["avgPrice"] = _text(order.average_price)
         answer["cumQuote"] = _text(order.average_price * order.filled)
@@ -68,6 +72,13 @@ def answer_of(
     if order.updated_ms:
         answer["updateTime"] = order.updated_ms
     return answer
+
+
+def _type(order: OrderSnapshot) -> str:
+    at_market = order.price is None
+    if order.trigger is None:
+        return "MARKET" if at_market else "LIMIT"
+    return order.trigger.upper() + ("_MARKET" if at_market else "")
 
 
 def _text(number: Decimal | None) -> str:

@@ -135,6 +135,14 @@ class Session:
             cid: str | None = await given(self.engine.identify(symbol, await self.key(name)))
         return cid
 
+    async def is_conditional(self, cid: str) -> bool:
+        """Whether an order of ours that is not known to have ended was placed with a trigger."""
+        resting = await given(self.engine.open_orders())
+        on_their_way = await given(self.engine.pending())
+        return any(order.client_order_id == cid and order.conditional for order in resting) or any(
+            intent.client_order_id == cid and intent.order.conditional for intent in on_their_way
+        )
+
     async def refuse_absent(self, name: str) -> None:
         """:raises OrderNotFound: every try by this name is known not to be at the venue."""
         if name and await self.key(name) != name:

@@ -22,7 +22,6 @@ _ENDPOINT: Final = re.compile(r"/(?P<family>[fdesp]?api)/v\d/(?P<name>[^?#]+)$")
 
 _FUTURES: Final = frozenset(
     (
-        "countdownCancelAll",
         "feeBurn",
         "leverage",
         "listenKey",
@@ -35,7 +34,7 @@ _FUTURES: Final = frozenset(
 _WRITES: Final[dict[str, frozenset[str]]] = {
     "fapi": _FUTURES,
     "dapi": _FUTURES,
-    "eapi": frozenset(("countdownCancelAll", "listenKey")),
+    "eapi": frozenset(("listenKey",)),
     "papi": frozenset(
         (
             "cm/leverage",
@@ -107,6 +106,11 @@ _REMEDY: Final = (
     "of its own that is not guarded"
 )
 
+_SWITCH: Final = "countdownCancelAll"
+_SWITCH_REMEDY: Final = (
+    "the engine keeps the venue's dead-man switch itself; set orders.dead_man_seconds"
+)
+
 
 def request_refusal(method: str, url: str) -> str | None:
     """Why this HTTP request must not be sent past the engine; None if it may."""
@@ -116,7 +120,7 @@ def request_refusal(method: str, url: str) -> str | None:
     endpoint = _ENDPOINT.search(path)
     if endpoint is not None and endpoint["name"] in _WRITES.get(endpoint["family"], ()):
         return None
-    return f"{method} {path}: {_REMEDY}"
+    return f"{method} {path}: {_SWITCH_REMEDY if path.endswith(_SWITCH) else _REMEDY}"
 
 
 def message_refusal(message: Any) -> str | None:

@@ -108,8 +108,12 @@ class ServedVenue:
         return str(self._portal.call(self.venue.place, ticket).order_id)
 
     def requests(self, *kinds: str) -> list[SeenRequest]:
-        """What the venue was asked, answered or not."""
-        return [seen for seen in self._server.requests.after(0) if seen.kind in kinds]
+        """What the venue was asked, answered or not; the engine's own dead-man switch apart."""
+        return [
+            seen
+            for seen in self._server.requests.after(0)
+            if seen.kind in kinds and not seen.path.endswith("/countdownCancelAll")
+        ]
 
     def log(self) -> list[tuple[str, Decimal, Decimal | None]]:
         """Every order ever taken: side, quantity, limit."""

@@ -99,10 +99,8 @@ async def numbers_are_rounded_as_ccxt_rounds_them(bot: Bot) -> None:
 async def what_is_not_carried_is_refused_before_anything_is_sent(bot: Bot) -> None:
     asked: list[dict[str, Any]] = [
         {"test": True},
-        {"stopPrice": 48_000},
-        {"triggerPrice": 48_000},
-        {"stopLossPrice": 48_000},
-        {"takeProfitPrice": 52_000},
+        {"stopPrice": 0},
+        {"takeProfit": {"triggerPrice": 52_000}},
         {"trailingPercent": 1},
         {"reduceOnyl": True},
         {"timeInForce": "FOK"},
@@ -113,12 +111,10 @@ async def what_is_not_carried_is_refused_before_anything_is_sent(bot: Bot) -> No
         assert isinstance(error, holdfast.InvalidOrder), params
         assert isinstance(error, ccxt.InvalidOrder)
         assert next(iter(params)) in str(error)
-    conveniences = [
-        lambda: bot.exchange.create_stop_loss_order(BTC, "market", "sell", 0.01, None, 48_000),
-        lambda: bot.exchange.createTriggerOrder(BTC, "market", "sell", 0.01, None, 48_000),
-    ]
-    for call in conveniences:
-        assert isinstance(await bot.fails(call), holdfast.InvalidOrder)
+    trailing = lambda: bot.exchange.create_trailing_percent_order(  # noqa: E731
+        BTC, "market", "sell", 0.01, None, 1
+    )
+    assert isinstance(await bot.fails(trailing), ccxt.ExchangeError)
     assert bot.served.requests("place") == []
 
 

@@ -153,12 +153,13 @@ def test_a_user_stream_passes(served: ServedVenue, tmp_path: Path) -> None:
         ("POST", "https://api.binance.com/sapi/v1/leverage"),
         ("POST", "https://papi.binance.com/papi/v1/um/order"),
         ("POST", "https://elsewhere.example"),
+        ("POST", "https://fapi.binance.com/fapi/v1/countdownCancelAll?countdownTime=0"),
     ],
 )
 def test_what_may_not_pass(method: str, url: str) -> None:
     refusal = request_refusal(method, url)
     assert refusal is not None
-    assert "create_order" in refusal
+    assert ("dead_man_seconds" if "countdown" in url else "create_order") in refusal
 
 
 @pytest.mark.parametrize(

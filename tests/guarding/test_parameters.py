@@ -81,8 +81,10 @@ def test_prices_are_rounded_to_the_nearest_tick(price: Any, expected: str) -> No
 
 @pytest.mark.parametrize(
     "amount",
-    [0, -1, "0.0009", float("nan"), float("inf"), None, True, "much", "", "1,5", D("-0"), [1], {}]
-    + ["1e999999999", "1e-999999999", D("1e30")],
+    [
+        *(0, -1, D("-0"), None, True, [1], {}, float("nan"), float("inf")),
+        *("much", "", "1,5", "0.0009", "1e999999999", "1e-999999999", D("1e30")),
+    ],
 )
 def test_what_is_no_amount_is_refused(amount: Any) -> None:
     with pytest.raises((InvalidOrder, ccxt.InvalidOrder)) as refused:
@@ -127,15 +129,55 @@ def test_parameters_are_carried(params: dict[str, Any], expected: dict[str, Any]
     assert order(**params) == Order(BTC, "buy", "0.010", "50000", **expected)
 
 
+STOP_AT_49 = {"trigger": "stop", "trigger_price": "49000"}
+TAKE_AT_49 = {"trigger": "take_profit", "trigger_price": "49000"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "params", "price", "expected"),
+    [
+        ("market", {"stopLossPrice": 49_000}, None, STOP_AT_49),
+        ("market", {"triggerPrice": "49000.04"}, None, STOP_AT_49),
+        ("market", {"stopPrice": D(49_000)}, None, STOP_AT_49),
+        ("stop_market", {"stopPrice": 49_000}, None, STOP_AT_49),
+        ("STOP", {"stopPrice": 49_000}, "48999", STOP_AT_49),
+        ("limit", {"stopLossPrice": 49_000}, "48999", STOP_AT_49),
+        ("market", {"takeProfitPrice": 49_000}, None, TAKE_AT_49),
+        ("take_profit_market", {"stopPrice": 49_000}, None, TAKE_AT_49),
+        ("TAKE_PROFIT", {"triggerPrice": 49_000}, "48999", TAKE_AT_49),
+        (
+            "market",
+            {"stopPrice": 49_000, "workingType": "MARK_PRICE"},
+            None,
+            {**STOP_AT_49, "trigger_by": "mark"},
+        ),
+        ("market", {"stopPrice": 49_000, "workingType": "CONTRACT_PRICE"}, None, STOP_AT_49),
+    ],
+)
+def test_conditional_orders_are_carried(
+    type_: str, params: dict[str, Any], price: str | None, expected: dict[str, Any]
+) -> None:
+    meant = order(type_, "sell", price=price, reduceOnly=True, **params)
+    assert meant == Order(BTC, "sell", "0.010", price, reduce_only=True, **expected)
+
+
 @pytest.mark.parametrize(
     ("named", "arguments"),
     [
-        ("type", {"type_": "stop_market"}),
+        ("type", {"type_": "trailing_stop_market"}),
+        ("triggerPrice", {"type_": "stop_market"}),
+        ("stopLossPrice", {"type_": "take_profit", "stopLossPrice": 1}),
+        ("takeProfitPrice", {"type_": "stop", "takeProfitPrice": 1}),
+        ("two orders", {"stopLossPrice": 1, "takeProfitPrice": 2}),
+        ("stopPrice", {"stopPrice": 0}),
+        ("stopPrice", {"stopPrice": "soon"}),
         ("type", {"type_": None}),
         ("side", {"side": "hold"}),
         ("test", {"test": True}),
-        ("stopPrice", {"stopPrice": 1}),
         ("workingType", {"workingType": "MARK_PRICE"}),
+        ("workingType", {"workingType": "INDEX", "stopPrice": 1}),
+        ("trailing", {"trailingPercent": 1}),
+        ("an order of its own", {"stopLoss": {"triggerPrice": 1}}),
         ("closePosition", {"closePosition": True}),
         ("reduceOnly", {"reduceOnly": "yes"}),
         ("reduceOnly", {"reduceOnly": True, "positionSide": "LONG"}),
@@ -165,12 +207,25 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
     st.integers(-5, 10**6),
     st.floats(),
     st.text(max_size=12),
-    st.sampled_from(["true", "GTC", "IOC", "PO", "LONG", "SHORT", "both", "limit"]),
+    st.sampled_from(
+        [
+            "true",
+            "MARK_PRICE",
+            "CONTRACT_PRICE",
+            "GTC",
+            "IOC",
+            "PO",
+            "LONG",
+            "SHORT",
+            "both",
+            "limit",
+        ]
+    ),
 )
 KNOWN = (
     *("clientOrderId", "newClientOrderId", "reduceOnly", "positionSide", "timeInForce"),
     *("postOnly", "hedged", "test", "stopPrice", "triggerPrice", "leverage", "recvWindow"),
-    *("type", "cost"),
+    *("type", "cost", "workingType"),
 )
 NAMES = st.one_of(st.sampled_from(KNOWN), st.text(min_size=1, max_size=12))
 
@@ -194,6 +249,8 @@ def test_no_parameter_is_dropped(type_: str, side: str, params: dict[str, Any]) 
             continue  # it decided between the others
         wants_nothing = value in (None, False, "false", "False", "FALSE")
         defaults = {"timeInForce": ("GTX", "PO"), "positionSide": ("BOTH", meant.position_side)}
+        if name == "workingType" and value == "CONTRACT_PRICE":
+            continue  # the default
         says_again = str(value).upper() in defaults.get(name, ()) or name in (
             "postOnly",
             "hedged",
@@ -242,6 +299,53 @@ def test_every_status_has_ccxts_word(status: OrderStatus) -> None:
     )
     parsed = EXCHANGE.parse_order(answer, EXCHANGE.market(BTC))
     assert parsed["status"] == words.get(status.value, status.value)
+
+
+@pytest.mark.parametrize("price", [None, D(48_999)])
+@pytest.mark.parametrize("trigger", ["stop", "take_profit"])
+def test_a_conditional_order_is_told_as_the_algo_endpoint_tells_it(
+    trigger: Any, price: D | None
+) -> None:
+    snapshot = OrderSnapshot(
+        symbol=BTC,
+        client_order_id="hf-a-1",
+        venue_order_id="3358",
+        side="sell",
+        quantity=D("0.002"),
+        price=price,
+        filled=D(0),
+        status=OrderStatus.OPEN,
+        reduce_only=True,
+        trigger=trigger,
+        trigger_price=D(49_000),
+        updated_ms=1763458576201,
+    )
+    # USDⓈ-M "New Algo Order", as ccxt's own source quotes the answer.
+    algo = {
+        "algoId": 3358,
+        "clientAlgoId": "hf-a-1",
+        "algoType": "CONDITIONAL",
+        "orderType": trigger.upper() + ("" if price else "_MARKET"),
+        "symbol": "BTCUSDT",
+        "side": "SELL",
+        "positionSide": "BOTH",
+        "timeInForce": "GTC",
+        "quantity": "0.002",
+        "algoStatus": "NEW",
+        "triggerPrice": "49000.00",
+        "price": "48999.00" if price else "0.00",
+        "workingType": "CONTRACT_PRICE",
+        "reduceOnly": True,
+        "createTime": 1763458576201,
+        "updateTime": 1763458576201,
+    }
+    market = EXCHANGE.market(BTC)
+    answer = answer_of(snapshot, market_id="BTCUSDT", time_in_force="GTC")
+    ours, theirs = EXCHANGE.parse_order(answer, market), EXCHANGE.parse_order(algo, market)
+    # What has not begun to fill: ccxt has no word for it there, we say so.
+    differing = {name for name in theirs if ours[name] != theirs[name]}
+    assert differing <= {"info", "filled", "remaining", "cost", "timeInForce"}, ours
+    assert (ours["filled"], ours["remaining"]) == (0, 0.002)
 
 
 def test_an_unknown_average_is_not_made_up() -> None:
