@@ -191,9 +191,10 @@ class Calls(Session):
         """
         await self.load_markets()
         name, rest = named(id, params)
-        cid = None if symbol is None else await self.ours(self.symbol(symbol), name)
+        unified = self.traded(symbol)
+        cid = await self.ours(unified, name)
         answer: Structure
-        if cid is None:
+        if cid is None or unified is None:
             await self.refuse_absent(name)
             answer = await self.pass_through("cancel_order", id, symbol, params)
             return answer
@@ -204,7 +205,7 @@ class Calls(Session):
             answer = await self.pass_through("cancel_order", None, symbol, words)
             return answer
         with cancelling():
-            order = await given(self.engine.cancel(self.symbol(symbol), cid))
+            order = await given(self.engine.cancel(unified, cid))
         return self._cancelled(name, order)
 
     def _cancelled(self, name: str, order: OrderSnapshot | None) -> Structure:
@@ -249,9 +250,9 @@ class Calls(Session):
         :raises OutcomeUnknown: nobody knows yet whether one of ours is among them.
         """
         await self.load_markets()
-        on_their_way = []
-        if symbol is not None:
-            on_their_way = await given(self.engine.pending(self.symbol(symbol)))
+        unified = self.traded(symbol)
+        with cancelling():
+            on_their_way = [] if unified is None else await given(self.engine.pending(unified))
         answer = await self.pass_through("cancel_all_orders", symbol, params)
         with cancelling():
             for intent in on_their_way:
@@ -287,7 +288,8 @@ class Calls(Session):
     ) -> Structure:
         await self.load_markets()
         name, rest = named(id_, params)
-        cid = None if symbol is None else await self.ours(self.symbol(symbol), name)
+        unified = self.traded(symbol)
+        cid = await self.ours(unified, name)
         answer: Structure
         if cid is None:
             await self.refuse_absent(name)
@@ -299,7 +301,7 @@ class Calls(Session):
         try:
             answer = await self.pass_through(method, None, symbol, words)
         except ccxt.OrderNotFound:
-            for intent in await given(self.engine.pending(self.symbol(symbol))):
+            for intent in await given(self.engine.pending(unified)):
                 if intent.client_order_id == cid:
                     doubt = errors.OutcomeUnknown(intent.doubt or "being sent", intent=intent)
                     raise unknown(doubt) from None

@@ -63,16 +63,22 @@ class Session:
         if self.exchange.markets is None:
             await given(self.exchange.load_markets())
 
-    def market(self, symbol: Any) -> Mapping[str, Any]:
-        """:raises ccxt.BadSymbol, InvalidOrder:"""
-        market: Mapping[str, Any] = self.exchange.market(symbol)
-        if not (market["swap"] and market["linear"]):
-            raise InvalidOrder(f"symbol: {symbol!r} is no USDⓈ-M perpetual, such as BTC/USDT:USDT")
-        return market
+    def traded(self, symbol: Any) -> str | None:
+        """The unified name of a market that the engine may trade; None of any other.
+
+        :raises ccxt.BadSymbol: the venue does not list it.
+        """
+        if symbol is None:
+            return None
+        market = self.exchange.market(symbol)
+        return str(market["symbol"]) if market["swap"] and market["linear"] else None
 
     def symbol(self, symbol: Any) -> str:
-        """The unified name of a symbol, which may be given in the venue's words."""
-        return str(self.market(symbol)["symbol"])
+        """:raises ccxt.BadSymbol, InvalidOrder: the engine can not trade it."""
+        unified = self.traded(symbol)
+        if unified is None:
+            raise InvalidOrder(f"symbol: {symbol!r} is no USDⓈ-M perpetual, such as BTC/USDT:USDT")
+        return unified
 
     async def pass_through(self, method: str, *arguments: Any) -> Any:
         """ccxt's own method; the last of the arguments are its params."""
@@ -127,9 +133,9 @@ class Session:
             number += 1
             key = f"{name}~{number}"
 
-    async def ours(self, symbol: str, name: str) -> str | None:
+    async def ours(self, symbol: str | None, name: str) -> str | None:
         """Client order id of an order of this bot; None for what is not known as one."""
-        if not name:
+        if symbol is None or not name:
             return None
         with cancelling():
             cid: str | None = await given(self.engine.identify(symbol, await self.key(name)))
@@ -145,7 +151,7 @@ class Session:
 
     async def refuse_absent(self, name: str) -> None:
         """:raises OrderNotFound: every try by this name is known not to be at the venue."""
-        if name and await self.key(name) != name:
+        if name and not name.isdecimal() and await self.key(name) != name:  # else a number
             raise OrderNotFound(f"{name}: it provably never reached the venue")
 
 

@@ -86,6 +86,7 @@ async def test_no_lower_layer_writes_an_order(bot: Bot) -> None:
         lambda: ex.fetch(signed["url"], "POST", signed["headers"], signed["body"]),
         lambda: ex.fetch(signed["url"] + "?" + signed["body"], "POST", signed["headers"]),
         lambda: ex.fetch(signed["url"], "post", signed["headers"], signed["body"]),
+        lambda: type(bot.raw).create_order(ex, BTC, "market", "buy", 0.01),
         lambda: ex.create_contract_orders([row]),
         lambda: ex.createContractOrders([row]),
         lambda: ex.edit_contract_order("1", BTC, "limit", "buy", 0.01, 48_000),
@@ -95,7 +96,7 @@ async def test_no_lower_layer_writes_an_order(bot: Bot) -> None:
         error = await bot.fails(way)
         assert isinstance(error, ccxt.BaseError), number
         assert not isinstance(error, ccxt.OperationFailed), number  # classes that bots retry
-    for way in ways[:6]:
+    for way in ways[:7]:
         error = await bot.fails(way)
         assert "create_order" in str(error), error
 
