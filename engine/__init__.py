@@ -31,6 +31,7 @@ from .errors import (
     ResolveRefused,
     TradingHalted,
 )
+from .guarding import guard
 from .intent import Intent
 from .journal import Durability
 from .market import Bar, MarketGap, Quote, Trade
@@ -82,4 +83,5 @@ __all__ = [
     "Trigger",
     "__version__",
     "events",
+    "guard",
 ]

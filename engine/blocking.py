@@ -21,6 +21,7 @@ from holdfast.states.table import Level, State
 from .engine import Engine
 from .errors import EngineClosed
 from .gate import Gate
+from .intent import Intent
 from .journal import Durability
 from .model import Event, Order, OrderReport, OrderSnapshot
 from .opening import OpeningEngine
@@ -96,6 +97,21 @@ class BlockingEngine:
         """See `Engine.submit`; raises the same."""
         report: OrderReport = self._call(self.engine.submit, order)
         return report
+
+    def check(self, order: Order) -> None:
+        self._call(self.engine.check, order)
+
+    def outcome(self, key: str) -> OrderReport | None:
+        report: OrderReport | None = self._call(self.engine.outcome, key)
+        return report
+
+    def pending(self, symbol: str | None = None) -> list[Intent]:
+        intents: list[Intent] = self._call(self.engine.pending, symbol)
+        return intents
+
+    def identify(self, symbol: str, name: str) -> str | None:
+        client_order_id: str | None = self._call(self.engine.identify, symbol, name)
+        return client_order_id
 
     def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
         snapshot: OrderSnapshot | None = self._call(self.engine.cancel, symbol, client_order_id)

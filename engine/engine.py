@@ -28,6 +28,7 @@ from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
 from .errors import ConfigError, EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
 from .gate import Gate
+from .intent import Intent
 from .journal import Durability, Journal, JournalError
 from .market import Bar, MarketEvent
 from .market_feed import MarketFeed
@@ -384,6 +385,21 @@ class Engine:
         :raises OutcomeUnknown: nobody knows yet; await `error.intent.resolved()`.
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.
         """
+        self._check_symbol(order)
+        return await self._core.orders.submit(order)
+
+    def check(self, order: Order) -> None:
+        """Refuse what `submit` would refuse at this moment; for whoever has to give something
+        up before. No promise that `submit` takes it: gate, policy and prices move.
+
+        :raises InvalidOrder: wrong for the venue.
+        :raises TradingHalted: the gate is shut for it.
+        """
+        self._check_symbol(order)
+        self._core.orders.check(order)
+        self._core.gate.permit(order.symbol, opening=order.opening)
+
+    def _check_symbol(self, order: Order) -> None:
         self._check_running()
         if order.symbol not in self.settings.symbols:
             raise InvalidOrder(
@@ -392,7 +408,28 @@ class Engine:
             )
         if order.symbol in self._core.reconciler.repairing:
             raise TradingHalted(f"a repair of the position in {order.symbol} is under way")
-        return await self._core.orders.submit(order)
+
+    def outcome(self, key: str) -> OrderReport | None:
+        """How the order with this key ended, or stands; None if it is not known (any more).
+
+        Of an order that is still on its way or in doubt, `pending` tells.
+        """
+        return self._core.ledger.keyed.get(key)
+
+    def pending(self, symbol: str | None = None) -> list[Intent]:
+        """Orders on their way to the venue, and those whose outcome is unknown."""
+        intents = self._core.ledger.intents.values()
+        return [intent for intent in intents if symbol in (None, intent.order.symbol)]
+
+    def identify(self, symbol: str, name: str) -> str | None:
+        """The client order id of an order of ours, given any name it goes by; else None.
+
+        :param name: its key, its client order id, or, while it rests, the venue's number.
+        """
+        known = self._core.ledger.client_order_id(symbol, name)
+        if known is None and name.startswith(self._core.orders.prefix):
+            return name  # one that ended long ago
+        return known
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.

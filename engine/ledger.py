@@ -59,6 +59,9 @@ class _Keyed(msgspec.Struct, frozen=True, array_like=True):
     average_price: Decimal | None
     order_status: OrderStatus | None
     code: int | None
+    venue_order_id: str | None = None
+    price: Decimal | None = None
+    updated_ms: int = 0
 
     @classmethod
     def of(cls, report: OrderReport) -> _Keyed:
@@ -74,6 +77,9 @@ class _Keyed(msgspec.Struct, frozen=True, array_like=True):
             report.average_price,
             report.order_status,
             report.code,
+            report.venue_order_id,
+            report.price,
+            report.updated_ms,
         )
 
     def report(self) -> OrderReport:
@@ -85,10 +91,13 @@ class _Keyed(msgspec.Struct, frozen=True, array_like=True):
             status=self.status,
             filled=self.filled,
             average_price=self.average_price,
+            venue_order_id=self.venue_order_id,
             order_status=self.order_status,
             evidence="remembered from an earlier call with this key",
             key=self.key,
             code=self.code,
+            price=self.price,
+            updated_ms=self.updated_ms,
         )
 
 
@@ -267,9 +276,27 @@ class Ledger:
             filled=order.filled,
             average_price=order.average_price,
             order_status=order.status,
+            updated_ms=order.updated_ms,
         )
         if order.status.final:
             del self._resting_keys[order.client_order_id]
+
+    def client_order_id(self, symbol: str, name: str) -> str | None:
+        """The order of ours that goes by `name`: its key, its client order id, its number.
+
+        The venue's number is known of orders that rest, the key of the latest ones.
+        """
+        intent = self.by_key.get(name) or self.intents.get(name)
+        if intent is not None:
+            return intent.client_order_id if intent.order.symbol == symbol else None
+        report = self.keyed.get(name)
+        if report is not None:
+            return report.client_order_id if report.symbol == symbol else None
+        for open_order in self.book.orders.values():
+            order = open_order.snapshot
+            if order.symbol == symbol and name in (order.client_order_id, order.venue_order_id):
+                return order.client_order_id
+        return None
 
     def checkpoint(self, *, limit_bytes: int) -> bytes:
         """The folded state. Should it not fit, the oldest keys are forgotten until it does."""

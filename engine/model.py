@@ -352,6 +352,10 @@ class OrderReport(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str | None = None
     code: int | None = None
     """The venue's error code, where there was one."""
+    price: Decimal | None = None
+    """The order's limit; None: a market order."""
+    updated_ms: int = 0
+    """The venue's time of its latest word on the order; 0: none came."""
 
     @property
     def sent(self) -> bool:

@@ -189,6 +189,8 @@ def report_of(
         evidence=writable(why),
         key=order.key,
         code=code,
+        price=order.price,
+        updated_ms=0 if snapshot is None else snapshot.updated_ms,
     )
 
 
@@ -208,6 +210,7 @@ def conclude(report: OrderReport, intent: Intent | None) -> OrderReport:
             filled=latest.filled,
             average_price=latest.average_price,
             order_status=latest.status,
+            updated_ms=latest.updated_ms,
         )
     if report.status == "rejected":
         raise Rejected(report.evidence, code=report.code)

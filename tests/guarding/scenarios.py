@@ -1,0 +1,406 @@
+"""What a guarded exchange promises, one function each; every kind of exchange runs them all.
+
+Functions that take a bot. `bot.exchange` is guarded, `bot.raw` is the same exchange without.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import ccxt
+from guard_rigs import BTC, Bot, maybe
+
+import holdfast
+from holdfast.transports.sim import Fault
+
+D = Decimal
+
+
+# --- placing -------------------------------------------------------------------------
+
+
+async def the_reply_is_what_ccxt_would_have_said(bot: Bot) -> None:
+    rows: list[tuple[Any, ...]] = [
+        ("market", "buy", 0.010, None, {}),
+        ("limit", "buy", 0.020, 49_000.5, {}),
+        ("limit", "buy", 0.010, 51_000, {"timeInForce": "IOC"}),
+        ("limit", "sell", 0.010, 52_000, {"postOnly": True}),
+        ("market", "sell", 0.010, None, {"reduceOnly": True}),
+    ]
+    passing = ("id", "clientOrderId", "info", "timestamp", "datetime")
+    passing += ("lastUpdateTimestamp", "lastTradeTimestamp")
+    guarded = [await maybe(bot.exchange.create_order(BTC, *row)) for row in rows]
+    # Afterwards, because the engine stops trading where another hand trades.
+    plain = [await maybe(bot.raw.create_order(BTC, *row)) for row in rows]
+    for row, ours, theirs in zip(rows, guarded, plain, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - set(passing):
+            if name != "timeInForce" or row[0] == "limit":  # the venue fills in its own default
+                assert ours[name] == theirs[name], (row, name)
+        for name in ("id", "timestamp", "datetime", "lastUpdateTimestamp"):
+            assert type(ours[name]) is type(theirs[name])
+        shared = ours["info"].keys() & theirs["info"].keys()
+        assert {"orderId", "status", "executedQty", "avgPrice", "cumQuote"} <= shared
+        assert type(ours["info"]["orderId"]) is type(theirs["info"]["orderId"])
+        found = await maybe(bot.exchange.fetch_order(ours["id"], BTC))
+        assert found["clientOrderId"] == ours["clientOrderId"]
+        assert found["timestamp"] == ours["timestamp"]
+
+
+async def every_way_to_place_an_order_goes_through_the_engine(bot: Bot) -> None:
+    ex = bot.exchange
+    rows = [{"symbol": BTC, "type": "limit", "side": "buy", "amount": 0.01, "price": 48_000}]
+    ways = [
+        lambda: ex.create_order(BTC, "market", "buy", 0.010),
+        lambda: ex.createOrder(symbol=BTC, type="market", side="buy", amount=0.010),
+        lambda: ex.create_limit_order(BTC, "buy", 0.010, 48_000),
+        lambda: ex.create_limit_buy_order(BTC, 0.010, 48_000),
+        lambda: ex.createLimitSellOrder(BTC, 0.010, 52_000),
+        lambda: ex.create_market_order(BTC, "buy", 0.010),
+        lambda: ex.createMarketBuyOrder(BTC, 0.010),
+        lambda: ex.create_market_sell_order(BTC, 0.010),
+        lambda: ex.create_post_only_order(BTC, "limit", "buy", 0.010, 48_000),
+        lambda: ex.create_reduce_only_order(BTC, "market", "sell", 0.010),
+        lambda: ex.create_order_ws(BTC, "market", "buy", 0.010),
+        lambda: ex.createOrderWs(BTC, "market", "buy", 0.010),
+        lambda: ex.create_orders(rows),
+        lambda: ex.createOrders(rows),
+        lambda: ex.create_orders_ws(rows),
+    ]
+    for way in ways:
+        await maybe(way())
+    assert len(bot.served.log()) == len(ways)
+    ids = [order.client_order_id for order in bot.served.venue.order_log]
+    assert all(cid.startswith("hf-guarded-") for cid in ids)
+    assert len(bot.served.requests("place")) == len(ways)
+
+
+async def numbers_are_rounded_as_ccxt_rounds_them(bot: Bot) -> None:
+    rows: list[tuple[Any, Any]] = [
+        (0.0109, 48_000.07),
+        ("0.0199", "47999.96"),
+        (D("0.0109999"), D("48000.04")),
+        (1, 48_000),
+        (0.1 + 0.2, 48_000.149999),
+    ]
+    for amount, price in rows:
+        await bot.limit(price, amount)
+        await maybe(bot.raw.create_order(BTC, "limit", "buy", amount, price))
+        ours, theirs = bot.served.log()[-2:]
+        assert ours == theirs
+    taken = len(bot.served.log())
+    error = await bot.fails(lambda: bot.limit(48_000, 0.0009))
+    assert isinstance(error, holdfast.InvalidOrder)
+    assert isinstance(error, ccxt.InvalidOrder)
+    assert len(bot.served.log()) == taken
+
+
+async def what_is_not_carried_is_refused_before_anything_is_sent(bot: Bot) -> None:
+    asked: list[dict[str, Any]] = [
+        {"test": True},
+        {"stopPrice": 0},
+        {"takeProfit": {"triggerPrice": 52_000}},
+        {"trailingPercent": 1},
+        {"reduceOnyl": True},
+        {"timeInForce": "FOK"},
+        {"recvWindow": 5000},
+    ]
+    for params in asked:
+        error = await bot.fails(lambda p=params: bot.limit(**p))  # type: ignore[misc]
+        assert isinstance(error, holdfast.InvalidOrder), params
+        assert isinstance(error, ccxt.InvalidOrder)
+        assert next(iter(params)) in str(error)
+    trailing = lambda: bot.exchange.create_trailing_percent_order(  # noqa: E731
+        BTC, "market", "sell", 0.01, None, 1
+    )
+    assert isinstance(await bot.fails(trailing), ccxt.ExchangeError)
+    assert bot.served.requests("place") == []
+
+
+async def a_batch_tells_of_each_order(bot: Bot) -> None:
+    def row(price: Any, amount: Any = 0.010, **params: Any) -> dict[str, Any]:
+        shape = {"symbol": BTC, "type": "limit", "side": "buy", "amount": amount}
+        return {**shape, "price": price, "params": params}
+
+    # The second would take, though it is post-only.
+    structures = await maybe(
+        bot.exchange.create_orders([row(48_000), row(51_000, postOnly=True), row(47_000)])
+    )
+    assert [s["status"] for s in structures] == ["open", "rejected", "open"]
+    assert structures[1]["info"]["code"] == "-5022"
+    taken = len(bot.served.log())
+    assert taken == 2
+    # One that is not even well-formed: none is sent.
+    error = await bot.fails(
+        lambda: bot.exchange.create_orders([row(48_000), row(48_000, amount="none")])
+    )
+    assert isinstance(error, holdfast.InvalidOrder)
+    # None was accepted: the first error is raised.
+    error = await bot.fails(lambda: bot.exchange.create_orders([row(51_000, postOnly=True)]))
+    assert isinstance(error, holdfast.Rejected)
+    assert len(bot.served.log()) == taken
+
+
+# --- what may go wrong ---------------------------------------------------------------
+
+
+async def a_shut_gate_lets_nothing_out(bot: Bot) -> None:
+    await bot.buy()
+    await maybe(bot.engine.halt("by the test"))
+    placed = bot.served.requests("place")
+    entry = await bot.fails(bot.buy)
+    assert isinstance(entry, holdfast.TradingHalted)
+    assert isinstance(entry, ccxt.ExchangeError)
+    assert not isinstance(entry, ccxt.NetworkError)
+    assert "by the test" in entry.reason
+    batch = [{"symbol": BTC, "type": "market", "side": "buy", "amount": 0.01}]
+    assert isinstance(
+        await bot.fails(lambda: bot.exchange.create_orders(batch)), holdfast.TradingHalted
+    )
+    # An exit is one that the bot should go on trying.
+    exit_ = await bot.fails(
+        lambda: bot.exchange.create_order(BTC, "market", "sell", 0.01, None, {"reduceOnly": True})
+    )
+    assert isinstance(exit_, holdfast.TradingHalted)
+    assert isinstance(exit_, ccxt.NetworkError)
+    assert bot.served.requests("place") == placed
+
+
+async def the_same_client_id_is_the_same_order(bot: Bot) -> None:
+    first = await bot.limit(clientOrderId="signal-17")
+    again = await bot.limit(newClientOrderId="signal-17")
+    assert again["id"] == first["id"]
+    assert again["timestamp"] == first["timestamp"]
+    # The bot has thought again about the price: it is told what stands.
+    other = await bot.limit(48_000, clientOrderId="signal-17")
+    assert (other["id"], other["price"]) == (first["id"], 49_000)
+    error = await bot.fails(lambda: bot.limit(amount=0.020, clientOrderId="signal-17"))
+    assert isinstance(error, holdfast.InvalidOrder)
+    assert "signal-17" in str(error)
+    assert len(bot.served.log()) == 1
+
+
+async def a_client_id_is_free_again_if_nothing_reached_the_venue(bot: Bot) -> None:
+    # Given up before the journal, …
+    await maybe(bot.engine.halt("by the test"))
+    error = await bot.fails(lambda: bot.buy(clientOrderId="signal-18"))
+    assert isinstance(error, holdfast.TradingHalted)
+    await maybe(bot.engine.resume())
+    await maybe(bot.engine.until_healthy())
+    # … after it, twice, …
+    overloaded = Fault.refusal(-1008, "Server is overloaded.", status=503)
+    for _ in range(2):
+        bot.served.arm("place", overloaded, count=3)
+        error = await bot.fails(lambda: bot.buy(clientOrderId="signal-18"))
+        assert isinstance(error, holdfast.NotExecuted)
+        assert isinstance(error, ccxt.ExchangeError)
+        assert not isinstance(error, ccxt.NetworkError)
+    assert bot.served.log() == []
+    # … and it goes through.
+    order = await bot.buy(clientOrderId="signal-18")
+    assert order["status"] == "closed"
+    for _ in range(2):
+        assert (await bot.buy(clientOrderId="signal-18"))["id"] == order["id"]
+    found = await maybe(bot.exchange.fetch_order(None, BTC, {"clientOrderId": "signal-18"}))
+    assert found["id"] == order["id"]
+    assert len(bot.served.log()) == 1
+
+
+async def an_exit_that_was_not_sent_may_be_retried(bot: Bot) -> None:
+    await bot.buy()
+    bot.served.arm("place", Fault.refusal(-1008, "Server is overloaded.", status=503), count=3)
+    error = await bot.fails(
+        lambda: bot.exchange.create_order(BTC, "market", "sell", 0.01, None, {"reduceOnly": True})
+    )
+    assert isinstance(error, holdfast.NotExecuted)
+    assert isinstance(error, ccxt.ExchangeNotAvailable)
+
+
+async def a_refusal_has_ccxts_own_class(bot: Bot) -> None:
+    rows: list[tuple[Any, dict[str, Any], type[Exception], int]] = [
+        (900, {}, ccxt.InsufficientFunds, -2019),
+        (0.010, {"reduceOnly": True}, ccxt.InvalidOrder, -2022),
+        (0.010, {"positionSide": "LONG"}, ccxt.OperationRejected, -4061),
+    ]
+    for amount, params, expected, code in rows:
+        error = await bot.fails(lambda a=amount, p=params: bot.buy("market", a, None, **p))  # type: ignore[misc]
+        assert isinstance(error, holdfast.Rejected)
+        assert isinstance(error, expected)
+        assert error.code == code
+    assert bot.served.log() == []
+
+
+# --- cancelling ----------------------------------------------------------------------
+
+
+async def an_order_is_cancelled_by_any_of_its_names(bot: Bot) -> None:
+    ex = bot.exchange
+    ways = [
+        lambda order: ex.cancel_order(order["id"], BTC),
+        lambda order: ex.cancelOrder(int(order["id"]), symbol=BTC),
+        lambda order: ex.cancel_order(order["clientOrderId"], BTC),
+        lambda order: ex.cancel_order(None, BTC, {"origClientOrderId": order["clientOrderId"]}),
+        lambda order: ex.cancel_order(
+            None, BTC, {"clientOrderId": order["info"]["holdfast"]["key"]}
+        ),
+        lambda order: ex.cancel_order_with_client_order_id(order["clientOrderId"], BTC),
+        lambda order: ex.cancel_order_ws(order["id"], BTC),
+        lambda order: ex.cancel_order(order["id"], BTC, {"recvWindow": 5000}),
+    ]
+    for number, cancel in enumerate(ways):
+        order = await bot.limit(clientOrderId=f"mine-{number}")
+        cancelled = await maybe(cancel(order))
+        assert (cancelled["id"], cancelled["status"]) == (order["id"], "canceled")
+        assert cancelled["remaining"] == 0.010
+    assert bot.served.venue.open_orders(None) == []
+    # In batches.
+    orders = [await bot.limit() for _ in range(4)]
+    await maybe(ex.cancel_orders([order["id"] for order in orders[:2]], BTC))
+    by_client = [order["clientOrderId"] for order in orders[2:]]
+    gone = await maybe(ex.cancel_orders_with_client_order_ids(by_client, BTC))
+    assert [order["status"] for order in gone] == ["canceled", "canceled"]
+    again = await maybe(ex.cancel_orders([orders[0]["id"], "12345"], BTC))
+    assert [order["status"] for order in again][1] == "rejected"
+    assert bot.served.venue.open_orders(None) == []
+
+
+async def what_is_filled_can_not_be_cancelled(bot: Bot) -> None:
+    order = await bot.buy(clientOrderId="filled")
+    for name in (order["id"], order["clientOrderId"], "filled"):
+        error = await bot.fails(lambda n=name: bot.exchange.cancel_order(n, BTC))  # type: ignore[misc]
+        assert isinstance(error, ccxt.OrderNotFound)
+
+
+async def orders_of_another_hand_are_cancelled_as_ccxt_does(bot: Bot) -> None:
+    number = bot.served.foreign_order("48000")
+    cancelled = await maybe(bot.exchange.cancel_order(number, BTC))
+    assert cancelled["status"] == "canceled"
+    error = await bot.fails(lambda: bot.exchange.cancel_order("777", BTC))
+    assert isinstance(error, ccxt.OrderNotFound)
+
+
+async def a_cancel_without_an_answer_may_be_repeated(bot: Bot) -> None:
+    order = await bot.limit()
+    bot.served.arm("cancel", Fault.lost_reply())
+    error = await bot.fails(lambda: bot.exchange.cancel_order(order["id"], BTC))
+    assert isinstance(error, holdfast.LinkDown)
+    assert isinstance(error, ccxt.NetworkError)
+    cancelled = await maybe(bot.exchange.cancel_order(order["clientOrderId"], BTC))
+    assert cancelled["status"] == "canceled"
+
+
+# --- editing -------------------------------------------------------------------------
+
+
+async def an_edit_replaces_what_is_not_filled(bot: Bot) -> None:
+    order = await bot.limit(49_000, 0.030, clientOrderId="entry", postOnly=True)
+    bot.served.price("48999", "0.010")
+
+    async def partly_filled() -> bool:
+        return (await maybe(bot.exchange.fetch_order("entry", BTC)))["filled"] > 0
+
+    await bot.until(partly_filled, "it is partly filled")
+    filled = bot.served.position
+    bot.served.price("50000")
+    edited = await maybe(bot.exchange.edit_order(order["id"], BTC, "limit", "buy", 0.040, 48_500))
+    assert (edited["price"], edited["status"], edited["postOnly"]) == (48_500, "open", True)
+    assert D(str(edited["amount"])) == D("0.040") - filled
+    # The same edit once more is the same order, and ccxt's other words for it.
+    for call in (
+        lambda: bot.exchange.editOrder(order["id"], BTC, "limit", "buy", 0.040, 48_500),
+        lambda: bot.exchange.edit_limit_order(order["clientOrderId"], BTC, "buy", 0.040, 48_500),
+    ):
+        assert (await maybe(call()))["id"] == edited["id"]
+    assert len(bot.served.log()) == 2
+    # What is not given stays as it was.
+    last = await maybe(
+        bot.exchange.edit_order(edited["id"], BTC, "limit", "buy", None, 48_000, {"postOnly": True})
+    )
+    assert (last["amount"], last["price"]) == (edited["amount"], 48_000)
+    (resting,) = bot.served.venue.open_orders(None)
+    assert str(resting.order_id) == last["id"]
+
+
+async def an_edit_that_can_not_end_well_changes_nothing(bot: Bot) -> None:
+    order = await bot.limit()
+    ex = bot.exchange
+
+    async def refused(expected: type[Exception], *arguments: Any) -> None:
+        error = await bot.fails(lambda: ex.edit_order(*arguments))
+        assert isinstance(error, expected), arguments
+        assert not isinstance(error, ccxt.NetworkError)
+        assert len(bot.served.venue.open_orders(None)) == 1
+
+    await refused(holdfast.InvalidOrder, order["id"], BTC, "limit", "sell", 0.010, 48_000)
+    await refused(holdfast.InvalidOrder, order["id"], BTC, "market", "buy", 0.010)
+    await refused(holdfast.InvalidOrder, order["id"], BTC, "limit", "buy", 0.001, 48_000)
+    await refused(holdfast.InvalidOrder, order["id"], BTC, "limit", "buy", 0.01, 48_000, {"x": 1})
+    assert bot.served.requests("cancel") == []
+    bot.served.arm("probe", Fault.lost_request(), count=1_000)  # so that it can not recover
+    bot.engine.fault("test", "shut by the test")
+    placed = bot.served.requests("place")
+    error = await bot.fails(lambda: ex.edit_order(order["id"], BTC, "limit", "buy", 0.01, 48_000))
+    assert isinstance(error, holdfast.TradingHalted)
+    assert bot.served.requests("place") == placed
+    assert bot.served.requests("cancel") == []
+    assert len(bot.served.venue.open_orders(None)) == 1
+
+
+async def an_edit_of_what_is_gone_or_foreign_is_refused(bot: Bot) -> None:
+    order = await bot.limit()
+    await maybe(bot.exchange.cancel_order(order["id"], BTC))
+    error = await bot.fails(
+        lambda: bot.exchange.edit_order(order["clientOrderId"], BTC, "limit", "buy", 0.01, 48_000)
+    )
+    assert isinstance(error, ccxt.OrderNotFound)
+    number = bot.served.foreign_order("48000")
+    error = await bot.fails(
+        lambda: bot.exchange.edit_order(number, BTC, "limit", "buy", 0.01, 47_000)
+    )
+    assert isinstance(error, ccxt.NotSupported)
+    assert len(bot.served.venue.open_orders(None)) == 1
+    assert len(bot.served.log()) == 2
+
+
+# --- what passes through -------------------------------------------------------------
+
+
+async def the_rest_is_as_it_was(bot: Bot) -> None:
+    ex = bot.exchange
+    assert isinstance(ex, type(bot.raw))
+    assert ex.id == "binanceusdm"
+    assert ex.has == bot.raw.has
+    assert ex.options == bot.raw.options
+    markets = await maybe(ex.load_markets())
+    assert BTC in markets
+    order = await bot.limit()
+    (open_order,) = await maybe(ex.fetch_open_orders(BTC))
+    assert open_order["id"] == order["id"]
+    await bot.buy()
+    (position,) = await maybe(ex.fetch_positions([BTC]))
+    assert position["contracts"] == 0.010
+    assert (await maybe(ex.fetch_balance()))["USDT"]["total"] > 0
+    assert len(await maybe(ex.fetch_my_trades(BTC))) == 1
+    leverage = await maybe(ex.set_leverage(7, BTC))
+    assert leverage["leverage"] == 7
+    assert await maybe(ex.fetch_time()) > 0
+    foreign = bot.served.foreign_order("47000")
+    assert (await maybe(ex.fetch_order(foreign, BTC)))["status"] == "open"
+
+
+async def all_orders_are_cancelled_at_once(bot: Bot) -> None:
+    for _ in range(3):
+        await bot.limit()
+    bot.served.foreign_order("47000")
+    await maybe(bot.exchange.cancel_all_orders(BTC))
+    assert bot.served.venue.open_orders(None) == []
+    error = await bot.fails(bot.exchange.cancel_all_orders)
+    assert isinstance(error, ccxt.ArgumentsRequired)
+
+
+SCENARIOS = [
+    value
+    for value in list(globals().values())
+    if callable(value) and getattr(value, "__module__", None) == __name__
+]
