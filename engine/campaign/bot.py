@@ -146,18 +146,8 @@ class Bot:
         return report if report.status == "accepted" else None
 
     def _ended(self, decision: Decision, report: OrderReport | None) -> None:
-        if report is None or not self._alive():
-            return
-        if decision.end is not None and (decision.end, decision.client_order_id) != (
-            report.status,
-            report.client_order_id,
-        ):
-            decision.contradictions.append(
-                f"{decision.end} as {decision.client_order_id}, then {report.status} as "
-                f"{report.client_order_id}"
-            )
-        decision.end = report.status
-        decision.client_order_id = report.client_order_id
+        if report is not None and self._alive():
+            decision.learn(report)
 
     async def _publish(self, engine: Engine, type_: str, number: int) -> None:
         durable = self._entropy.random() < 0.3

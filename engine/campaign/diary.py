@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from holdfast.model import Gap, Order
+from holdfast.model import Gap, Order, OrderReport
 
 End = Literal["accepted", "rejected", "not_executed"]
 
@@ -33,6 +33,19 @@ class Decision:
     end: End | None = None
     client_order_id: str = ""
     contradictions: list[str] = field(default_factory=list)
+
+    def learn(self, report: OrderReport) -> None:
+        """The engine has said how it ended, perhaps once more."""
+        if self.end is not None and (self.end, self.client_order_id) != (
+            report.status,
+            report.client_order_id,
+        ):
+            self.contradictions.append(
+                f"{self.end} as {self.client_order_id}, then {report.status} as "
+                f"{report.client_order_id}"
+            )
+        self.end = report.status
+        self.client_order_id = report.client_order_id
 
 
 @dataclass(frozen=True, slots=True)

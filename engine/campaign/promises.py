@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 
-from holdfast.model import OutcomeKind
+from holdfast.transports.sim.records import VenueOrder
 
-from .diary import number_of
+from .diary import Decision, number_of
 from .supervisor import Supervisor
 from .world import World
 
@@ -76,33 +77,46 @@ def check_events(world: World, ended_at: float) -> None:
 
 def check_orders(world: World, supervisor: Supervisor) -> None:
     """At most one execution of each decision, and what was said of it is what happened."""
-    executions: Counter[int] = Counter()
-    by_id: Counter[str] = Counter()
-    for order in world.venue.order_log:
-        if order.foreign or order.client_order_id in world.unnamed:
-            continue
-        executions[number_of(order.quantity)] += 1
-        by_id[order.client_order_id] += 1
     decisions = dict(world.diary.decisions)
     for other in world.other_diaries:
         decisions.update(other.decisions)
-    for number, count in executions.items():
-        if count > 1:
-            world.breach("orders", f"decision {number} was executed {count} times")
-        if number not in decisions:
-            world.breach("orders", f"the venue has an order of {number}, which nobody decided on")
-    for decision in decisions.values():
-        count = executions[decision.number]
-        for contradiction in decision.contradictions:
-            world.breach("orders", f"{decision.order.key} was said to be {contradiction}")
-        if decision.end == "accepted" and not by_id[decision.client_order_id]:
-            world.breach("orders", f"{decision} was said to be accepted; the venue has none")
-        if decision.end in ("rejected", "not_executed") and count:
-            world.breach("orders", f"{decision} was said to be {decision.end}; the venue has it")
+    for what in broken_orders(world.venue.order_log, decisions, unnamed=world.unnamed):
+        world.breach("orders", what)
     process = supervisor.process
     if process is None:
         return
-    for client_order_id, attempts in process.witness.attempts.items():
-        accepted = sum(a.outcome is OutcomeKind.ACCEPTED for a in attempts)
+    for client_order_id, accepted in process.witness.attempts.accepted().items():
         if accepted > 1:
             world.breach("orders", f"{client_order_id} was accepted {accepted} times")
+
+
+def broken_orders(
+    order_log: Sequence[VenueOrder],
+    decisions: Mapping[int, Decision],
+    *,
+    unnamed: Container[str] = (),
+) -> Iterator[str]:
+    """Where the venue's truth contradicts what was decided, or what was said of it.
+
+    :param unnamed: ids of orders that no decision stands behind.
+    """
+    executions: Counter[int] = Counter()
+    by_id: Counter[str] = Counter()
+    for order in order_log:
+        if order.foreign or order.client_order_id in unnamed:
+            continue
+        executions[number_of(order.quantity)] += 1
+        by_id[order.client_order_id] += 1
+    for number, count in executions.items():
+        if count > 1:
+            yield f"decision {number} was executed {count} times"
+        if number not in decisions:
+            yield f"the venue has an order of {number}, which nobody decided on"
+    for decision in decisions.values():
+        count = executions[decision.number]
+        for contradiction in decision.contradictions:
+            yield f"{decision.order.key} was said to be {contradiction}"
+        if decision.end == "accepted" and not by_id[decision.client_order_id]:
+            yield f"{decision} was said to be accepted; the venue has none"
+        if decision.end in ("rejected", "not_executed") and count:
+            yield f"{decision} was said to be {decision.end}; the venue has it"

@@ -8,28 +8,18 @@ kept by a counter, since much happens at one virtual instant.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Final, NamedTuple
+from typing import Final
 
 from holdfast.engine import Engine
-from holdfast.model import OutcomeKind, PlaceOutcome, PlaceRequest, QueryKind, QueryOutcome
+from holdfast.model import PlaceOutcome, PlaceRequest, QueryOutcome
 from holdfast.policy import Exposure, Policy, objection
 from holdfast.ports import StoredPolicy
 from holdfast.states.machine import Step
 from holdfast.states.table import State, Trigger
 
+from .attempts import Attempts
+
 LINKS: Final = ("bus", "policy", "exchange", "stream")
-
-PROVING: Final = (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED, OutcomeKind.CLOCK)
-"""Replies that prove that an attempt was not executed."""
-
-
-class Attempt(NamedTuple):
-    """One write of an order. `outcome` None: the process never learnt one."""
-
-    client_order_id: str
-    quantity: object
-    expires_ms: int
-    outcome: OutcomeKind | None
 
 
 class Witness:
@@ -77,9 +67,7 @@ class Witness:
         self._newest_read: Policy | None = None
         self._before_connection: Policy | None = None
         self._first_asked_for: dict[str, int] = {}
-        self.denials: dict[str, list[int]] = {}
-        """Venue times at which the venue said "not there", by client order id."""
-        self.attempts: dict[str, list[Attempt]] = {}
+        self.attempts = Attempts(breach)
 
     def _now(self) -> int:
         self._count += 1
@@ -113,7 +101,6 @@ class Witness:
         """What an earlier life has read may not be forgotten, if its disk took it down."""
         self._newest_read = earlier._newest_read if could_write else None
         self.attempts = earlier.attempts
-        self.denials = earlier.denials
 
     # --- what it asks ----------------------------------------------------------------
 
@@ -123,8 +110,7 @@ class Witness:
             self._snapshot_version = self._venue_moved()
 
     def answered(self, client_order_id: str, asked_ms: int, answer: QueryOutcome) -> None:
-        if answer.kind is QueryKind.ABSENT:
-            self.denials.setdefault(client_order_id, []).append(asked_ms)
+        self.attempts.answered(client_order_id, asked_ms, answer)
 
     # --- what it does ----------------------------------------------------------------
 
@@ -163,10 +149,7 @@ class Witness:
         if late:
             self._breach("recovery", f"HEALTHY although {'; '.join(late)}")
         if self._snapshot_version == self._venue_moved() and self.engine is not None:
-            on_their_way = {
-                cid for cid, attempts in self.attempts.items() if attempts[-1].outcome is None
-            }
-            differs = self._books_differ(self.engine, on_their_way)
+            differs = self._books_differ(self.engine, self.attempts.on_their_way)
             if differs is not None:
                 self._breach("books", f"HEALTHY although {differs}")
 
@@ -177,11 +160,7 @@ class Witness:
     def writes(self, request: PlaceRequest) -> None:
         """An order is on the wire from now on."""
         cid, order = request.client_order_id, request.order
-        for earlier in self.attempts.get(cid, ()):
-            if earlier.outcome not in PROVING:
-                self._check_absence(cid, earlier)
-        expires = request.timestamp_ms + request.recv_window_ms
-        self.attempts.setdefault(cid, []).append(Attempt(cid, order.quantity, expires, None))
+        self.attempts.writes(request)
         if order.key is None:
             self._unnamed.add(cid)
         elif self._halted():
@@ -206,15 +185,6 @@ class Witness:
             self._breach("gate", f"{cid} opening order written though {'; '.join(wrong)}")
         self._check_policy(request)
 
-    def _check_absence(self, client_order_id: str, earlier: Attempt) -> None:
-        proofs = [ms for ms in self.denials.get(client_order_id, ()) if ms > earlier.expires_ms]
-        if len(proofs) < 2:
-            self._breach(
-                "orders",
-                f"{client_order_id} sent again without proof of absence: attempt ended "
-                f"{earlier.outcome}, {len(proofs)} answers after its window",
-            )
-
     def _check_policy(self, request: PlaceRequest) -> None:
         order = request.order
         policy = _newest(self._newest_read, self._before_connection, self._in_force())
@@ -234,9 +204,7 @@ class Witness:
             )
 
     def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
-        attempts = self.attempts.get(request.client_order_id)
-        if attempts and attempts[-1].outcome is None:
-            attempts[-1] = attempts[-1]._replace(outcome=outcome.kind)
+        self.attempts.placed(request, outcome)
 
 
 def _newest(*policies: Policy | None) -> Policy | None:

@@ -1,0 +1,78 @@
+"""What was written of each order, what the venue said, and whether that allowed another write.
+
+Seen from the port alone, over all lives of a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from holdfast.model import OutcomeKind, PlaceOutcome, PlaceRequest, QueryKind, QueryOutcome
+
+PROVING: Final = (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED, OutcomeKind.CLOCK)
+"""Replies that prove that an attempt was not executed."""
+
+
+class Attempt(NamedTuple):
+    """One write of an order. `outcome` None: the process never learnt one."""
+
+    client_order_id: str
+    quantity: Decimal
+    expires_ms: int
+    outcome: OutcomeKind | None
+
+
+class Attempts:
+    """
+    :param breach: told the promise and what was seen.
+    """
+
+    def __init__(self, breach: Callable[[str, str], None]) -> None:
+        self._breach = breach
+        self._denials: dict[str, list[int]] = {}
+        """Venue times at which the venue said "not there", by client order id."""
+        self._made: dict[str, list[Attempt]] = {}
+
+    def answered(self, client_order_id: str, asked_ms: int, answer: QueryOutcome) -> None:
+        if answer.kind is QueryKind.ABSENT:
+            self._denials.setdefault(client_order_id, []).append(asked_ms)
+
+    def writes(self, request: PlaceRequest) -> None:
+        """An attempt is on the wire from now on."""
+        cid = request.client_order_id
+        for earlier in self._made.get(cid, ()):
+            if earlier.outcome not in PROVING:
+                self._check_absence(cid, earlier)
+        expires_ms = request.timestamp_ms + request.recv_window_ms
+        self._made.setdefault(cid, []).append(
+            Attempt(cid, request.order.quantity, expires_ms, None)
+        )
+
+    def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
+        """The process has learnt of the outcome of the latest attempt."""
+        made = self._made.get(request.client_order_id)
+        if made and made[-1].outcome is None:
+            made[-1] = made[-1]._replace(outcome=outcome.kind)
+
+    def _check_absence(self, client_order_id: str, earlier: Attempt) -> None:
+        proofs = [ms for ms in self._denials.get(client_order_id, ()) if ms > earlier.expires_ms]
+        if len(proofs) < 2:
+            self._breach(
+                "orders",
+                f"{client_order_id} sent again without proof of absence: attempt ended "
+                f"{earlier.outcome}, {len(proofs)} answers after its window",
+            )
+
+    @property
+    def on_their_way(self) -> set[str]:
+        """Orders of whose latest attempt nothing was learnt yet."""
+        return {cid for cid, made in self._made.items() if made[-1].outcome is None}
+
+    def accepted(self) -> dict[str, int]:
+        """How many attempts the process was told to be accepted, by client order id."""
+        return {
+            cid: sum(a.outcome is OutcomeKind.ACCEPTED for a in made)
+            for cid, made in self._made.items()
+        }
