@@ -22,7 +22,7 @@ SMALL = {
 async def shipped(engine: Engine) -> None:
     with anyio.fail_after(60):
         await engine.until_healthy()
-        while engine.status()["outbox"]["behind"]:
+        while engine.status()["outbox"]["behind"]:  # noqa: ASYNC110  virtual time
             await anyio.sleep(0.1)
 
 
