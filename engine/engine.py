@@ -49,6 +49,7 @@ from .reconcile import Difference
 from .records import Held
 from .resolution import Verdict, remedy
 from .settings import Settings
+from .suggestion import did_you_mean
 from .wording import writable
 
 if TYPE_CHECKING:
@@ -502,8 +503,9 @@ class Engine:
         """Shut the gate until `resume`, also across restarts. Works without bus and venue."""
         self._check_running()
         core = self._core
-        held = Held(writable(reason), by, core.clock.time_ns())
-        core.gate.shut(f"halted by {by}: {held.reason}")
+        core.gate.shut(f"halted by {by}: {reason}")  # first: whatever is wrong with the words
+        reason = writable(str(reason))
+        held = Held(reason, by, core.clock.time_ns())
         try:
             core.recorder.write(held)
         except JournalError:
@@ -537,9 +539,16 @@ class Engine:
 
         :raises ExceptionGroup: of what `submit` raised, for each position not closed,
             and of entries that still rest.
+        :raises InvalidOrder: `symbol` is not declared; nothing was done.
         """
         self._check_running()
         core = self._core
+        if symbol is not None and symbol not in self.settings.symbols:
+            raise InvalidOrder(
+                f"symbol: {symbol!r} is not declared, nothing was closed"
+                f"{did_you_mean(symbol, self.settings.symbols)}; declared: "
+                f"{', '.join(self.settings.symbols)}"
+            )
         if core.ledger.hold is None:
             await self.halt("flatten", by=by)
         reports: list[OrderReport] = []

@@ -116,12 +116,16 @@ class Exposure(NamedTuple):
 
 
 def _worst_price(order: Order, reference: Decimal | None) -> Decimal | None:
-    """What a unit of it may come to be worth: a sell is filled at its limit or above."""
+    """What a unit of it may come to be worth; None: nobody knows.
+
+    A buy is filled at its limit or below. A sell is filled at its limit or above, so its own
+    price bounds nothing.
+    """
     if order.price is None:
         return reference
-    if order.side == "buy" or reference is None:
+    if order.side == "buy":
         return order.price
-    return max(order.price, reference)
+    return None if reference is None else max(order.price, reference)
 
 
 def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
@@ -143,7 +147,7 @@ def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
         return None
     price = _worst_price(order, exposure.reference_price)
     if price is None:
-        return "a notional limit is set, and a market order has no price to judge it by"
+        return "a notional limit is set, and nobody knows what this order would be filled at"
     if limits.max_order_notional is not None:
         notional = order.quantity * price
         if notional > limits.max_order_notional:

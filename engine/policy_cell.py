@@ -218,8 +218,11 @@ class PolicyCell:
 
         :raises LinkDown: it could not be asked, or it holds none.
         """
-        epoch = self._link.link_epoch
-        stored = await self._read()
+        epoch, announced = self._link.link_epoch, -1
+        stored: StoredPolicy | None = None
+        while announced != self._announced:  # else a change fell between the answer and us
+            announced = self._announced
+            stored = await self._read()
         if stored is None:
             raise LinkDown("the store holds no policy to confirm; set one")
         self._serve(stored, epoch)

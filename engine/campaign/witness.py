@@ -194,7 +194,9 @@ class Witness:
         limits = policy.limits
         if order.price is None and limits.max_order_notional is not None:
             return  # the price it was judged by is the engine's own affair
-        nothing_held = Exposure(order.quantity * 0, order.quantity * 0, None, 0)
+        # At its own price a sell is worth the least that it may be filled at: what breaks the
+        # limit even so was allowed by another policy.
+        nothing_held = Exposure(order.quantity * 0, order.quantity * 0, order.price, 0)
         why = objection(policy, order, nothing_held)
         if why is not None:
             self._breach(

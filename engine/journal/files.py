@@ -72,12 +72,17 @@ class Files:
                     raise
             else:
                 return
-        for offset in range(0, size, len(_ZEROS)):
-            self.fill(fd, offset, min(len(_ZEROS), size - offset))
+        self.fill(fd, 0, size)
 
     def fill(self, fd: int, offset: int, size: int) -> None:
-        """Write zeros: unlike reserved blocks, later syncs of them change no metadata."""
-        self.write_at(fd, _ZEROS[:size], offset)
+        """Write zeros: unlike reserved blocks, later syncs of them change no metadata.
+
+        All of them: a hole would ask for room when the disk has none left, and what the
+        segment keeps for exits would not be there.
+        """
+        end = offset + size
+        for at in range(offset, end, len(_ZEROS)):
+            self.write_at(fd, _ZEROS[: end - at], at)
 
     def close(self, fd: int) -> None:
         os.close(fd)
