@@ -47,4 +47,5 @@ class Bot:
         """The engine entered a state. What is not allowed there is refused in any case."""
 
     async def on_stop(self) -> None:
-        """Once, at the end, also after an error of the bot's own."""
+        """Once, at the end, also after an error of the bot's own or when it is cancelled. For a
+        few seconds only."""

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 from holdfast.states.machine import Step
 
 from .bot import Bot
@@ -27,6 +29,8 @@ MAX_MARKET_EVENTS: Final = 10_000
 """That wait for the bot; a busy symbol has some hundred quotes a second."""
 MAX_OWN_EVENTS: Final = 10_000
 """Fills and states that wait for the bot."""
+STOP_SECONDS: Final = 3.0
+"""Most that the bot's `on_stop` may take."""
 
 
 class BotFellBehind(HoldfastError):
@@ -44,7 +48,7 @@ class BotRunner:
         self._dropped: dict[str, tuple[int, int]] = {}
         """Per symbol: how many market events were dropped, and the time of the first."""
         self._news = Broadcast()
-        handlers: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
+        self._handlers: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             Bar: bot.on_bar,
             Trade: bot.on_trade,
             Quote: bot.on_quote,
@@ -52,7 +56,7 @@ class BotRunner:
             Fill: bot.on_fill,
             Step: bot.on_state,
         }
-        self._handlers = handlers
+        self._fell_behind = False
         self._closed = False
 
     def close(self) -> None:
@@ -82,10 +86,15 @@ class BotRunner:
         finally:
             for end in ends:
                 end()
-            await bot.on_stop()
+            # Also when the task is cancelled, which is how most bots end.
+            with anyio.move_on_after(STOP_SECONDS, shield=True):
+                await bot.on_stop()
 
     def _put_own(self, event: Fill | Step) -> None:
-        self._own.append(event)
+        if len(self._own) < MAX_OWN_EVENTS:
+            self._own.append(event)
+        else:
+            self._fell_behind = True
         self._news.notify()
 
     def _put_market(self, event: MarketEvent) -> None:
@@ -98,9 +107,9 @@ class BotRunner:
 
     def _next(self) -> Fill | Step | MarketEvent | None:
         """Own events first: a bot that knows its fills late orders twice."""
+        if self._fell_behind:
+            raise BotFellBehind(f"more than {MAX_OWN_EVENTS} fills and states wait for the bot")
         if self._own:
-            if len(self._own) > MAX_OWN_EVENTS:
-                raise BotFellBehind(f"{len(self._own)} fills and states wait for the bot")
             return self._own.popleft()
         if self._dropped:
             symbol, (count, first_ms) = self._dropped.popitem()

@@ -42,9 +42,10 @@ from .journal import Journal, JournalError
 from .lease import LeaseKeeper
 from .ledger import Ledger
 from .links import LinkHealth, Links
+from .market import MarketEvent
 from .market_feed import MarketFeed
 from .metrics import Meter
-from .model import Event, ExecutionReport, Fill, Gap, Order, OrderReport
+from .model import Event, ExecutionReport, Fill, Gap, Instrument, Order, OrderReport
 from .orders import OrderPath
 from .outbox import Outbox
 from .outcomes import Outcomes
@@ -146,6 +147,7 @@ class Core:
         self._listeners: list[Callable[[Step], None]] = []
         self._fill_listeners: list[Callable[[Fill], None]] = []
         self._alert_listeners: list[Callable[[Alert], None]] = []
+        self._market_listeners: list[Callable[[MarketEvent], None]] = []
         self._blocked_epoch = 0
         self._prices: dict[str, tuple[Decimal, float]] = {}
         """Per symbol, what it last traded at, and when that was learnt."""
@@ -184,6 +186,7 @@ class Core:
                 symbols=settings.symbols,
                 stale_seconds=settings.market.stale_seconds,
                 clock=clock,
+                on_event=self._on_market_event,
             )
         for link in self.extra_links:
             self.links.add(link.name, probe=link.probe)
@@ -201,7 +204,7 @@ class Core:
             on_disk_fault=self._disk_down,
             on_fenced=self._on_fenced,
             on_gap=self._on_gap,
-            last_sequences=lambda: self.ledger.last_sequences,
+            last_of_lives=lambda: self.ledger.last_sequences,
             on_published=self.ledger.published,
         )
         self.policy = PolicyCell(
@@ -416,7 +419,7 @@ class Core:
                 },
             )
             self._write_down(step)
-            for listener in self._listeners:
+            for listener in tuple(self._listeners):
                 self._tell(listener, step)
             self.refresh_floor()
             self.runner.enter(step.dest)
@@ -519,6 +522,14 @@ class Core:
             raise LinkDown(self.silence.reason)
         await self.exchange.probe()
         await self.venue_clock.sync(timeout_seconds=self.settings.orders.timeout_seconds)
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """What the venue lists; asked for once. :raises LinkDown:"""
+        if not self.orders.instruments:
+            self.orders.instruments = await self.exchange.instruments(
+                timeout_seconds=self.settings.reconcile.snapshot_timeout_seconds
+            )
+        return self.orders.instruments
 
     def _disk_down(self, reason: str) -> None:
         self.disk_link.down(reason)
@@ -693,7 +704,7 @@ class Core:
             return
         self.recorder.write(Filled(fill))
         self._prices[fill.symbol] = (fill.price, self.clock.monotonic())
-        for listener in self._fill_listeners:
+        for listener in tuple(self._fill_listeners):
             self._tell(listener, fill)
         self.announce(
             events.FillCounted(
@@ -715,11 +726,18 @@ class Core:
             alert.message,
             extra={"alert": alert.name},
         )
-        for listener in self._alert_listeners:
+        for listener in tuple(self._alert_listeners):
             self._tell(listener, alert)
         self.announce(
             events.AlertChanged(alert.name, alert.severity.value, alert.raised, alert.message)
         )
+
+    def _on_market_event(self, event: MarketEvent) -> None:
+        for listener in tuple(self._market_listeners):
+            self._tell(listener, event)
+
+    def on_market(self, listener: Callable[[MarketEvent], None]) -> Callable[[], None]:
+        return _register(self._market_listeners, listener)
 
     def on_alert(self, listener: Callable[[Alert], None]) -> Callable[[], None]:
         return _register(self._alert_listeners, listener)

@@ -62,17 +62,16 @@ class DeadManSwitch:
         self._changes = changes
         self._armed_at = -inf
         """Monotonic moment at which the oldest of the running countdowns was begun."""
-        self._armed = Broadcast()
+        self._renewed = Broadcast()
         self._released = False
 
     @property
-    def used(self) -> bool:
-        return self._venue is not None
-
-    @property
     def armed(self) -> bool:
-        """Whether every symbol's countdown runs, as far as we know."""
-        return self._clock.monotonic() - self._armed_at < self._countdown_seconds
+        """Whether every symbol's countdown runs, as far as we know, or none is used."""
+        return (
+            self._venue is None
+            or self._clock.monotonic() - self._armed_at < self._countdown_seconds
+        )
 
     async def run(self) -> None:
         """Renew until cancelled; at once when the venue can be asked again."""
@@ -110,13 +109,13 @@ class DeadManSwitch:
             log.warning("dead-man switch not renewed", extra={"reason": str(error)})
             return False
         self._armed_at = began
-        self._armed.notify()
+        self._renewed.notify()
         return True
 
     async def until_armed(self) -> None:
         """Wait until the countdowns run, so that nothing opens without them."""
-        while self.used and not self.armed:
-            await self._armed.wait()
+        while not self.armed:
+            await self._renewed.wait()
 
     async def release(self) -> None:
         """Stop the countdowns: a clean stop leaves what is meant to rest."""

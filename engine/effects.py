@@ -9,7 +9,7 @@ none of them ever assumes that a transition happened.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -19,6 +19,7 @@ from holdfast.states.table import Effect, State, Trigger
 from . import events
 from .core import Core
 from .errors import LinkDown
+from .model import Instrument
 from .suggestion import did_you_mean
 
 log = logging.getLogger("holdfast.effects")
@@ -136,12 +137,10 @@ class _Effects:
     async def resolve_unknown(self) -> None:
         """Wait for the outcome of every order that was on its way when the state was entered."""
         core = self._core
-        if not core.orders.instruments:
-            core.orders.instruments = await core.exchange.instruments(
-                timeout_seconds=core.settings.reconcile.snapshot_timeout_seconds
-            )
-        await self._refuse_unlisted()
-        await core.dead_man.until_armed()
+        await self._refuse_unlisted(await core.instruments())
+        if not core.dead_man.armed:
+            with core.runner.waiting("the venue's dead-man switch is not armed yet"):
+                await core.dead_man.until_armed()
         on_their_way = list(core.ledger.intents.values())
         names = ", ".join(i.client_order_id for i in on_their_way[:3])
         more = f" and {len(on_their_way) - 3} more" if len(on_their_way) > 3 else ""
@@ -150,12 +149,12 @@ class _Effects:
                 while not intent.has_ended():
                     await intent.change()
 
-    async def _refuse_unlisted(self) -> None:
+    async def _refuse_unlisted(self, listed: Mapping[str, Instrument]) -> None:
         """Wait for a person if a declared symbol is not one of the venue's."""
         core = self._core
         for symbol in core.settings.symbols:
-            if symbol not in core.orders.instruments:
-                hint = did_you_mean(symbol, core.orders.instruments)
+            if symbol not in listed:
+                hint = did_you_mean(symbol, listed)
                 reason = f"engine.symbols: the venue does not list {symbol!r}{hint}"
                 log.error(reason)
                 with core.runner.waiting(f"{reason}; mend it and start again"):

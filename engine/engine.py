@@ -30,8 +30,7 @@ from .errors import ConfigError, EngineClosed, HoldfastError, InvalidOrder, Link
 from .gate import Gate
 from .intent import Intent
 from .journal import Durability, Journal, JournalError
-from .market import Bar, MarketEvent
-from .market_feed import MarketFeed
+from .market import INTERVALS, Bar, MarketEvent
 from .metrics import Meter, Metrics
 from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position
 from .policy import Policy
@@ -308,27 +307,26 @@ class Engine:
 
         :raises ConfigError: the engine has no market data.
         """
-        feed = self._feed()
-        feed.listeners.append(listener)
-        return lambda: feed.listeners.remove(listener)
+        self._market()
+        return self._core.on_market(listener)
 
-    def _feed(self) -> MarketFeed:
-        if self._core.feed is None:
+    def _market(self) -> MarketData:
+        if self._core.market is None:
             raise ConfigError(
                 "market: the engine has no market data; give a section [market] with url, such as "
-                '"binance://usdm", or Engine(market=…)'
+                '"sim://127.0.0.1:9000", or Engine(market=…)'
             )
-        return self._core.feed
+        return self._core.market
 
     async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
         """The latest bars that have ended, oldest first: to warm up a strategy.
 
         :raises LinkDown: the venue could not be asked.
-        :raises ConfigError: the engine has no market data.
+        :raises ConfigError: the engine has no market data, or bars have no such length.
         """
-        self._feed()
-        assert self._core.market is not None
-        return await self._core.market.bars(
+        if interval not in INTERVALS:
+            raise ConfigError(f"interval: {interval!r} is not one of {', '.join(INTERVALS)}")
+        return await self._market().bars(
             symbol,
             interval=interval,
             limit=limit,
@@ -341,13 +339,8 @@ class Engine:
         :raises LinkDown: not known yet, and the venue could not be asked.
         :raises InvalidOrder: the venue does not list it.
         """
-        orders = self._core.orders
-        if not orders.instruments:
-            orders.instruments = await self._core.exchange.instruments(
-                timeout_seconds=self.settings.orders.timeout_seconds
-            )
         try:
-            return orders.instruments[symbol]
+            return (await self._core.instruments())[symbol]
         except KeyError:
             raise InvalidOrder(f"symbol: the venue does not list {symbol!r}") from None
 

@@ -47,10 +47,6 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     close: float
     volume: float
 
-    @property
-    def end_ms(self) -> int:
-        return self.time_ms + self.interval_ms
-
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
     """A trade of the market, not of ours.

@@ -2,8 +2,7 @@
 
 A stream may stand and say nothing, and a bot that trades on it trades on the past. So each
 declared symbol has a time of its last sign of life, and when one is older than
-`stale_seconds` the link is down, which shuts the gate like any other fault. Events go to
-their listeners in the callback that brought them.
+`stale_seconds` the link is down, which shuts the gate like any other fault.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from .ports import Clock
 class MarketFeed:
     """`ports.MarketWatch`.
 
+    :param on_event: told of every event.
     :param stale_seconds: longest silence of a symbol. None: silence says nothing (backtests).
     """
 
@@ -30,13 +30,14 @@ class MarketFeed:
         symbols: Sequence[str],
         stale_seconds: float | None,
         clock: Clock,
+        on_event: Callable[[MarketEvent], None],
     ) -> None:
         self._link = link
         self._monotonic = clock.monotonic
         self._stale_seconds = stale_seconds
         self._connected = False
         self._heard_at = dict.fromkeys(symbols, clock.monotonic())
-        self.listeners: list[Callable[[MarketEvent], None]] = []
+        self._on_event = on_event
 
     # --- the transport's side --------------------------------------------------------
 
@@ -52,8 +53,7 @@ class MarketFeed:
 
     def event(self, event: MarketEvent) -> None:
         self.alive(event.symbol)
-        for listener in self.listeners:
-            listener(event)
+        self._on_event(event)
 
     def alive(self, symbol: str) -> None:
         if symbol in self._heard_at:

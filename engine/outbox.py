@@ -59,13 +59,25 @@ class _InFlight(NamedTuple):
     """Bytes of payload."""
 
 
+class _Agreement(NamedTuple):
+    """Where the journal and the bus stand."""
+
+    after: int
+    """Journal position to begin reading behind."""
+    skip: dict[str, int]
+    """Per producer, the last sequence that the bus has."""
+    lineage: str
+    gone: list[Gap]
+    """Of lives without an event in the window: what the bus does not have, oldest first."""
+
+
 class Outbox:
     """
     :param on_fault: told when the bus refuses or contradicts the journal; shuts the gate.
     :param on_disk_fault: told when the journal takes no record; shuts the gate.
     :param on_fenced: told when a newer holder of the lease has written to the bus.
     :param on_gap: told of events that no longer exist anywhere.
-    :param last_sequences: per incarnation, oldest first, the number of its last event: also of
+    :param last_of_lives: per incarnation, oldest first, the number of its last event: also of
         lives whose events the journal has let go.
     :param on_published: told incarnation and number of each event.
     """
@@ -84,7 +96,7 @@ class Outbox:
         on_disk_fault: Callable[[str], None],
         on_fenced: Callable[[], None],
         on_gap: Callable[[Gap], None],
-        last_sequences: Callable[[], Mapping[int, int]],
+        last_of_lives: Callable[[], Mapping[int, int]],
         on_published: Callable[[int, int], None],
     ) -> None:
         self._bot = bot
@@ -98,7 +110,7 @@ class Outbox:
         self._on_disk_fault = on_disk_fault
         self._on_fenced = on_fenced
         self._on_gap = on_gap
-        self._last_sequences = last_sequences
+        self._last_of_lives = last_of_lives
         self._on_published = on_published
         self.producer = self.producer_of(journal.incarnation)
         self.fencing_token = 0
@@ -251,8 +263,9 @@ class Outbox:
 
         :raises LinkDown: the connection failed, or the bus must be asked anew.
         """
-        after, skip, lineage = await self._agree(connection)
-        await self._mark_gone(after, skip, lineage)
+        after, skip, lineage, gone = await self._agree(connection)
+        for gap in gone:
+            await self._mark(gap, lineage)
         in_flight: deque[_InFlight] = deque()
         waiting: deque[Record] = deque()
         # Compared by number: a link may be lost and found again before this task runs once.
@@ -305,8 +318,8 @@ class Outbox:
         free = BATCHES_BYTES_IN_FLIGHT * self._batch_bytes - sum(sent.size for sent in in_flight)
         return len(in_flight) < self._batches_in_flight and free >= self._batch_bytes
 
-    async def _agree(self, connection: int) -> tuple[int, dict[str, int], str]:
-        """Ask what the bus holds; returns where to begin reading, what to skip, and its lineage.
+    async def _agree(self, connection: int) -> _Agreement:
+        """Ask what the bus holds.
 
         :raises LinkDown: the bus could not be asked.
         """
@@ -330,9 +343,21 @@ class Outbox:
         # beginning once: only there can be seen whether the bus still has it all.
         begin = lost or not self._confirmed
         after = self._journal.first_seq - 1 if begin else self._shipped_record
+        gone: list[Gap] = []
         if begin:
-            known = map(self.producer_of, self._last_sequences())
-            for producer in (*known, *self._producers(after)):
+            kept = self._producers(after)
+            for incarnation, last in self._last_of_lives().items():
+                producer = self.producer_of(incarnation)
+                if producer in kept:
+                    continue  # its next batch carries the marker
+                if producer in positions:
+                    has = positions[producer]
+                    positions[producer] = max(has, last)
+                else:  # asked for once: of a bus that loses more later, the others tell
+                    has = (await self._bus.position(producer)).last_sequence
+                if has < last:
+                    gone.append(Gap(producer, has + 1, last))
+            for producer in kept:
                 if producer not in positions:
                     positions[producer] = (await self._bus.position(producer)).last_sequence
         if connection != self._connection:
@@ -344,27 +369,17 @@ class Outbox:
         self._confirmed = dict(positions)
         self._agreed = True
         self.changes.notify()
-        return after, positions, own.lineage
+        return _Agreement(after, positions, own.lineage, gone)
 
-    async def _mark_gone(self, after: int, skip: dict[str, int], lineage: str) -> None:
-        """Put a gap marker in the place of events that the bus lost and the journal let go.
-
-        Of a producer with events in the window the next batch carries the marker; one that
-        has none left there would be passed over in silence.
+    async def _mark(self, gap: Gap, lineage: str) -> None:
+        """Put a marker in the place of all events of a life that the bus lost and the journal
+        let go: none of them is left in the window whose batch could carry it.
 
         :raises LinkDown: the marker was not taken.
         """
-        last_of = {self.producer_of(i): last for i, last in self._last_sequences().items()}
-        short = [name for name, last in last_of.items() if skip.get(name, last) < last]
-        for producer in sorted(set(short).difference(self._producers(after)), key=short.index):
-            gap = Gap(producer, skip[producer] + 1, last_of[producer])
-            self._check(
-                await self._bus.append(
-                    Batch(producer, gap.last + 1, (), lineage, self.fencing_token, gap)
-                )
-            )
-            skip[producer] = self._confirmed[producer] = gap.last
-            self._on_gap(gap)
+        marker = Batch(gap.producer, gap.last + 1, (), lineage, self.fencing_token, gap)
+        self._check(await self._bus.append(marker))
+        self._on_gap(gap)
 
     def _producers(self, after: int) -> list[str]:
         """Producers of all events the journal still holds, oldest first."""

@@ -220,6 +220,44 @@ def test_an_error_of_the_bots_own_reaches_who_runs_it() -> None:
     run(main)
 
 
+def test_a_listener_that_fails_does_not_end_the_market() -> None:
+    async def main() -> None:
+        world, market, heard = World(), HandMarket(), []
+
+        def broken(_event: Any) -> None:
+            raise ZeroDivisionError
+
+        async with world.engine(market_data=market) as engine:
+            await engine.until_healthy()
+            engine.on_market(broken)
+            end = engine.on_market(heard.append)
+            market.say(bar(1))
+            end()
+            market.say(bar(2))
+            assert heard == [bar(1)]
+            with pytest.raises(ConfigError, match=r"^interval: '7m'"):
+                await engine.bars(BTC, interval="7m")
+
+    run(main)
+
+
+def test_a_cancelled_bot_may_still_say_goodbye() -> None:
+    class Polite(Diary):
+        async def on_stop(self) -> None:
+            await anyio.sleep(1)
+            self.stopped = True
+
+    async def main() -> None:
+        world, market, bot = World(), HandMarket(), Polite()
+        async with world.engine(market_data=market) as engine, anyio.create_task_group() as group:
+            group.start_soon(engine.run, bot)
+            await engine.until_healthy()
+            group.cancel_scope.cancel()
+        assert bot.stopped
+
+    run(main)
+
+
 def test_a_bot_outside_the_block_is_told_that_the_engine_ended() -> None:
     async def main() -> None:
         world, market, bot = World(), HandMarket(), Diary()

@@ -9,11 +9,26 @@ import anyio
 import pytest
 from engine_world import BTC, World
 
-from holdfast import State
+from holdfast import Bar, State
+from holdfast.ports import MarketWatch, Subscription
 from holdfast.simulation import run
 from holdfast.transports.sim.records import OrderTicket
 
 ETH = "ETH/USDT:USDT"
+
+
+class QuietMarket:
+    """Market data that never come."""
+
+    name = "market"
+
+    async def run(self, watch: MarketWatch, subscription: Subscription) -> None:
+        await anyio.sleep_forever()
+
+    async def probe(self) -> None: ...
+
+    async def bars(self, *_: Any, **__: Any) -> list[Bar]:
+        return []
 
 
 def test_a_symbol_that_the_venue_does_not_list_is_named_and_nothing_trades() -> None:
@@ -53,14 +68,14 @@ def test_orders_of_ours_in_undeclared_symbols_are_named_and_left_alone() -> None
     run(main)
 
 
-@pytest.mark.parametrize("name", ["on_transition", "on_fill", "on_alert"])
+@pytest.mark.parametrize("name", ["on_transition", "on_fill", "on_alert", "on_market"])
 def test_an_asynchronous_listener_is_refused(name: str) -> None:
     async def main() -> None:
         world = World()
 
         async def listener(_told: Any) -> None: ...
 
-        async with world.engine() as engine:
+        async with world.engine(market_data=QuietMarket()) as engine:
             with pytest.raises(TypeError, match="asynchronous"):
                 getattr(engine, name)(listener)
 

@@ -75,7 +75,7 @@ class Place:
             on_disk_fault=self.disk_faults.append,
             on_fenced=self._on_fenced,
             on_gap=self.gaps.append,
-            last_sequences=lambda: self.last_sequences,
+            last_of_lives=lambda: self.last_sequences,
             on_published=self.last_sequences.__setitem__,
         )
         outbox.recover()

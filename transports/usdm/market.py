@@ -10,18 +10,19 @@ them. Trades and quotes that were missed stay missed, and the gap says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, NoReturn
 
 import aiohttp
 import anyio
 import msgspec
 from aiohttp import WSMsgType
 
-from holdfast.errors import ConfigError, LinkDown
+from holdfast.errors import LinkDown
 from holdfast.market import INTERVALS, Bar, MarketEvent, MarketGap, Trade
 from holdfast.ports import Clock, Entropy, MarketWatch, Subscription
 
-from .backoff import delay_seconds
+from .backoff import keep_connected
 from .market_wire import Alive, read_klines, read_market_frame, stream_names
 from .parameters import venue_name
 from .session import NoReply, NotSent, open_session, send
@@ -33,10 +34,6 @@ PAGE: Final = 1000
 MAX_MISSED_BARS: Final = 10_000
 """Of one symbol and interval that are asked for after an outage: a week of minutes. Older
 ones stay missing, which the gap has told."""
-
-
-class _Lost(Exception):
-    """The connection has ended, and why."""
 
 
 class UsdmMarketData:
@@ -77,27 +74,13 @@ class UsdmMarketData:
     async def run(self, watch: MarketWatch, subscription: Subscription) -> None:
         """See `ports.MarketData`."""
         self._names = {venue_name(symbol): symbol for symbol in subscription.symbols}
-        if len(self._names) < len(subscription.symbols):
-            raise ConfigError("engine.symbols: two of them have one name at the venue")
-        failures = 0
         try:
-            while True:
-                was_up = False
-
-                def up() -> None:
-                    nonlocal was_up
-                    was_up = True
-                    watch.up()
-
-                try:
-                    await self._live(watch, subscription, up)
-                except (LinkDown, _Lost) as error:
-                    reason = str(error)
-                except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    reason = type(error).__name__
-                watch.down(reason)
-                failures = 1 if was_up else failures + 1
-                await anyio.sleep(delay_seconds(failures, self._entropy.random()))
+            await keep_connected(
+                partial(self._live, watch, subscription),
+                on_up=watch.up,
+                on_down=watch.down,
+                entropy=self._entropy,
+            )
         finally:
             if self._open_session is not None:
                 with anyio.CancelScope(shield=True):
@@ -124,8 +107,12 @@ class UsdmMarketData:
 
     async def _live(
         self, watch: MarketWatch, subscription: Subscription, up: Callable[[], None]
-    ) -> None:
-        """From connecting to the end. :raises _Lost, LinkDown:"""
+    ) -> str:
+        """One connection, from its beginning to its end; returns why it ended.
+
+        :raises LinkDown: the venue could not be asked for what was missed.
+        """
+        ended: list[str] = []
         market = stream_names(
             list(self._names), intervals=subscription.intervals, trades=subscription.trades
         )
@@ -140,14 +127,21 @@ class UsdmMarketData:
             await self._make_up(watch, subscription)
             up()
             async with anyio.create_task_group() as reading:
+
+                async def until_lost(socket: aiohttp.ClientWebSocketResponse) -> None:
+                    try:
+                        await self._read(socket, watch)
+                    except LinkDown as lost:  # one of them is enough: the others end with it
+                        ended.append(str(lost))
+                        reading.cancel_scope.cancel()
+
                 for socket in sockets:
-                    reading.start_soon(self._read, socket, watch)
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
+                    reading.start_soon(until_lost, socket)
         finally:
             with anyio.CancelScope(shield=True):
                 for socket in sockets:
                     await socket.close()
+        return ended[0]
 
     async def _connect(self, url: str) -> aiohttp.ClientWebSocketResponse:
         return await self._session().ws_connect(
@@ -170,35 +164,35 @@ class UsdmMarketData:
                 for bar in await self._bars_since(symbol, interval, since_ms=newest_ms + 1):
                     self._deliver_bar(watch, bar)
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse, watch: MarketWatch) -> None:
-        """:raises _Lost: always, in the end."""
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse, watch: MarketWatch) -> NoReturn:
+        """:raises LinkDown: always, in the end."""
         while True:
             message = await socket.receive()
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 try:
                     read = read_market_frame(message.data, self._names.__getitem__)
                 except (msgspec.DecodeError, KeyError) as error:
-                    raise _Lost(f"a frame could not be read: {error}") from None
+                    raise LinkDown(f"a frame could not be read: {error}") from None
                 if isinstance(read, Alive):
                     watch.alive(read.symbol)
                 elif read is not None:
                     self._deliver(watch, read)
             elif message.type is WSMsgType.ERROR:
-                raise _Lost(f"the connection broke: {type(message.data).__name__}")
+                raise LinkDown(f"the connection broke: {type(message.data).__name__}")
             else:
-                raise _Lost(f"the venue closed the stream ({socket.close_code})")
+                raise LinkDown(f"the venue closed the stream ({socket.close_code})")
 
     def _deliver(self, watch: MarketWatch, event: MarketEvent) -> None:
         """Hand over what is new; what was delivered already is not told twice.
 
-        :raises _Lost: a bar is missing before this one. The next connection begins by asking
+        :raises LinkDown: a bar is missing before this one. The next connection begins by asking
             for it, and takes the venue's answer for complete.
         """
         match event:
             case Bar():
                 newest_ms = self._newest_bar.get((event.symbol, event.interval_ms))
                 if newest_ms is not None and event.time_ms > newest_ms + event.interval_ms:
-                    raise _Lost(f"a bar of {event.symbol} is missing")
+                    raise LinkDown(f"a bar of {event.symbol} is missing")
                 self._deliver_bar(watch, event)
                 return
             case Trade():
@@ -262,11 +256,3 @@ class UsdmMarketData:
 
     def _now_ms(self) -> int:
         return self._clock.time_ns() // 1_000_000
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of several readers that ended at once, why the first one did."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -6,15 +6,13 @@ has it in another type is a `msgspec.DecodeError`; frames of other kinds are pas
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from holdfast.market import INTERVALS, Bar, MarketEvent, Quote, Trade
 
-Unified = Callable[[str], str]
-"""The venue's name of a symbol to the unified one."""
+from .wire import Unified
 
 
 class _Kline(msgspec.Struct, frozen=True):

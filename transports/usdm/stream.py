@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import aiohttp
-import anyio
 import msgspec
 from aiohttp import WSMsgType
 
@@ -21,7 +20,7 @@ from holdfast.errors import LinkDown
 from holdfast.model import ExecutionReport
 from holdfast.ports import Entropy
 
-from .backoff import delay_seconds
+from .backoff import keep_connected
 from .wire import Unified, read_frame
 
 EXTEND_SECONDS: Final = 1800.0
@@ -66,24 +65,9 @@ class UserStream:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        failures = 0
-        while True:
-            was_up = False
-
-            def up() -> None:
-                nonlocal was_up
-                was_up = True
-                self._on_up()
-
-            try:
-                reason = await self._connect(up)
-            except LinkDown as error:
-                reason = str(error)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                reason = type(error).__name__  # its text may contain the listen key
-            self._on_down(reason)
-            failures = 1 if was_up else failures + 1
-            await anyio.sleep(delay_seconds(failures, self._entropy.random()))
+        await keep_connected(
+            self._connect, on_up=self._on_up, on_down=self._on_down, entropy=self._entropy
+        )
 
     async def _connect(self, up: Callable[[], None]) -> str:
         """One connection, from its key to its end; returns why it ended."""
