@@ -302,9 +302,13 @@ class Core:
         return effects_of(self)
 
     def _entries_are_unwanted(self) -> bool:
+        policy = self.policy.get()
+        may_open = self.machine.state is State.HEALTHY and (
+            policy is None or policy.active_mode is not policy_rules.Mode.HALT
+        )
         return (
             self.settings.orders.on_leaving_active == "cancel"
-            and self.machine.state is not State.HEALTHY
+            and not may_open
             and self.exchange_link.is_up
         )
 
@@ -604,6 +608,7 @@ class Core:
         self.announce(
             events.PolicyChanged(policy.active_mode.value, policy.version, policy.updated_by)
         )
+        self.outcomes.changes.notify()  # under the mode HALT no entry may rest
         self.changes.notify()
 
     def _on_closed(self, report: OrderReport) -> None:
@@ -644,15 +649,18 @@ class Core:
             self._prices[order.symbol] = (price, self.clock.monotonic())
 
     def _admit(self, order: Order, client_order_id: str) -> None:
-        """The word of lease and policy on an opening order, at its making and at its write.
+        """The word of lease and policy on an order, at its making and at its write.
 
-        The lease is judged by the clock here: its keeper's timers may lag behind it, for
-        those of a machine that slept have slept as well.
+        The lease is judged by the clock here, also for an order that only reduces: its
+        keeper's timers may lag behind it, for those of a machine that slept have slept as
+        well, and the position may be another instance's by now.
         """
         if not self.lease.held:
             reason = self.lease.reason or "it ran out before it could be renewed"
             self._on_blocked(reason)
             raise TradingHalted(f"lease: {reason}")
+        if not order.opening:
+            return
         policy = self.policy.get()
         if policy is None:
             reason = self.policy.problem() or "no policy"

@@ -201,6 +201,8 @@ class _Effects:
                         f"order {intent.client_order_id} unknown for too long: {intent.doubt}",
                     )
                     return
+            if core.silence.seconds:
+                continue  # asking on would make it longer, and then a ban
             why = await core.reconciler.audit()
             if why is not None:
                 core.fire(Trigger.DIVERGED, f"audit: {why}")

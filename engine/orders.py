@@ -52,8 +52,8 @@ log = logging.getLogger("holdfast.orders")
 class OrderPath:
     """
     :param before_admitting: learns what `admit` needs to know; may ask the venue.
-    :param admit: the policy's word on an opening order, given its client order id if it has
-        one yet; raises `TradingHalted` or `Rejected`.
+    :param admit: the word of lease and policy on an order, given its client order id if it
+        has one yet; raises `TradingHalted` or `Rejected`.
     :param on_refused_by_venue: told when the venue refuses everything (banned, keys wrong).
     """
 
@@ -111,6 +111,7 @@ class OrderPath:
                 await self._learn_the_end(earlier)
                 return conclude(report, earlier)
         self.check(order, held=held)
+        deadline = self._clock.monotonic() + self._deadline_seconds(order)
         # Nothing is awaited between looking for the key and claiming it.
         intent = self._new_intent(order)
         self._keys.claim(intent)
@@ -120,7 +121,7 @@ class OrderPath:
         finally:
             self._keys.release(intent)
         with self._outcomes.driven(intent):
-            return await self._drive(intent, permit)
+            return await self._drive(intent, permit, deadline)
 
     def check(self, order: Order, *, held: Decimal | None = None) -> None:
         """Refuse what the venue would refuse, naming the limit.
@@ -143,8 +144,7 @@ class OrderPath:
             self._gate.permit(order.symbol, opening=True)
             await self._before_admitting(order)
         permit = self._gate.permit(order.symbol, opening=order.opening)
-        if order.opening:
-            self._admit(order, "")
+        self._admit(order, "")
         return permit
 
     async def _measure_the_clock(self) -> None:
@@ -206,12 +206,11 @@ class OrderPath:
             self._outcomes.close(intent, "not_executed", "cancelled before it was sent", sent=0)
             raise
 
-    async def _drive(self, intent: Intent, permit: Permit) -> OrderReport:
+    async def _drive(self, intent: Intent, permit: Permit, deadline: float) -> OrderReport:
         """Attempts, in the caller's task, until there is an outcome or time is up."""
-        order, settings = intent.order, self._settings
-        deadline = self._clock.monotonic() + self._deadline_seconds(order)
+        settings = self._settings
         while True:
-            outcome = await self._attempt(intent, permit)
+            outcome = await self._attempt(intent, permit, deadline)
             if outcome.retry_after_seconds is not None:
                 self._silence.keep(outcome.retry_after_seconds)
             # The wait counts from the failure: a venue that takes long to say that it is
@@ -278,16 +277,18 @@ class OrderPath:
             if newer(answer.order, known):
                 intent.snapshot = answer.order
 
-    async def _attempt(self, intent: Intent, permit: Permit) -> PlaceOutcome:
+    async def _attempt(self, intent: Intent, permit: Permit, deadline: float) -> PlaceOutcome:
         asked, order = False, intent.order
 
         def verify() -> None:
             nonlocal asked
             permit.verify()
-            if order.opening:
-                # The policy may have changed since the order was made: while it was journalled,
-                # while the connection was set up, between two attempts.
-                self._admit(order, intent.client_order_id)
+            # Lease and policy may have changed since the order was made: while it was
+            # journalled, while the connection was set up, between two attempts.
+            self._admit(order, intent.client_order_id)
+            if order.opening and self._clock.monotonic() >= deadline:
+                # A disk that stalled, a venue that was slow to tell its clock or its price.
+                raise TradingHalted("deadline: it passed before the order could be sent")
             asked = True
 
         before, latest = len(intent.attempts) - 1, intent.attempts[-1]
@@ -299,7 +300,7 @@ class OrderPath:
                 request, permit=verify, timeout_seconds=self._settings.timeout_seconds
             )
         except TradingHalted as halted:
-            why = f"gate shut before the write: {halted.reason}"
+            why = f"halted before the write: {halted.reason}"
             self._outcomes.close(intent, "not_executed", why, sent=before)
             if before:  # the caller must not take it for one that the venue never heard of
                 raise NotExecuted(why, intent=intent) from halted

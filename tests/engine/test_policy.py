@@ -31,6 +31,7 @@ from holdfast.policy import (
     regression,
 )
 from holdfast.policy_cell import PolicyCell
+from holdfast.ports import StoredPolicy
 from holdfast.recorder import Recorder
 from holdfast.settings import PolicySettings
 from holdfast.simulation import SeededEntropy, VirtualClock, run
@@ -409,3 +410,21 @@ def test_a_policy_too_large_to_be_journalled_is_neither_served_nor_set() -> None
         assert (await rig.served()).active_mode is Mode.DEFENSIVE
 
     with_cell(body, initial=Policy(Mode.NORMAL))
+
+
+def test_what_changes_while_it_is_confirmed_is_read_again() -> None:
+    async def body(rig: CellRig) -> None:
+        rig.put(Mode.NORMAL)
+        read = rig.store.read
+
+        async def overtaken() -> StoredPolicy | None:
+            stored = await read()
+            if stored is not None and stored.policy.active_mode is Mode.NORMAL:
+                rig.put(Mode.HALT)
+                rig.cell.changed()
+            return stored
+
+        rig.store.read = overtaken  # type: ignore[method-assign]
+        assert (await rig.cell.confirm()).active_mode is Mode.HALT
+
+    with_cell(body)

@@ -217,7 +217,7 @@ def test_a_key_is_not_free_if_that_could_not_be_journalled() -> None:
             with faulty_after_journalling(Rig(world, engine)), pytest.raises(TradingHalted):
                 await engine.submit(keyed())
             await engine.until_healthy()
-            with pytest.raises(NotExecuted, match="gate shut before the write"):
+            with pytest.raises(NotExecuted, match="halted before the write"):
                 await engine.submit(keyed())
         async with world.engine() as engine:
             with pytest.raises(NotExecuted, match="proven absent"):
