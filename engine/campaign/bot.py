@@ -140,14 +140,14 @@ class Bot:
         except Rejected as no:
             # By the policy: no intent was made of it, and another policy may allow it.
             if self._alive() and not no.reason.startswith("policy:"):
-                decision.end = "rejected"
+                decision.refused(self._now())
             return None
         self._ended(decision, report)
         return report if report.status == "accepted" else None
 
     def _ended(self, decision: Decision, report: OrderReport | None) -> None:
         if report is not None and self._alive():
-            decision.learn(report)
+            decision.learn(report, at_seconds=self._now(), power_losses=self._diary.power_losses)
 
     async def _publish(self, engine: Engine, type_: str, number: int) -> None:
         durable = self._entropy.random() < 0.3

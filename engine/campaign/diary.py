@@ -7,6 +7,7 @@ other decision has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -24,7 +25,7 @@ FIRST_NUMBER = 2
 class Decision:
     """One order the bot wanted, over all lives.
 
-    :ivar end: how the engine said it ended, if it ever did.
+    :ivar end: how the engine said it ended, if it ever did, and `ended_seconds` when.
     :ivar contradictions: where it said another thing the next time it was asked.
     """
 
@@ -32,19 +33,36 @@ class Decision:
     order: Order
     end: End | None = None
     client_order_id: str = ""
+    ended_seconds: float = 0.0
     contradictions: list[str] = field(default_factory=list)
 
-    def learn(self, report: OrderReport) -> None:
-        """The engine has said how it ended, perhaps once more."""
-        if self.end is not None and (self.end, self.client_order_id) != (
-            report.status,
-            report.client_order_id,
+    def refused(self, at_seconds: float) -> None:
+        """The venue has said no for good."""
+        self.end, self.ended_seconds = "rejected", at_seconds
+
+    def learn(
+        self, report: OrderReport, *, at_seconds: float, power_losses: Sequence[float]
+    ) -> None:
+        """The engine has said how it ended, perhaps once more.
+
+        A power cut may take the record of a refusal, not that of the order. Then the order is
+        proven absent in the next life, which says the same of the venue in another word.
+        """
+        forgotten = (
+            self.end == "rejected"
+            and report.status == "not_executed"
+            and any(lost >= self.ended_seconds for lost in power_losses)
+        )
+        if (
+            self.end is not None
+            and not forgotten
+            and (self.end, self.client_order_id) != (report.status, report.client_order_id)
         ):
             self.contradictions.append(
                 f"{self.end} as {self.client_order_id}, then {report.status} as "
                 f"{report.client_order_id}"
             )
-        self.end = report.status
+        self.end, self.ended_seconds = report.status, at_seconds
         self.client_order_id = report.client_order_id
 
 
