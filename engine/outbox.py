@@ -346,7 +346,8 @@ class Outbox:
         gone: list[Gap] = []
         if begin:
             kept = self._producers(after)
-            for incarnation, last in self._last_of_lives().items():
+            # As it is now: while the bus is asked, events go on being published.
+            for incarnation, last in tuple(self._last_of_lives().items()):
                 producer = self.producer_of(incarnation)
                 if producer in kept:
                     continue  # its next batch carries the marker

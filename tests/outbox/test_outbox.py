@@ -13,7 +13,7 @@ from holdfast.errors import InvalidPayload
 from holdfast.journal import Durability, JournalFull
 from holdfast.model import Gap
 from holdfast.outbox import BATCH_BYTES, event_of
-from holdfast.ports import AppendStatus, Batch
+from holdfast.ports import AppendStatus, Batch, BusPosition
 from holdfast.records import EVENT
 from holdfast.simulation import run
 
@@ -225,6 +225,29 @@ def test_a_hole_in_the_journal_is_marked_on_the_bus() -> None:
             gap = Gap(outbox.producer, 3, 4)
             assert place.bodies() == [1, 2, gap, 5, 6, 7]
             assert place.gaps == [gap]
+
+    in_place(body)
+
+
+def test_events_published_while_the_bus_is_asked_about_past_lives_follow_their_markers() -> None:
+    async def body(place: Place) -> None:
+        place.last_sequences.update({1: 5, 2: 7, 3: 9})
+        async with place.life() as outbox:
+            ask = outbox._bus.position
+
+            async def asked(producer: str) -> BusPosition:
+                if producer == outbox.producer_of(2):  # in the middle of it
+                    outbox.publish_nowait("test", "now")
+                return await ask(producer)
+
+            outbox._bus.position = asked  # type: ignore[method-assign]
+            with anyio.fail_after(5):
+                while not place.bodies():  # noqa: ASYNC110  virtual time
+                    await anyio.sleep(0.01)
+            await place.drained(outbox)
+            past = [Gap(outbox.producer_of(i), 1, last) for i, last in ((1, 5), (2, 7), (3, 9))]
+            assert place.bodies() == [*past, "now"]
+            assert place.gaps == past
 
     in_place(body)
 
