@@ -6,8 +6,8 @@ the end of a block or segment, after a rest, while frames are buffered. It write
 into blocks that were reserved before, so a full disk shows between two segments and
 leaves room for the records that must still be written then.
 
-When the device fails, what is not known to be durable is written to a new segment,
-which from its first record on replaces the old ones (`recovery` reads it so).
+When the device fails, what is not known to be durable is written to new segments,
+which replace the old ones (`Chain.move`).
 """
 
 from __future__ import annotations
@@ -349,15 +349,13 @@ class SegmentLog:
             self._room = min(self._pages.current.start + BLOCK_BYTES, self._capacity())
         self._limit = self._room if self._active and not self._tail.is_buffering else 0
 
-    def _rotate(self, *, beyond_bound: bool = False) -> None:
+    def _rotate(self) -> None:
         """Go on in the next segment.
 
         :raises JournalFull: there is no room for one.
         """
         self.flush()
-        self._enter(
-            self._chain.extend(self.last_seq + 1, acked=self.acked, beyond_bound=beyond_bound)
-        )
+        self._enter(self._chain.extend(self.last_seq + 1, acked=self.acked))
 
     def _enter(self, tail: Tail) -> None:
         self._pages.forget_synced(self._synced.seq)
@@ -415,15 +413,7 @@ class SegmentLog:
         self._tail.abandon(self._synced.seq)
         self._syncer.abandon()
         try:
-            self._rotate(beyond_bound=True)
-            for kind, body in unsynced:
-                end = self._tail.end + FRAME_BYTES + len(body)
-                if end > self._tail.size:
-                    self._rotate(beyond_bound=True)
-                elif end - self._pages.current.start > BLOCK_BYTES and self._tail.frames:
-                    self._begin_block()
-                self._tail.buffer(kind, body)
-            self.flush()
+            self._enter(self._chain.move(unsynced, self._synced.seq + 1, acked=self.acked))
         except JournalError as second:
             self._fail(f"{where}, and its records could not be written elsewhere: {second}")
             return

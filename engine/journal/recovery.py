@@ -2,7 +2,8 @@
 
 Segments are ordered by ordinal. Where a later one begins at or below the seqs of
 an earlier one (it was written because a sync of the earlier one failed), the later
-one holds the truth and the earlier one is read only up to there.
+one holds the truth and the earlier one is read only up to there. A segment has its
+name only when it holds all of that (`Chain.move`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import JournalDamaged, JournalFull
 from .files import NO_SPACE, Files, lock
-from .frame import VERSION, Header, random_salt
+from .frame import DATA_OFFSET, VERSION, Header, random_salt
 from .port import OpenReport, RandBits
 from .recovery import BLOCK_BYTES, Segment, recover
 from .syncer import Open
@@ -112,8 +112,7 @@ def _begin(
     files: Files,
 ) -> tuple[Tail, Open | None]:
     leftovers = [directory / name for name in files.names(directory) if name[-4:] == ".tmp"]
-    # A spare grows as it is filled, so one of full size is whole.
-    whole = [path for path in leftovers if files.size(path) == segment_bytes][:2]
+    whole = [path for path in leftovers if _is_spare(path, segment_bytes, files)][:2]
     for path in leftovers:
         if path not in whole:
             files.unlink(path)
@@ -137,6 +136,20 @@ def _begin(
     files.sync_directory(directory)
     spare = Open(files.open(whole[1]), whole[1]) if whole[1:] else None
     return tail, spare
+
+
+def _is_spare(path: Path, segment_bytes: int, files: Files) -> bool:
+    """Whether a file can be a segment: of full size, and nothing but zeros after the header.
+
+    What is left of a move (`Chain.move`) holds frames, which would pass for damage.
+    """
+    if files.size(path) != segment_bytes:  # a spare grows as it is filled
+        return False
+    for offset in range(DATA_OFFSET, segment_bytes, BLOCK_BYTES):
+        data = files.read(path, offset, BLOCK_BYTES)
+        if data != bytes(len(data)):
+            return False
+    return True
 
 
 def _first_file(directory: Path, size: int, files: Files) -> tuple[Open, int]:
