@@ -150,6 +150,12 @@ class FileJournal:
         )
 
     @staticmethod
+    def is_at(path: str | os.PathLike[str]) -> bool:
+        """Whether the folder is one that `open` has made, be it empty or damaged."""
+        folder = Path(path)
+        return (folder / "LOCK").exists() or any(folder.glob("*.seg"))
+
+    @staticmethod
     def inspect(path: str | os.PathLike[str]) -> Inspection:
         """Look into a journal that another process may be writing. Blocks; changes nothing.
 
