@@ -23,7 +23,6 @@ from .log import SegmentLog
 from .port import SYNC_INTERVAL_SECONDS, Clock, Durability, RandBits
 from .recovery import Inspection
 from .retention import Retention
-from .syncer import Position
 from .takeover import MIN_SEGMENT_BYTES, Taken, take_over
 from .waiters import Waiters
 
@@ -181,13 +180,13 @@ class FileJournal:
         if not self._flush_soon:
             self._flush_soon = True
             self._loop.call_soon(self._flush_and_sync)
-        await self._waiters.until(Position(seq, 0))
+        await self._waiters.until(seq)
         return seq
 
     async def sync(self) -> None:
         position = self._log.begin_sync()
         if position is not None:
-            await self._waiters.until(position)
+            await self._waiters.until(*position)
 
     async def aclose(self) -> None:
         async with self._closing:  # who comes second returns when it is closed, too

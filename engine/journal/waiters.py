@@ -21,19 +21,19 @@ class Waiters:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.ended: asyncio.Future[None] = loop.create_future()
         self._loop = loop
-        self._waiting: deque[tuple[Position, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
 
-    def until(self, position: Position) -> asyncio.Future[None]:
-        """Return what is done when everything up to a position is synced."""
+    def until(self, seq: int, acked: int = 0) -> asyncio.Future[None]:
+        """Return what is done when everything up to a record and an ack is synced."""
         done = self._loop.create_future()
-        self._waiting.append((position, done))
+        self._waiting.append((seq, acked, done))
         return done
 
     def on_synced(self, position: Position) -> None:
         """Everything up to a position survives a power cut."""
         waiting = self._waiting
         while waiting:
-            (seq, acked), done = waiting[0]
+            seq, acked, done = waiting[0]
             if seq > position.seq or acked > position.acked:
                 break
             waiting.popleft()
@@ -43,21 +43,22 @@ class Waiters:
     def on_withdrawn(self, last_seq: int, error: JournalFull) -> int:
         """Records after a seq were given up; return how many of them were waited for."""
         count = 0
-        while self._waiting and self._waiting[-1][0].seq > last_seq:
-            _fail(self._waiting.pop()[1], error)
+        while self._waiting and self._waiting[-1][0] > last_seq:
+            _fail(self._waiting.pop(), error)
             count += 1
         return count
 
     def on_failed(self, error: JournalFailed) -> None:
         """Nothing will be synced any more."""
         while self._waiting:
-            _fail(self._waiting.popleft()[1], error)
+            _fail(self._waiting.popleft(), error)
 
     def on_ended(self) -> None:
         """The sync thread does nothing more."""
         self.ended.set_result(None)
 
 
-def _fail(done: asyncio.Future[None], error: JournalError) -> None:
+def _fail(waiter: tuple[int, int, asyncio.Future[None]], error: JournalError) -> None:
+    _, _, done = waiter
     if not done.done():
         done.set_exception(error)
