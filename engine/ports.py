@@ -312,6 +312,15 @@ class ExecutionClient(Protocol):
     ) -> list[Fill]:
         """Own fills with a greater trade id, ascending, all pages. :raises LinkDown:"""
 
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        """The greatest trade id that `fills` would tell of; 0: it would tell of none.
+
+        Where counting begins on an account with a past, so it must not cost a request for each
+        of those fills.
+
+        :raises LinkDown:
+        """
+
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         """The venue's clock. :raises LinkDown:"""
 

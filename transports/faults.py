@@ -465,6 +465,13 @@ class FaultyExecutionClient:
             ),
         )
 
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        return await self._read(
+            "newest_trade_id",
+            timeout_seconds,
+            lambda: self._inner.newest_trade_id(symbol, timeout_seconds=timeout_seconds),
+        )
+
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         return await self._read(
             "venue_time_ms",

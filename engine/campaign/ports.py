@@ -270,6 +270,10 @@ class WatchedClient:
             symbol, after_trade_id=after_trade_id, timeout_seconds=timeout_seconds
         )
 
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        self._life.asks("fills")
+        return await self._inner.newest_trade_id(symbol, timeout_seconds=timeout_seconds)
+
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         self._life.check()
         return await self._inner.venue_time_ms(timeout_seconds=timeout_seconds)
