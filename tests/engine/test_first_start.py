@@ -6,11 +6,10 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from engine_world import BTC, World
+from engine_world import BTC, World, healthy, in_a_world
 
 from holdfast.model import Order
 from holdfast.settings import OrderSettings
-from holdfast.simulation import run
 from holdfast.transports.sim import SimExecutionClient
 from holdfast.transports.sim.records import OrderTicket
 
@@ -52,57 +51,52 @@ def live_a_past(world: World, *, trades: int = 40) -> int:
     return world.venue.book(BTC).trades[-1].trade_id
 
 
-def test_a_first_start_asks_for_no_fill_of_the_past(asked_after: list[int]) -> None:
-    async def main() -> None:
-        world = World()
-        newest = live_a_past(world)
-        async with world.engine() as engine:
-            await engine.until_healthy()
-            await anyio.sleep(120)
-        assert asked_after
-        assert set(asked_after) == {newest}
-        assert [e for e in world.events() if e.type == "execution.fill"] == []
+def fills_told(world: World) -> int:
+    return len([e for e in world.events() if e.type == "execution.fill"])
 
-    run(main)
+
+@in_a_world
+async def test_a_first_start_asks_for_no_fill_of_the_past(
+    world: World, asked_after: list[int]
+) -> None:
+    newest = live_a_past(world)
+    async with world.engine() as engine:
+        await healthy(engine)
+        await anyio.sleep(120)
+    assert asked_after
+    assert set(asked_after) == {newest}
+    assert fills_told(world) == 0
 
 
 @pytest.mark.parametrize("past", [0, 40])
-def test_a_fill_of_the_first_life_is_found_by_the_second(past: int) -> None:
+@in_a_world
+async def test_a_fill_of_the_first_life_is_found_by_the_second(world: World, past: int) -> None:
     """Also where the account had no trade at all when counting began."""
-
-    async def main() -> None:
-        world = World()
-        if past:
-            live_a_past(world, trades=past)
-        async with world.killed(orders=KEEP) as engine:
-            await engine.until_healthy()
-            await engine.submit(RESTING)
-        world.venue.on_price(BTC, Decimal(59000))
-        async with world.engine(orders=KEEP) as engine:
-            told: list[str] = []
-            engine.on_fill(lambda fill: told.append(fill.client_order_id))
-            await engine.until_healthy()
-            assert len(told) == 1
-            assert engine.position(BTC) == Decimal("0.010")
-
-    run(main)
+    if past:
+        live_a_past(world, trades=past)
+    async with world.killed(orders=KEEP) as engine:
+        await healthy(engine)
+        await engine.submit(RESTING)
+    world.venue.on_price(BTC, Decimal(59000))
+    async with world.engine(orders=KEEP) as engine:
+        await healthy(engine)
+        assert engine.position(BTC) == Decimal("0.010")
+    assert fills_told(world) == 1
 
 
-def test_a_symbol_declared_later_begins_where_it_is(asked_after: list[int]) -> None:
+@in_a_world
+async def test_a_symbol_declared_later_begins_where_it_is(
+    world: World, asked_after: list[int]
+) -> None:
     """What was traded in it before is not counted, though it carries the bot's prefix."""
-
-    async def main() -> None:
-        world = World()
-        world.venue.on_price(ETH, Decimal(3000))
-        newest = live_a_past(world)
-        async with world.engine(symbols=(ETH,)) as engine:
-            await engine.until_healthy()
-        asked_after.clear()
-        async with world.engine(symbols=(ETH, BTC)) as engine:
-            await engine.until_healthy()
-            await anyio.sleep(60)
-            assert engine.position(BTC) == 0
-        assert set(asked_after) == {0, newest}
-        assert [e for e in world.events() if e.type == "execution.fill"] == []
-
-    run(main)
+    world.venue.on_price(ETH, Decimal(3000))
+    newest = live_a_past(world)
+    async with world.engine(symbols=(ETH,)) as engine:
+        await healthy(engine)
+    asked_after.clear()
+    async with world.engine(symbols=(ETH, BTC)) as engine:
+        await healthy(engine)
+        await anyio.sleep(60)
+        assert engine.position(BTC) == 0
+    assert set(asked_after) == {0, newest}
+    assert fills_told(world) == 0
