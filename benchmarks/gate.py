@@ -35,7 +35,7 @@ import anyio.lowlevel
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
-from holdfast.gate import Gate
+from holdfast.gate import Gate, GateView
 from holdfast.journal import MemoryDisk, MemoryJournal
 from holdfast.policy import Mode, Policy
 from holdfast.settings import PolicySettings, Settings
@@ -131,7 +131,7 @@ def subjects() -> tuple[list[Subject], dict[str, str]]:
     found = [
         Subject("bare call", nothing, False, is_peer=False),
         Subject("the clock alone", SystemClock().monotonic, False, is_peer=False),
-        Subject(GATE, gate.check, False, is_peer=False),
+        Subject(GATE, GateView(gate).check, False, is_peer=False),
         Subject("permit.verify", permit.verify, False, is_peer=False),
         Subject("gate.renew", gate.renew, False, is_peer=False),
     ]

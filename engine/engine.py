@@ -27,7 +27,7 @@ from .cleanup import beside
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
 from .errors import ConfigError, EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
-from .gate import Gate
+from .gate import GateView
 from .intent import Intent
 from .journal import Durability, Journal, JournalError
 from .market import INTERVALS, Bar, MarketEvent
@@ -102,6 +102,7 @@ class Engine:
             links=links,
             meter=self.metrics,
         )
+        self._gate = GateView(self._core.gate)
         self._policy_store = policy
         self._group: TaskGroup | None = None
         self._running = False
@@ -246,8 +247,9 @@ class Engine:
     # --- state -----------------------------------------------------------------------
 
     @property
-    def gate(self) -> Gate:
-        return self._core.gate
+    def gate(self) -> GateView:
+        """Whether orders may be opened, and why not: to be asked, from any thread."""
+        return self._gate
 
     @property
     def state(self) -> State:

@@ -260,8 +260,9 @@ def test_a_gate_shut_behind_the_engines_back_is_noticed_and_recovered_from() -> 
         world = World()
         async with world.engine() as engine:
             await healthy(engine)
-            engine.gate.shut("a strategy's own whim")
-            with pytest.raises(TradingHalted, match="whim"):
+            assert not {"shut", "open_if", "renew"} & set(dir(engine.gate)), "not for users"
+            engine._core.gate.shut("a part of the engine that told nobody")
+            with pytest.raises(TradingHalted, match="told nobody"):
                 await engine.submit(ENTRY)
             await anyio.sleep(60)
             assert engine.gate.is_open
