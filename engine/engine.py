@@ -482,10 +482,16 @@ class Engine:
     def policy_problem(self) -> str | None:
         return self._core.policy.problem()
 
-    async def set_policy(self, policy: Policy) -> Policy:
-        """Store a new version. :raises PolicyConflict: :raises LinkDown:"""
+    async def set_policy(self, policy: Policy, *, replace: bool = False) -> Policy:
+        """Store a new version.
+
+        :param replace: also over something in the store that is no policy.
+        :raises PolicyUnreadable: it holds something else, and `replace` was not given.
+        :raises PolicyConflict: somebody else was faster.
+        :raises LinkDown: the outcome is unknown; read before trying again.
+        """
         self._check_running()
-        return await self._core.policy.set(policy)
+        return await self._core.policy.set(policy, replace=replace)
 
     async def confirm_policy(self) -> Policy:
         """Accept what the store holds, though it is older than what was seen. :raises LinkDown:"""

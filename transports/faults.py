@@ -320,7 +320,9 @@ class FaultyStore(_Asking):
         self._read_in = self._connection.number
         return stored
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         return await self._ask(
             "compare_and_set",
             lambda: self._inner.compare_and_set(policy, expected_version=expected_version),

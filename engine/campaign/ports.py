@@ -151,7 +151,9 @@ class WatchedStore:
         self._life.witness.policy_read(stored)
         return stored
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         self._life.asks("set policy")
         return await self._inner.compare_and_set(policy, expected_version=expected_version)
 
