@@ -196,7 +196,7 @@ async def measure_faults(count: int) -> dict[str, list[float]]:
     )
     stamps: dict[str, float] = {}
     core: Any = engine._core
-    shut, cancel = core.gate.shut, core.entries.cancel_if_unwanted
+    shut, cancel = core.gate.shut, core.execution.entries.cancel_if_unwanted
 
     def stamped_shut(why: str) -> int:
         epoch: int = shut(why)
@@ -207,7 +207,7 @@ async def measure_faults(count: int) -> dict[str, list[float]]:
         stamps.setdefault("effect", time.perf_counter())
         await cancel()
 
-    core.gate.shut, core.entries.cancel_if_unwanted = stamped_shut, stamped_cancel
+    core.gate.shut, core.execution.entries.cancel_if_unwanted = stamped_shut, stamped_cancel
     samples: dict[str, list[float]] = defaultdict(list)
     async with engine:
         with anyio.fail_after(60 + count):

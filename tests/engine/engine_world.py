@@ -85,7 +85,7 @@ class World:
     async def killed(self, **changes: Any) -> AsyncIterator[Engine]:
         """An engine that ends as kill -9 ends it: nothing is wound down, the disk stays."""
         async with self.engine(**changes) as engine:
-            engine._wind_down = _nothing  # type: ignore[method-assign]
+            engine._lifetime._wind_down = _nothing  # type: ignore[method-assign]
             try:
                 yield engine
             finally:

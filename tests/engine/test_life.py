@@ -165,7 +165,7 @@ def test_what_fails_while_winding_down_does_not_hide_the_error_of_the_block() ->
                 async def fail() -> int:
                     raise RuntimeError("a mistake")
 
-                engine._core.entries.cancel = fail  # type: ignore[method-assign]
+                engine._core.execution.entries.cancel = fail  # type: ignore[method-assign]
                 raise LookupError("the bot's own")
 
         with pytest.raises(LookupError, match="the bot's own") as raised:

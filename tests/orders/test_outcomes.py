@@ -350,7 +350,7 @@ def next_id(rig: Rig) -> str:
     """The client order id that the next order will get."""
     from holdfast.intent import client_order_id
 
-    orders = rig.core.orders
+    orders = rig.core.execution.orders
     return client_order_id(
         "alpha",
         incarnation=rig.core.journal.incarnation,
