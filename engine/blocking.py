@@ -20,7 +20,7 @@ from holdfast.states.table import Level, State
 
 from .engine import Engine
 from .errors import EngineClosed
-from .gate import Gate
+from .gate import GateView
 from .intent import Intent
 from .journal import Durability
 from .model import Event, Order, OrderReport, OrderSnapshot
@@ -73,7 +73,7 @@ class BlockingEngine:
         return self._portal.call(function, *args)
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> GateView:
         return self.engine.gate
 
     @property
