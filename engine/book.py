@@ -8,8 +8,10 @@ still on its way. Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
@@ -17,8 +19,12 @@ from .model import Fill, OrderSnapshot, OrderStatus, Position
 
 ZERO = Decimal(0)
 
-MAX_EARLY = 1000
+MAX_EARLY: Final = 1000
 """Orders with fills that came before the order itself; more would be somebody else's."""
+MAX_COUNTED: Final = 2000
+"""Trade ids kept of one symbol above `Book.synced`. With one more, the older half is let go."""
+MAX_FOLLOWED: Final = 10_000
+"""Fills and orders that one trail holds: no look at the venue lasts that long."""
 
 
 class Holding(msgspec.Struct):
@@ -62,6 +68,29 @@ class OpenOrder(msgspec.Struct):
         return max(total - self.counted, ZERO)
 
 
+class Trail:
+    """What became of a book while somebody looked at the venue.
+
+    :ivar fills: those that were counted.
+    :ivar orders: client order ids of which anything was learnt.
+    :ivar lost: it can not be followed: positions were adopted, or too much happened.
+    """
+
+    def __init__(self) -> None:
+        self.fills: list[Fill] = []
+        self.orders: set[str] = set()
+        self.lost = False
+
+    def note(self, client_order_id: str, fill: Fill | None = None) -> None:
+        self.orders.add(client_order_id)
+        if fill is not None:
+            self.fills.append(fill)
+        if max(len(self.fills), len(self.orders)) > MAX_FOLLOWED:
+            self.fills.clear()
+            self.orders.clear()
+            self.lost = True
+
+
 class Book:
     """
     :ivar version: grows with every change, so that a snapshot of the venue can be
@@ -72,8 +101,12 @@ class Book:
         self.holdings: dict[tuple[str, str], Holding] = {}
         self.orders: dict[str, OpenOrder] = {}
         self.synced: dict[str, int] = {}
-        """Per symbol: every fill up to this trade id is counted."""
+        """Per symbol: no fill up to this trade id is counted any more. They are all counted,
+        as comparisons with the venue have shown; or, after many more fills than a stream puts
+        out of order, without a comparison in between, the ids of the older ones were let go.
+        What was missed among those shows as a difference of the position."""
         self._seen: dict[str, set[int]] = {}
+        self._trails: list[Trail] = []
         self._early: dict[str, Decimal] = {}
         """Fills counted before their order was known to be open, by client order id."""
         self.protection: dict[tuple[str, str], str] = {}
@@ -86,7 +119,7 @@ class Book:
         """Count a fill of ours. False: it was counted already."""
         if self.has_counted(fill):
             return False
-        self._seen.setdefault(fill.symbol, set()).add(fill.trade_id)
+        self._remember(fill.symbol, fill.trade_id)
         holding = self.holdings.setdefault((fill.symbol, fill.position_side), Holding())
         holding.add(fill.signed_quantity, fill.price)
         if holding.quantity == 0:
@@ -102,13 +135,41 @@ class Book:
             )
             while len(self._early) > MAX_EARLY:
                 del self._early[next(iter(self._early))]
-        self.version += 1
+        self._changed(fill.client_order_id, fill)
         return True
+
+    def _remember(self, symbol: str, trade_id: int) -> None:
+        ids = self._seen.setdefault(symbol, set())
+        ids.add(trade_id)
+        if len(ids) > MAX_COUNTED:
+            # The ids of a symbol ascend, and what is told twice or late is told soon.
+            self.sync(symbol, sorted(ids)[len(ids) // 2])
 
     def has_counted(self, fill: Fill) -> bool:
         return fill.trade_id <= self.synced.get(fill.symbol, 0) or fill.trade_id in self._seen.get(
             fill.symbol, ()
         )
+
+    def wants_comparison(self, symbol: str) -> bool:
+        """Whether so many trade ids are kept that `sync` should let some go. True once, when
+        the half is reached: a comparison that does not come to an end is not hurried by more.
+        """
+        return len(self._seen.get(symbol, ())) == MAX_COUNTED // 2
+
+    @contextmanager
+    def follow(self) -> Iterator[Trail]:
+        """Inside, the trail is told what changes."""
+        trail = Trail()
+        self._trails.append(trail)
+        try:
+            yield trail
+        finally:
+            self._trails.remove(trail)
+
+    def _changed(self, client_order_id: str, fill: Fill | None = None) -> None:
+        self.version += 1
+        for trail in self._trails:
+            trail.note(client_order_id, fill)
 
     def saw(self, snapshot: OrderSnapshot) -> bool:
         """Take the venue's word on an order of ours; a word older than one known changes nothing.
@@ -122,7 +183,7 @@ class Book:
             return False
         known.snapshot = snapshot
         self._forget_when_done(snapshot.client_order_id, known)
-        self.version += 1
+        self._changed(snapshot.client_order_id)
         return True
 
     def opened(self, snapshot: OrderSnapshot) -> None:
@@ -135,7 +196,7 @@ class Book:
         if snapshot.protective:
             self.protection[snapshot.symbol, snapshot.position_side] = snapshot.client_order_id
         self._forget_when_done(snapshot.client_order_id, order)
-        self.version += 1
+        self._changed(snapshot.client_order_id)
 
     def _forget_when_done(self, client_order_id: str, order: OpenOrder) -> None:
         # A final order stays until its last fill has been counted: until then it is
@@ -162,7 +223,7 @@ class Book:
         }
 
     def sync(self, symbol: str, trade_id: int) -> None:
-        """Every fill of `symbol` up to `trade_id` is counted: single ids need not be kept."""
+        """No fill of `symbol` up to `trade_id` is counted any more: their ids need not be kept."""
         self.synced[symbol] = max(trade_id, self.synced.get(symbol, 0))
         seen = self._seen.get(symbol)
         if seen:
@@ -179,6 +240,8 @@ class Book:
         for key in [k for k in self.protection if k[0] in scope and k not in self.holdings]:
             del self.protection[key]
         self.version += 1
+        for trail in self._trails:
+            trail.lost = True
 
     def position(self, symbol: str, position_side: str = "BOTH") -> Decimal:
         holding = self.holdings.get((symbol, position_side))

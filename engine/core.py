@@ -23,6 +23,7 @@ from holdfast.states.table import SHUTTING, Level, State, Trigger
 
 from . import events, own_journal
 from .announcer import Announcer
+from .auditor import Auditor
 from .broadcast import Broadcast
 from .errors import ConfigError
 from .execution import Execution
@@ -37,6 +38,8 @@ from .loop_watch import LoopWatch
 from .market import MarketEvent
 from .market_feed import MarketFeed
 from .metrics import Meter
+from .model import Fill
+from .observer import Observer
 from .outbox import Outbox
 from .policy import Policy
 from .policy_cell import PolicyCell
@@ -180,18 +183,34 @@ class Core:
             rules = rules_from(settings.reconcile.rules)
         except ValueError as error:
             raise ConfigError(f"reconcile.rules: {error}") from None
+        self.observer = Observer(
+            symbols=settings.symbols,
+            prefix=self.execution.orders.prefix,
+            settings=settings.reconcile,
+            client=exchange,
+            recorder=self.recorder,
+            venue_clock=self.execution.venue_clock,
+            on_progress=self.runner.progress,
+        )
         self.reconciler = Reconciler(
             symbols=settings.symbols,
             settings=settings.reconcile,
             rules=rules,
             client=exchange,
+            observer=self.observer,
             recorder=self.recorder,
             orders=self.execution.orders,
             outcomes=self.execution.outcomes,
             clock=clock,
             count=self.execution.reports.count,
-            on_progress=self.runner.progress,
         )
+        self.auditor = Auditor(
+            symbols=settings.symbols,
+            settings=settings.reconcile,
+            observer=self.observer,
+            clock=clock,
+        )
+        self.execution.fills.add(self._on_fill)
 
     def _make_links(self, policy: PolicyStore) -> None:
         """Everything that has to be up and proven before anything may be opened."""
@@ -383,6 +402,10 @@ class Core:
         self.announcer.policy_changed(policy)
         self.execution.look_again()
         self.changes.notify()
+
+    def _on_fill(self, fill: Fill) -> None:
+        if self.ledger.book.wants_comparison(fill.symbol):
+            self.auditor.wanted.notify()
 
 
 async def _nothing_to_ask() -> None:

@@ -188,8 +188,9 @@ class _Effects:
     async def audit(self) -> None:
         """For as long as HEALTHY lasts, compare the books now and then."""
         core, settings = self._core, self._core.settings.reconcile
+        core.auditor.begin()
         while True:
-            await anyio.sleep(settings.audit_seconds)
+            await core.auditor.due()
             if not core.gate.is_open:  # shut by somebody who told nobody: nothing would open it
                 core.fire(Trigger.FAULT, f"gate: {core.gate.reason}")
                 return
@@ -203,7 +204,7 @@ class _Effects:
                     return
             if core.execution.silence.seconds:
                 continue  # asking on would make it longer, and then a ban
-            why = await core.reconciler.audit()
+            why = await core.auditor.audit()
             if why is not None:
                 core.fire(Trigger.DIVERGED, f"audit: {why}")
                 return

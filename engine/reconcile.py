@@ -123,14 +123,10 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        return (
-            self.kind,
-            self.symbol,
-            self.position_side,
-            self.client_order_id,
-            self.local,
-            self.venue,
-        )
+        what = (self.kind, self.symbol, self.position_side, self.client_order_id)
+        if self.kind is Kind.UNPROTECTED_POSITION:
+            return what  # its stop is gone, whatever is left of it in the next snapshot
+        return (*what, self.local, self.venue)
 
     def __str__(self) -> str:
         what = self.client_order_id or self.symbol
@@ -267,23 +263,29 @@ def _positions(view: View, snapshot: Snapshot) -> list[Difference]:
     }
     local = {k: q for k, q in view.positions.items() if k[0] in view.symbols and q != 0}
     for key in sorted(at_venue.keys() | local.keys()):
-        here, there = local.get(key, Decimal(0)), at_venue.get(key, Decimal(0))
-        if here == there:
-            continue
-        if here == 0:
-            kind = Kind.ORPHAN_POSITION
-        elif there == 0:
-            kind = Kind.PHANTOM_POSITION
-        elif (here > 0) != (there > 0):
-            kind = Kind.SIDE_FLIP
-        else:
-            kind = Kind.SIZE_MISMATCH
-        found.append(
-            Difference(
-                kind, key[0], f"{here:f}", f"{there:f}", position_side=key[1], quantity=there
-            )
+        difference = position_difference(
+            key, here=local.get(key, Decimal(0)), there=at_venue.get(key, Decimal(0))
         )
+        if difference is not None:
+            found.append(difference)
     return found
+
+
+def position_difference(
+    key: tuple[str, str], *, here: Decimal, there: Decimal
+) -> Difference | None:
+    """What differs in the position of one symbol and side, signed; None: nothing."""
+    if here == there:
+        return None
+    if here == 0:
+        kind = Kind.ORPHAN_POSITION
+    elif there == 0:
+        kind = Kind.PHANTOM_POSITION
+    elif (here > 0) != (there > 0):
+        kind = Kind.SIDE_FLIP
+    else:
+        kind = Kind.SIZE_MISMATCH
+    return Difference(kind, key[0], f"{here:f}", f"{there:f}", position_side=key[1], quantity=there)
 
 
 def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:

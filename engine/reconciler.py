@@ -1,4 +1,4 @@
-"""Carries out what `reconcile` decides: takes snapshots, settles differences, waits for people.
+"""Carries out what `reconcile` decides: settles differences, waits for people.
 
 `settle` ends only when the local book equals the venue's. Facts that the venue can
 prove (fills we missed, orders that ended) are written into the book at once;
@@ -10,7 +10,7 @@ observed raises, so there is never half a comparison.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import NamedTuple
@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from .broadcast import Broadcast
 from .errors import InvalidOrder, LinkDown, OrderError
 from .ledger import Ledger
-from .model import Fill, Order, OrderSnapshot, OrderStatus, Position, QueryKind
+from .model import Fill, Order, OrderStatus, Position, QueryKind
+from .observer import Observer
 from .orders import OrderPath
 from .outcomes import Outcomes
 from .ports import Clock, ExecutionClient
@@ -31,13 +32,12 @@ from .reconcile import (
     Kind,
     Rule,
     Snapshot,
-    View,
     confirmed,
     differences,
     plan,
 )
 from .recorder import Recorder
-from .records import Adopted, ProtectionLifted, Synced
+from .records import Adopted, ProtectionLifted
 from .settings import ReconcileSettings
 
 log = logging.getLogger("holdfast.reconcile")
@@ -72,112 +72,34 @@ class Reconciler:
         settings: ReconcileSettings,
         rules: dict[Kind, Rule],
         client: ExecutionClient,
+        observer: Observer,
         recorder: Recorder,
         orders: OrderPath,
         outcomes: Outcomes,
         clock: Clock,
         count: Callable[[Fill], None],
-        on_progress: Callable[[], None],
     ) -> None:
         self._symbols = tuple(symbols)
         self._settings = settings
         self._rules = rules
         self._client = client
+        self._observer = observer
         self._recorder = recorder
         self._ledger: Ledger = recorder.ledger
         self._orders = orders
         self._outcomes = outcomes
         self._clock = clock
         self._count = count
-        self._on_progress = on_progress
         self.held: tuple[Difference, ...] = ()
         """Differences that wait for the operator."""
         self.repairing: set[str] = set()
         """Symbols whose position is being repaired; the bot's exits of them wait."""
-        self.undeclared: tuple[str, ...] = ()
-        """Open orders of ours in symbols that are not declared: they are left alone, and told."""
         self.decided = Broadcast()
         """Notify when the operator has decided something."""
 
-    async def observe(self) -> tuple[View, Snapshot]:
-        """Both sides at one moment, or as near to one as a book that goes on moving allows.
-
-        :raises LinkDown: a leg could not be observed.
-        """
-        view, snapshot, _ = await self._look()
-        return view, snapshot
-
-    async def _look(self) -> tuple[View, Snapshot, bool]:
-        """Both sides, taken again if the book moved meanwhile; and whether it stood still.
-
-        :raises LinkDown: a leg could not be observed.
-        """
-        book, timeout = self._ledger.book, self._settings.snapshot_timeout_seconds
-        quiet = False
-        for _ in range(5):
-            version, in_flight = book.version, frozenset(self._ledger.intents)
-            orders = await self._client.open_orders(timeout_seconds=timeout)
-            self._name_undeclared(orders)
-            fills, newest = await self._look_for_fills()
-            positions = await self._client.positions(timeout_seconds=timeout)
-            self._on_progress()
-            if book.version == version and in_flight == frozenset(self._ledger.intents):
-                quiet = True
-                break
-        view = View(
-            symbols=frozenset(self._symbols),
-            prefix=self._orders.prefix,
-            positions={key: h.quantity for key, h in book.holdings.items()},
-            orders={cid: o.snapshot for cid, o in book.orders.items()},
-            in_flight=in_flight | frozenset(self._ledger.intents),
-            fill_ids=book.counted_ids(),
-            known_foreign=self._ledger.foreign_orders,
-            consented=self._ledger.consented,
-            unknown=tuple(i.client_order_id for i in self._ledger.unknown),
-            unprotected=book.unprotected(),
-        )
-        return view, Snapshot(tuple(positions), tuple(orders), tuple(fills), newest), quiet
-
-    async def _look_for_fills(self) -> tuple[list[Fill], dict[str, int]]:
-        """The fills after those counted, and the newest trade id, of each declared symbol.
-
-        Before the first consent nothing is counted: what was traded until then is in the
-        positions, and an account may have a past of any length.
-
-        :raises LinkDown:
-        """
-        timeout = self._settings.snapshot_timeout_seconds
-        fills: list[Fill] = []
-        newest: dict[str, int] = {}
-        for symbol in self._symbols:
-            counted = self._ledger.book.synced.get(symbol)
-            if counted is None:
-                newest[symbol] = await self._client.newest_trade_id(symbol, timeout_seconds=timeout)
-                continue
-            found = await self._client.fills(
-                symbol, after_trade_id=counted, timeout_seconds=timeout
-            )
-            newest[symbol] = max((fill.trade_id for fill in found), default=counted)
-            fills += found
-        return fills, newest
-
-    def _name_undeclared(self, orders: Sequence[OrderSnapshot]) -> None:
-        found = tuple(
-            f"{o.client_order_id} ({o.side} {o.quantity:f} {o.symbol})"
-            for o in orders
-            if o.symbol not in self._symbols and o.client_order_id.startswith(self._orders.prefix)
-        )
-        if found and found != self.undeclared:
-            log.warning(
-                "open orders of this bot in symbols that engine.symbols does not declare: nobody "
-                "watches them; cancel them at the venue or declare the symbol",
-                extra={"orders": found},
-            )
-        self.undeclared = found
-
     async def compare(self) -> list[Difference]:
         """A dry run: what differs now. :raises LinkDown:"""
-        return differences(*await self.observe())
+        return differences(*await self._observer.observe())
 
     async def settle(self, waiting: Callable[[str], AbstractContextManager[None]]) -> Settlement:
         """Make the book equal to the venue's; returns when it is.
@@ -189,7 +111,7 @@ class Reconciler:
         fills = 0
         before: list[Difference] | None = None
         while True:
-            view, snapshot = await self.observe()
+            view, snapshot = await self._observer.observe()
             found = differences(view, snapshot)
             seen.update(d.identity for d in found)
             facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
@@ -346,7 +268,7 @@ class Reconciler:
         :param since: what fills counted after the snapshot have added to the book.
         """
         key = (difference.symbol, difference.position_side)
-        self._sync_fills(snapshot, (difference.symbol,))
+        self._observer.note_counted(snapshot, (difference.symbol,))
         self._write_adopted(
             [
                 *(p for p in self._ledger.book.positions() if _key(p) != key),
@@ -364,7 +286,7 @@ class Reconciler:
     def _adopt_all(self, snapshot: Snapshot, *, by: str) -> None:
         # In this order: were the process killed in between, fills that the positions contain
         # would otherwise be counted once more.
-        self._sync_fills(snapshot, self._symbols)
+        self._observer.note_counted(snapshot, self._symbols)
         self._write_adopted(
             [p for p in snapshot.positions if p.symbol in self._symbols],
             {
@@ -389,7 +311,7 @@ class Reconciler:
         :returns: the differences that were settled by it.
         :raises LinkDown:
         """
-        view, snapshot = await self.observe()
+        view, snapshot = await self._observer.observe()
         found = differences(view, snapshot)
         orphans = [d for d in found if d.kind is Kind.ORPHAN_ORDER]
         for difference in orphans:
@@ -400,7 +322,7 @@ class Reconciler:
         for difference in facts:
             await self._adopt_fact(difference)
         if orphans or facts:  # the account may have moved meanwhile
-            _, snapshot = await self.observe()
+            _, snapshot = await self._observer.observe()
         self._adopt_all(snapshot, by=by)
         for difference in found:
             if difference.kind is Kind.UNPROTECTED_POSITION:
@@ -412,38 +334,7 @@ class Reconciler:
         """Both sides are equal: remember up to which fill, and that it was so once."""
         if not self._ledger.consented:
             self._adopt_all(snapshot, by="equal at the first comparison")
-        self._sync_fills(snapshot, self._symbols)
-
-    def _sync_fills(self, snapshot: Snapshot, symbols: Collection[str]) -> None:
-        counted = self._ledger.book.synced
-        for symbol, trade_id in snapshot.newest_trade_ids.items():
-            if symbol in symbols and trade_id > counted.get(symbol, -1):
-                self._recorder.write(Synced(symbol, trade_id))
-
-    async def audit(self) -> str | None:
-        """One look while HEALTHY: why the books must be reconciled, or None.
-
-        Two sides that were not taken at one moment prove nothing: a bot that trades all the
-        time would have its gate shut over differences that there never were.
-
-        :raises LinkDown:
-        """
-        view, snapshot, quiet = await self._look()
-        if not quiet:
-            return None
-        found = differences(view, snapshot)
-        if found:
-            await anyio.sleep(self._settings.settle_seconds)
-            view, snapshot, quiet = await self._look()
-            if not quiet:
-                return None
-            found = confirmed(found, differences(view, snapshot))
-        lasting = [d for d in found if d.kind is not Kind.UNKNOWN_OUTCOME]
-        if lasting:
-            return "; ".join(str(d) for d in lasting[:3])
-        if not differences(view, snapshot):
-            self._sync_fills(snapshot, self._symbols)
-        return None
+        self._observer.note_counted(snapshot, self._symbols)
 
 
 def _key(position: Position) -> tuple[str, str]:

@@ -103,6 +103,9 @@ class ReconcileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Between the two snapshots that must both show a difference before it is acted on."""
     unknown_patience_seconds: float = 30.0
     """An order unknown for longer while HEALTHY takes the engine to RECONCILING."""
+    unaudited_patience_seconds: float = 120.0
+    """So does a symbol that is traded so busily that no audit could tell for longer whether
+    its position is the venue's."""
 
 
 class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -43,7 +43,7 @@ def status(core: Core) -> dict[str, Any]:
         "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
         "remedies": [remedy(i) for i in core.ledger.unknown],
         "differences": [str(d) for d in core.reconciler.held],
-        "undeclared_orders": list(core.reconciler.undeclared),
+        "undeclared_orders": list(core.observer.undeclared),
         "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
     }
 

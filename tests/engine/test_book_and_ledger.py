@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from holdfast import book as book_module
 from holdfast import records
 from holdfast.book import Book, BookState
 from holdfast.intent import Stage
@@ -100,6 +102,33 @@ def test_what_is_synced_is_never_counted_again(given_fills: list[Fill], upto: in
     for one in given_fills:
         book.count(one)
     assert {k: h.quantity for k, h in book.holdings.items()} == before
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=20, max_size=60),
+    st.lists(st.tuples(st.integers(0, 100), st.integers(1, 60)), max_size=40),
+    st.sets(st.integers(0, 100)),
+)
+def test_each_fill_is_counted_once_however_few_ids_are_kept(
+    delays: list[int], repeats: list[tuple[int, int]], restarts: set[int]
+) -> None:
+    """A stream puts few fills out of order and tells any of them again, however late; the
+    process may end after each."""
+    told = [n for n, _ in sorted(enumerate(delays, start=1), key=lambda each: sum(each))]
+    for at, trade_id in sorted(repeats):
+        if trade_id in told[:at]:
+            told.insert(at, trade_id)
+    book, counted = Book(), []
+    with mock.patch.object(book_module, "MAX_COUNTED", 8):
+        for at, trade_id in enumerate(told):
+            if book.count(fill(trade_id)):
+                counted.append(trade_id)
+            assert len(book.counted_ids()) <= 8
+            if at in restarts:
+                kept = msgspec.msgpack.encode(BookState.of(book))
+                book = msgspec.msgpack.decode(kept, type=BookState).restore()
+    assert sorted(counted) == list(range(1, len(delays) + 1))
 
 
 def test_the_entry_price_is_the_average_of_what_grew_the_position() -> None:

@@ -565,23 +565,6 @@ def test_an_order_of_a_symbol_no_longer_declared_holds_nothing_up() -> None:
     run(main)
 
 
-def test_a_book_that_never_stands_still_is_no_verdict_of_the_audit() -> None:
-    async def main() -> None:
-        world = World(latency_seconds=0.05)
-        async with world.engine() as engine:
-            await healthy(engine)
-            book = engine._core.ledger.book
-
-            async def moving(**given: Any) -> list[Position]:
-                book.version += 1  # as every fill and every order does
-                return [Position(BTC, Decimal(1))]
-
-            engine._core.exchange.positions = moving  # type: ignore[method-assign,assignment]
-            assert await engine._core.reconciler.audit() is None
-
-    run(main)
-
-
 def test_adopting_counts_a_missed_fill_of_ours_and_tells_of_it() -> None:
     async def main() -> None:
         world = World()
