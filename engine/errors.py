@@ -31,6 +31,10 @@ class InvalidPayload(HoldfastError, ValueError):
     """The event can not be encoded. The outbox is as it was before the call."""
 
 
+class InvalidPolicy(HoldfastError, ValueError):
+    """The policy can not be right (mode, type or sign of a limit). Nothing was stored."""
+
+
 class OrderError(HoldfastError):
     """Base of what `submit` raises for an order that was well-formed."""
 
