@@ -26,13 +26,21 @@ from .bot_runner import BotRunner
 from .cleanup import beside
 from .clock import SystemClock, SystemEntropy
 from .core import Core, ExchangeWatch
-from .errors import ConfigError, EngineClosed, HoldfastError, InvalidOrder, LinkDown, TradingHalted
+from .errors import (
+    ConfigError,
+    EngineClosed,
+    HoldfastError,
+    InvalidOrder,
+    InvalidPayload,
+    LinkDown,
+    TradingHalted,
+)
 from .gate import Gate
 from .intent import Intent
 from .journal import Durability, Journal, JournalError
 from .market import INTERVALS, Bar, MarketEvent
 from .metrics import Meter, Metrics
-from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position
+from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position, is_text
 from .policy import Policy
 from .ports import (
     Clock,
@@ -276,6 +284,7 @@ class Engine:
 
     async def until(self, state: State) -> None:
         """Wait until the machine is in `state`. :raises EngineClosed: it was stopped before."""
+        state = State(state)  # compared by identity: its name alone would be waited for in vain
         while self.state is not state:
             self._check_running()
             await self._core.changes.wait()
@@ -326,6 +335,8 @@ class Engine:
         """
         if interval not in INTERVALS:
             raise ConfigError(f"interval: {interval!r} is not one of {', '.join(INTERVALS)}")
+        if not isinstance(limit, int) or limit < 1:
+            raise ConfigError(f"limit: {limit!r} is not a whole number from 1 up")
         return await self._market().bars(
             symbol,
             interval=interval,
@@ -341,7 +352,7 @@ class Engine:
         """
         try:
             return (await self._core.instruments())[symbol]
-        except KeyError:
+        except (KeyError, TypeError):  # not there, or nothing that could be
             raise InvalidOrder(f"symbol: the venue does not list {symbol!r}") from None
 
     async def run(self, bot: Bot) -> None:
@@ -352,6 +363,8 @@ class Engine:
         :raises BotFellBehind: thousands of fills and states wait for the bot.
         """
         self._check_running()
+        if not isinstance(bot, Bot):
+            raise TypeError(f"{bot!r} is no Bot; make a class of yours from holdfast.Bot")
         runner = BotRunner(bot, self)
         self._runners.add(runner)
         try:
@@ -395,6 +408,8 @@ class Engine:
 
     def _check_symbol(self, order: Order) -> None:
         self._check_running()
+        if not isinstance(order, Order):
+            raise InvalidOrder(f"order: {order!r} is no Order(…)")
         if order.symbol not in self.settings.symbols:
             raise InvalidOrder(
                 f"symbol: {order.symbol!r} is not declared; add it to engine.symbols, so that "
@@ -428,9 +443,13 @@ class Engine:
     async def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.
 
+        :raises InvalidOrder: one of the two is no name.
         :raises LinkDown: the venue could not be asked; cancelling again is harmless.
         """
         self._check_running()
+        for field, name in (("symbol", symbol), ("client_order_id", client_order_id)):
+            if not is_text(name):
+                raise InvalidOrder(f"{field}: {name!r} is no name")
         return await self._core.orders.cancel(symbol, client_order_id)
 
     async def publish(
@@ -447,10 +466,14 @@ class Engine:
         :param body: what msgpack can hold: text, numbers, Decimal, lists, mappings, structs.
         :param durability: what the event has survived when this returns: `process` a
             kill -9, `power` a power cut.
-        :raises InvalidPayload: it can not be encoded; the outbox is as before.
+        :raises InvalidPayload: it can not be right or be encoded; the outbox is as before.
         :raises JournalFull: the disk is full; nothing was appended.
         """
         self._check_running()
+        if durability not in Durability.__members__.values():
+            raise InvalidPayload(
+                f"durability: {durability!r} is not one of {', '.join(Durability)}"
+            )
         try:
             return await self._core.outbox.publish(
                 type_, body, durability=Durability(durability), trace_id=trace_id
@@ -496,8 +519,8 @@ class Engine:
         """Shut the gate until `resume`, also across restarts. Works without bus and venue."""
         self._check_running()
         core = self._core
-        core.gate.shut(f"halted by {by}: {reason}")  # first: whatever is wrong with the words
-        reason = writable(str(reason))
+        by, reason = writable(by), writable(reason)
+        core.gate.shut(f"halted by {by}: {reason}")
         held = Held(reason, by, core.clock.time_ns())
         try:
             core.recorder.write(held)
@@ -520,6 +543,7 @@ class Engine:
         core = self._core
         if core.ledger.hold is None:
             return
+        by = writable(by)
         core.recorder.write(Held(None, by, core.clock.time_ns()))
         core.refresh_floor()
         core.fire(Trigger.RESUME, by)
@@ -539,7 +563,7 @@ class Engine:
         if symbol is not None and symbol not in self.settings.symbols:
             raise InvalidOrder(
                 f"symbol: {symbol!r} is not declared, nothing was closed"
-                f"{did_you_mean(symbol, self.settings.symbols)}; declared: "
+                f"{did_you_mean(str(symbol), self.settings.symbols)}; declared: "
                 f"{', '.join(self.settings.symbols)}"
             )
         if core.ledger.hold is None:
@@ -587,7 +611,7 @@ class Engine:
     async def adopt(self, *, by: str = "api") -> list[Difference]:
         """Take the venue's positions and foreign orders for true. :raises LinkDown:"""
         self._check_running()
-        return await self._core.reconciler.adopt(by=by)
+        return await self._core.reconciler.adopt(by=writable(by))
 
     async def resolve(
         self, client_order_id: str, verdict: Verdict, *, reason: str, by: str = "api"
@@ -610,6 +634,7 @@ class Engine:
         """
         self._check_running()
         core = self._core
+        by, reason = writable(by), writable(reason)
         report = await core.resolver.decide(client_order_id, verdict, by=by, reason=reason)
         core.fire(Trigger.DIVERGED, f"{by} has settled {client_order_id}: {verdict}")
         await core.journal.sync()

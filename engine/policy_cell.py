@@ -17,7 +17,7 @@ import msgspec
 
 from . import policy as rules
 from .broadcast import Broadcast
-from .errors import ConfigError, LinkDown, PolicyConflict
+from .errors import ConfigError, InvalidPolicy, LinkDown, PolicyConflict
 from .journal import JournalError
 from .links import LinkHealth
 from .policy import Identity, Policy, Regression
@@ -197,10 +197,13 @@ class PolicyCell:
     async def set(self, policy: Policy) -> Policy:
         """Store a new version above everything ever seen, and serve it.
 
+        :raises InvalidPolicy: it is none; nothing was stored.
         :raises ConfigError: it is too large to be journalled; nothing was stored.
         :raises PolicyConflict: somebody else was faster.
         :raises LinkDown: the outcome is unknown; read before trying again.
         """
+        if not isinstance(policy, Policy):
+            raise InvalidPolicy(f"policy: {policy!r} is no Policy(…)")
         if (why := _too_large(policy)) is not None:
             raise ConfigError(f"policy: {why}")
         stored = await self._store.read()
