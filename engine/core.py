@@ -760,8 +760,8 @@ class Core:
 def _register(listeners: list[_T], listener: _T) -> Callable[[], None]:
     """Add a listener; returns what takes it away again.
 
-    :raises TypeError: it can not be called, or it is asynchronous: called in the callback that saw the fault, it would
-        make a coroutine that nobody awaits, and never run.
+    :raises TypeError: it can not be called, or it is asynchronous: called in the callback that
+        saw the fault, it would make a coroutine that nobody awaits, and never run.
     """
     if not callable(listener):
         raise TypeError(f"{listener!r} can not be called; give a function")

@@ -48,7 +48,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     :param quantity: in units of the base asset; text, int or Decimal, above zero.
     :param price: limit price in the quote asset; None is a market order.
     :param key: the bot's own name for this decision. Calling `submit` again with
-        the same key is the same intent: never a second order, also after a restart. It is
+        the same key is the same intent: never a second order, also after a restart; with
+        another order it is an error. It is
         used up as soon as the order may have left for the venue, however it ended there;
         an order that provably never left (`TradingHalted`, a policy's `Rejected`, a caller
         that was cancelled before the write) leaves its key free.

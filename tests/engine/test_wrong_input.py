@@ -216,7 +216,7 @@ def test_an_event_that_fits_no_segment_is_refused_by_its_size() -> None:
         async with world.engine() as engine:
             await engine.until_healthy()
             before = engine._core.journal.last_seq
-            with pytest.raises(InvalidPayload, match="body of t: .* 32768 "):
+            with pytest.raises(InvalidPayload, match=r"body of t: .* 32768 "):
                 await engine.publish("t", "x" * 40_000)
             assert engine._core.journal.last_seq == before
             await engine.publish("t", "x" * 20_000)
