@@ -60,7 +60,7 @@ from .suggestion import did_you_mean
 from .wording import writable
 
 if TYPE_CHECKING:
-    from holdfast.states.diagram import Timeline
+    from holdfast.states.diagram import TextForm, Timeline
 
     from .blocking import BlockingEngine
     from .opening import OpeningEngine
@@ -681,12 +681,15 @@ class Engine:
             "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
         }
 
-    def diagram(self, form: Literal["svg", "mermaid", "dot"] = "svg") -> str:
-        """The state machine with the current state and the last transition highlighted."""
+    def diagram(self, form: TextForm = "svg") -> str:
+        """The state machine with the current state and the last transition highlighted.
+
+        :param form: `svg`, `mermaid` or `dot`; a PNG is bytes, see `diagram_png`.
+        :raises ValueError: there is no such form.
+        """
         from holdfast.states import diagram
 
-        draw = {"svg": diagram.svg, "mermaid": diagram.mermaid, "dot": diagram.dot}[form]
-        return draw(**self._highlight())
+        return diagram.text(form, **self._highlight())
 
     def diagram_png(self) -> bytes:
         """As `diagram`, as a picture.

@@ -34,6 +34,7 @@ class Keys:
         if key is None:
             return None
         report = self._ledger.keyed.get(key)
+        meant: OrderReport | Order
         if report is not None:
             meant, terms = report, self._ledger.terms.get(key)
         else:

@@ -172,6 +172,27 @@ def test_a_listener_that_can_not_be_called(name: str, wrong: Any) -> None:
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("png", "form: 'png' is not one of svg, mermaid, dot; PNG is bytes: see diagram_png"),
+        ("SVG", "form: 'SVG' is not one of svg, mermaid, dot$"),
+        (None, "form: None is not one of"),
+    ],
+)
+def test_a_picture_in_a_form_that_there_is_not(form: Any, words: str) -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            with pytest.raises(ValueError, match=f"^{words}"):
+                engine.diagram(form)
+            assert engine.diagram().startswith("<svg")
+            assert "DEGRADED" in engine.diagram("mermaid")
+            assert engine.diagram("dot").startswith("digraph")
+
+    run(main)
+
+
 def test_a_state_may_be_waited_for_by_its_name() -> None:
     async def main() -> None:
         world = World()
