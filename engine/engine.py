@@ -132,11 +132,17 @@ class Engine:
         return OpeningEngine(config, links=links)
 
     @classmethod
-    def open_blocking(cls, config: str | PathLike[str] | Mapping[str, Any]) -> BlockingEngine:
-        """The same engine for a synchronous script: `with Engine.open_blocking(…) as engine:`."""
+    def open_blocking(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, links: Sequence[Link] = ()
+    ) -> BlockingEngine:
+        """The same engine for a synchronous script: `with Engine.open_blocking(…) as engine:`.
+
+        :param links: as of `open`.
+        :raises ConfigError: as `open`.
+        """
         from .blocking import BlockingEngine
 
-        return BlockingEngine(config)
+        return BlockingEngine(config, links=links)
 
     # --- life ------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 `svg`, `mermaid` and `dot` return text and need nothing but this package; `png`
 starts a program that need not be there. All take the state to draw with a thick
 border (`current`) and the transition to draw with a thick line (`last`); `text` takes the
-name of the form, too. A run is drawn by `timeline_svg`. `layout` is the geometry of the SVG as data.
+name of the form, too. A run is drawn by `timeline_svg`. `layout` is the geometry of the SVG
+as data.
 
 Hand-made geometry, since layout programs do not know that recovery is one
 straight way up: they draw a ribbon with a loop for every internal row.
