@@ -35,7 +35,7 @@ import anyio.lowlevel
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
-from holdfast.gate import Gate
+from holdfast.gate import Gate, GateView
 from holdfast.journal import MemoryDisk, MemoryJournal
 from holdfast.policy import Mode, Policy
 from holdfast.settings import PolicySettings, Settings
@@ -131,7 +131,7 @@ def subjects() -> tuple[list[Subject], dict[str, str]]:
     found = [
         Subject("bare call", nothing, False, is_peer=False),
         Subject("the clock alone", SystemClock().monotonic, False, is_peer=False),
-        Subject(GATE, gate.check, False, is_peer=False),
+        Subject(GATE, GateView(gate).check, False, is_peer=False),
         Subject("permit.verify", permit.verify, False, is_peer=False),
         Subject("gate.renew", gate.renew, False, is_peer=False),
     ]
@@ -196,7 +196,7 @@ async def measure_faults(count: int) -> dict[str, list[float]]:
     )
     stamps: dict[str, float] = {}
     core: Any = engine._core
-    shut, cancel = core.gate.shut, core.entries.cancel_if_unwanted
+    shut, cancel = core.gate.shut, core.execution.entries.cancel_if_unwanted
 
     def stamped_shut(why: str) -> int:
         epoch: int = shut(why)
@@ -207,7 +207,7 @@ async def measure_faults(count: int) -> dict[str, list[float]]:
         stamps.setdefault("effect", time.perf_counter())
         await cancel()
 
-    core.gate.shut, core.entries.cancel_if_unwanted = stamped_shut, stamped_cancel
+    core.gate.shut, core.execution.entries.cancel_if_unwanted = stamped_shut, stamped_cancel
     samples: dict[str, list[float]] = defaultdict(list)
     async with engine:
         with anyio.fail_after(60 + count):

@@ -28,7 +28,7 @@ from .alerts import Alert
 from .bot import Bot
 from .engine import Engine
 from .errors import EngineClosed
-from .gate import Gate
+from .gate import GateView
 from .intent import Intent
 from .journal import Durability
 from .market import Bar, MarketEvent
@@ -112,7 +112,7 @@ class BlockingEngine:
         return self.engine.metrics
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> GateView:
         return self.engine.gate
 
     @property
@@ -222,8 +222,8 @@ class BlockingEngine:
     def policy_problem(self) -> str | None:
         return self._ask(lambda: self.engine.policy_problem)
 
-    def set_policy(self, policy: Policy) -> Policy:
-        return self._wait(self.engine.set_policy, policy)
+    def set_policy(self, policy: Policy, *, replace: bool = False) -> Policy:
+        return self._wait(self.engine.set_policy, policy, replace=replace)
 
     def confirm_policy(self) -> Policy:
         return self._wait(self.engine.confirm_policy)

@@ -136,8 +136,8 @@ class ControlServer:
     async def _policy(self) -> Any:
         return {"policy": self._engine.policy, "problem": self._engine.policy_problem}
 
-    async def _policy_set(self, policy: dict[str, Any]) -> Any:
-        return await self._engine.set_policy(msgspec.convert(policy, Policy))
+    async def _policy_set(self, policy: dict[str, Any], replace: bool = False) -> Any:
+        return await self._engine.set_policy(msgspec.convert(policy, Policy), replace=replace)
 
     async def _policy_confirm(self) -> Any:
         return await self._engine.confirm_policy()

@@ -51,10 +51,10 @@ class _Effects:
     def announce(self) -> None:
         """Publish the transition, and what it means for those who watch the bus."""
         core = self._core
-        if not core.history:
+        if not core.recovery.history:
             return  # the very first state: nothing led to it
-        step = core.history[-1].step
-        core.announce(
+        step = core.recovery.history[-1].step
+        core.announcer.announce(
             events.TransitionMade(
                 number=core.ledger.transitions,
                 trigger=step.trigger.value,
@@ -63,14 +63,14 @@ class _Effects:
                 dest=step.dest.value,
             )
         )
-        if step.trigger is Trigger.REPLAYED and core.bus_down_since is not None:
-            downtime = core.clock.monotonic() - core.bus_down_since
-            core.bus_down_since = None
+        lost_at = core.recovery.bus_lost_at
+        if step.trigger is Trigger.REPLAYED and lost_at is not None:
+            core.recovery.bus_lost_at = None
             core.meter.gauge("redis_down", 0)
-            core.announce(events.RedisRecovered(downtime))
+            core.announcer.announce(events.RedisRecovered(core.clock.monotonic() - lost_at))
 
     async def cancel_resting_entries(self) -> None:
-        await self._core.entries.cancel_if_unwanted()
+        await self._core.execution.entries.cancel_if_unwanted()
 
     async def probe_links(self) -> None:
         """Probe until every link has answered a question asked after the last fault."""
@@ -90,10 +90,10 @@ class _Effects:
                 pause = min(2 * pause, settings.probe_backoff_max_seconds)
                 continue
             pause = settings.probe_backoff_seconds
-            if core.failed_climbs:
+            if core.recovery.failed_climbs:
                 # Links that answer are no proof that the way up can be gone: a venue that
                 # throttles its snapshots would be asked into a ban.
-                await anyio.sleep(_climb_pause(core.failed_climbs))
+                await anyio.sleep(_climb_pause(core.recovery.failed_climbs))
                 if core.gate.epoch != began:
                     continue
             core.fire(Trigger.LINKS_RESTORED, "every link answered a probe")
@@ -104,7 +104,7 @@ class _Effects:
     def invalidate_caches(self) -> None:
         core = self._core
         core.policy.drop()
-        core.replay_mark = core.outbox.mark
+        core.recovery.replay_mark = core.outbox.mark
 
     async def reload_policy(self) -> None:
         core = self._core
@@ -122,10 +122,10 @@ class _Effects:
     async def replay_outbox(self) -> None:
         """Wait until the shipper has brought the bus up to the mark."""
         core = self._core
-        began, behind = core.clock.monotonic(), core.outbox.behind(core.replay_mark)
+        began, behind = core.clock.monotonic(), core.outbox.behind(core.recovery.replay_mark)
         if behind:
             log.info("replaying", extra={"events": behind})
-        while core.outbox.behind(core.replay_mark):
+        while core.outbox.behind(core.recovery.replay_mark):
             await core.outbox.changes.wait()
             core.runner.progress()
         core.meter.observe("event_replay_duration_seconds", core.clock.monotonic() - began)
@@ -137,10 +137,10 @@ class _Effects:
     async def resolve_unknown(self) -> None:
         """Wait for the outcome of every order that was on its way when the state was entered."""
         core = self._core
-        await self._refuse_unlisted(await core.instruments())
-        if not core.dead_man.armed:
+        await self._refuse_unlisted(await core.execution.instruments())
+        if not core.execution.dead_man.armed:
             with core.runner.waiting("the venue's dead-man switch is not armed yet"):
-                await core.dead_man.until_armed()
+                await core.execution.dead_man.until_armed()
         on_their_way = list(core.ledger.intents.values())
         names = ", ".join(i.client_order_id for i in on_their_way[:3])
         more = f" and {len(on_their_way) - 3} more" if len(on_their_way) > 3 else ""
@@ -152,38 +152,38 @@ class _Effects:
     async def _refuse_unlisted(self, listed: Mapping[str, Instrument]) -> None:
         """Wait for a person if a declared symbol is not one of the venue's."""
         core = self._core
-        for symbol in core.settings.symbols:
-            if symbol not in listed:
-                hint = did_you_mean(symbol, listed)
-                reason = f"engine.symbols: the venue does not list {symbol!r}{hint}"
-                log.error(reason)
-                with core.runner.waiting(f"{reason}; mend it and start again"):
-                    await anyio.sleep_forever()
+        unlisted = [symbol for symbol in core.settings.symbols if symbol not in listed]
+        if unlisted:
+            names = ", ".join(f"{symbol!r}{did_you_mean(symbol, listed)}" for symbol in unlisted)
+            reason = f"engine.symbols: the venue does not list {names}"
+            log.error(reason)
+            with core.runner.waiting(f"{reason}; mend it and start again"):
+                await anyio.sleep_forever()
 
     async def reconcile_books(self) -> None:
         """Compare and settle until the guards are content, then go HEALTHY."""
-        core = self._core
+        core, recovery = self._core, self._core.recovery
         while core.machine.state is State.RECONCILING:
-            divergences = core.divergences
-            core.compared = None
+            divergences = recovery.divergences
+            recovery.compared = None
             settled = await core.reconciler.settle(core.runner.waiting)
             core.meter.gauge("position_reconciliation_divergence", settled.differences)
-            core.announce(
+            core.announcer.announce(
                 events.PositionsReconciled(
                     settled.differences, settled.actions, settled.fills_counted
                 )
             )
-            core.compared = (divergences, 0)
+            recovery.compared = (divergences, 0)
             core.fire(Trigger.RECONCILED, "the local book equals the venue's")
             if core.machine.state is State.RECONCILING:
-                if core.divergences == divergences:
+                if recovery.divergences == divergences:
                     # An order became unknown meanwhile, or something is about to fault.
                     await core.changes.wait_at_most(core.settings.reconcile.settle_seconds)
                 await self.resolve_unknown()
 
     def open_gate(self) -> None:
         """With the ticket taken on the way down: what shut the gate since keeps it shut."""
-        self._core.gate.open_if(self._core.ticket)
+        self._core.gate.open_if(self._core.recovery.ticket)
 
     async def audit(self) -> None:
         """For as long as HEALTHY lasts, compare the books now and then."""
@@ -201,7 +201,7 @@ class _Effects:
                         f"order {intent.client_order_id} unknown for too long: {intent.doubt}",
                     )
                     return
-            if core.silence.seconds:
+            if core.execution.silence.seconds:
                 continue  # asking on would make it longer, and then a ban
             why = await core.reconciler.audit()
             if why is not None:

@@ -1,46 +1,36 @@
 """The engine a bot embeds: what the user calls.
 
 `async with engine:` starts it; it begins DEGRADED, walks up by itself, and stops
-cleanly at the end of the block: gate shut, resting entries by rule, events shipped
-as far as the bus takes them, journal closed. Nothing it starts outlives the block.
+cleanly at the end of the block (`lifetime`). Nothing is decided here: each call goes to
+the part that does it.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict
-
-import anyio
-from anyio.abc import TaskGroup
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from holdfast.states.machine import Step
-from holdfast.states.table import Level, State, Trigger
+from holdfast.states.table import Level, State
 
-from .alerts import Alert, Alerts
+from . import status
+from .alerts import Alert
 from .bot import Bot
 from .bot_runner import BotRunner
-from .cleanup import beside
 from .clock import SystemClock, SystemEntropy
-from .core import Core, ExchangeWatch
-from .errors import (
-    ConfigError,
-    EngineClosed,
-    HoldfastError,
-    InvalidOrder,
-    InvalidPayload,
-    LinkDown,
-    TradingHalted,
-)
-from .gate import Gate
+from .core import Core
+from .errors import ConfigError, EngineClosed, InvalidOrder, InvalidPayload, TradingHalted
+from .gate import GateView
 from .intent import Intent
-from .journal import Durability, Journal, JournalError
+from .journal import Durability, Journal
+from .lifetime import Lifetime
 from .market import INTERVALS, Bar, MarketEvent
 from .metrics import Meter, Metrics
 from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position, is_text
+from .operation import Operation
 from .policy import Policy
 from .ports import (
     Clock,
@@ -53,10 +43,8 @@ from .ports import (
     PolicyStore,
 )
 from .reconcile import Difference
-from .records import Held
-from .resolution import Verdict, remedy
+from .resolution import Verdict
 from .settings import Settings
-from .suggestion import did_you_mean
 from .wording import writable
 
 if TYPE_CHECKING:
@@ -64,11 +52,6 @@ if TYPE_CHECKING:
 
     from .blocking import BlockingEngine
     from .opening import OpeningEngine
-
-log = logging.getLogger("holdfast.engine")
-
-STOP_SECONDS: Final = 3.0
-"""Most that a clean stop waits for the venue (cancels) and for the bus (last events)."""
 
 
 class Engine:
@@ -110,8 +93,9 @@ class Engine:
             links=links,
             meter=self.metrics,
         )
-        self._policy_store = policy
-        self._group: TaskGroup | None = None
+        self._gate = GateView(self._core.gate)
+        self._lifetime = Lifetime(self._core)
+        self._operation = Operation(self._core)
         self._running = False
         self._runners: set[BotRunner] = set()
 
@@ -147,37 +131,8 @@ class Engine:
     # --- life ------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        core = self._core
-        try:
-            core.begin()
-        except BaseException as error:
-            with beside(error):
-                await core.journal.aclose()
-            raise
-        self._group = anyio.create_task_group()
-        await self._group.__aenter__()
+        await self._lifetime.begin()
         self._running = True
-        start = self._group.start_soon
-        start(core.runner.run)
-        start(core.bus.run, core.bus_link)
-        start(self._policy_store.run, core.policy)
-        start(core.exchange.run, ExchangeWatch(core))
-        if core.market is not None and core.feed is not None:
-            start(core.market.run, core.feed, self.settings.subscription)
-            start(core.feed.run)
-        for link in core.extra_links:
-            start(core.keep_running, link)
-        start(core.outbox.run)
-        start(core.resolver.run)
-        start(core.entries.run)
-        start(core.dead_man.run)
-        start(core.policy.run)
-        start(core.lease.run)
-        start(core.watch_disk)
-        if self.settings.alerts.sample_seconds is not None and isinstance(self.metrics, Metrics):
-            start(self._watch_alerts, self.metrics, self.settings.alerts.sample_seconds)
-        if self.settings.gate.loop_lease_seconds is not None:
-            start(self._renew_lease, self.settings.gate.loop_lease_seconds)
         return self
 
     async def __aexit__(
@@ -186,72 +141,11 @@ class Engine:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> bool | None:
-        assert self._group is not None
         self._running = False
         for runner in self._runners:
             runner.close()
         self._core.changes.notify()  # whoever waits for a state is told that it will not come
-        try:
-            with beside(exc), anyio.CancelScope(shield=True):
-                await self._wind_down()
-        finally:
-            suppress = await self._end_tasks(self._group, exc_type, exc, tb)
-        return suppress
-
-    async def _end_tasks(
-        self,
-        group: TaskGroup,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> bool | None:
-        group.cancel_scope.cancel()
-        first = exc
-        try:
-            if isinstance(exc, anyio.get_cancelled_exc_class()):
-                return await group.__aexit__(exc_type, exc, tb)
-            # An error of the caller's own block passes as it is, not wrapped in a group.
-            with beside(exc):
-                await group.__aexit__(None, None, None)
-            return None
-        except BaseException as error:
-            first = error
-            raise
-        finally:
-            self._core.outcomes.abandon()
-            with beside(first), anyio.CancelScope(shield=True):
-                await self._core.journal.aclose()
-
-    async def _wind_down(self) -> None:
-        """Leave the venue and the bus as a successor would like to find them."""
-        core = self._core
-        core.gate.shut("stopping")
-        if self.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
-            with anyio.move_on_after(STOP_SECONDS):
-                await core.entries.cancel()
-        with anyio.move_on_after(STOP_SECONDS):
-            await core.dead_man.release()
-        if core.bus_link.is_up:
-            with anyio.move_on_after(STOP_SECONDS):
-                while core.outbox.behind(core.outbox.mark):
-                    await core.outbox.changes.wait()
-        await core.lease.release()
-
-    async def _renew_lease(self, lease_seconds: float) -> None:
-        core = self._core
-        while True:
-            core.beat_at = core.clock.monotonic()
-            await anyio.sleep(lease_seconds / 4)
-            if core.stood_still() or (not core.gate.renew() and core.gate.expired()):
-                core.fault("event loop", f"it did not run for {lease_seconds:g} s")
-                core.lease.renew_now()  # its timers stood still as well
-
-    async def _watch_alerts(self, metrics: Metrics, sample_seconds: float) -> None:
-        rules = Alerts()
-        while True:
-            await anyio.sleep(sample_seconds)
-            for alert in rules.evaluate(metrics.snapshot(), self._core.clock.monotonic()):
-                self._core.tell_alert(alert)
+        return await self._lifetime.end(exc_type, exc, tb)
 
     def _check_running(self) -> None:
         if not self._running:
@@ -260,8 +154,9 @@ class Engine:
     # --- state -----------------------------------------------------------------------
 
     @property
-    def gate(self) -> Gate:
-        return self._core.gate
+    def gate(self) -> GateView:
+        """Whether orders may be opened, and why not: to be asked, from any thread."""
+        return self._gate
 
     @property
     def state(self) -> State:
@@ -274,12 +169,7 @@ class Engine:
     @property
     def waiting_for(self) -> tuple[str, ...]:
         """What the engine waits for that only time, the venue or a person can bring."""
-        core = self._core
-        hold = () if core.ledger.hold is None else (f"operator: {core.ledger.hold}",)
-        lease = () if core.lease.held else (f"lease: {core.lease.reason}",)
-        silence = core.silence.reason
-        venue = (f"exchange: {silence}",) if silence else ()
-        return hold + lease + venue + core.runner.waiting_for
+        return status.waiting_for(self._core)
 
     async def until_healthy(self) -> None:
         """Wait until orders may be opened. Ends at once if they may.
@@ -305,15 +195,15 @@ class Engine:
         :returns: what ends that; so do the other `on_…`.
         :raises TypeError: it is asynchronous, which none of them may be.
         """
-        return self._core.on_transition(listener)
+        return self._core.steps.add(listener)
 
     def on_fill(self, listener: Callable[[Fill], None]) -> Callable[[], None]:
         """Call `listener` once with every fill of ours, after it was counted."""
-        return self._core.on_fill(listener)
+        return self._core.execution.fills.add(listener)
 
     def on_alert(self, listener: Callable[[Alert], None]) -> Callable[[], None]:
         """Call `listener` when an alert is raised, and once more when it is over."""
-        return self._core.on_alert(listener)
+        return self._core.announcer.alerts.add(listener)
 
     # --- the market ------------------------------------------------------------------
 
@@ -323,7 +213,7 @@ class Engine:
         :raises ConfigError: the engine has no market data.
         """
         self._market()
-        return self._core.on_market(listener)
+        return self._core.market_events.add(listener)
 
     def _market(self) -> MarketData:
         if self._core.market is None:
@@ -357,7 +247,7 @@ class Engine:
         :raises InvalidOrder: the venue does not list it.
         """
         try:
-            return (await self._core.instruments())[symbol]
+            return (await self._core.execution.instruments())[symbol]
         except (KeyError, TypeError):  # not there, or nothing that could be
             raise InvalidOrder(f"symbol: the venue does not list {symbol!r}") from None
 
@@ -399,7 +289,7 @@ class Engine:
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.
         """
         self._check_symbol(order)
-        return await self._core.orders.submit(order)
+        return await self._core.execution.orders.submit(order)
 
     def check(self, order: Order) -> None:
         """Refuse what `submit` would refuse at this moment; for whoever has to give something
@@ -409,7 +299,7 @@ class Engine:
         :raises TradingHalted: the gate is shut for it.
         """
         self._check_symbol(order)
-        self._core.orders.check(order)
+        self._core.execution.orders.check(order)
         self._core.gate.permit(order.symbol, opening=order.opening)
 
     def _check_symbol(self, order: Order) -> None:
@@ -442,7 +332,7 @@ class Engine:
         :param name: its key, its client order id, or, while it rests, the venue's number.
         """
         known = self._core.ledger.client_order_id(symbol, name)
-        if known is None and name.startswith(self._core.orders.prefix):
+        if known is None and name.startswith(self._core.execution.orders.prefix):
             return name  # one that ended long ago
         return known
 
@@ -456,7 +346,7 @@ class Engine:
         for field, name in (("symbol", symbol), ("client_order_id", client_order_id)):
             if not is_text(name):
                 raise InvalidOrder(f"{field}: {name!r} is no name")
-        return await self._core.orders.cancel(symbol, client_order_id)
+        return await self._core.execution.orders.cancel(symbol, client_order_id)
 
     async def publish(
         self,
@@ -509,10 +399,16 @@ class Engine:
     def policy_problem(self) -> str | None:
         return self._core.policy.problem()
 
-    async def set_policy(self, policy: Policy) -> Policy:
-        """Store a new version. :raises PolicyConflict: :raises LinkDown:"""
+    async def set_policy(self, policy: Policy, *, replace: bool = False) -> Policy:
+        """Store a new version.
+
+        :param replace: also over something in the store that is no policy.
+        :raises PolicyUnreadable: it holds something else, and `replace` was not given.
+        :raises PolicyConflict: somebody else was faster.
+        :raises LinkDown: the outcome is unknown; read before trying again.
+        """
         self._check_running()
-        return await self._core.policy.set(policy)
+        return await self._core.policy.set(policy, replace=replace)
 
     async def confirm_policy(self) -> Policy:
         """Accept what the store holds, though it is older than what was seen. :raises LinkDown:"""
@@ -524,21 +420,7 @@ class Engine:
     async def halt(self, reason: str, *, by: str = "api") -> None:
         """Shut the gate until `resume`, also across restarts. Works without bus and venue."""
         self._check_running()
-        core = self._core
-        by, reason = writable(by), writable(reason)
-        core.gate.shut(f"halted by {by}: {reason}")
-        held = Held(reason, by, core.clock.time_ns())
-        try:
-            core.recorder.write(held)
-        except JournalError:
-            core.ledger.apply(held)
-            core.fire(Trigger.HALT, f"{by}: {reason} (not journalled: it ends with this process)")
-            raise
-        else:
-            core.fire(Trigger.HALT, f"{by}: {reason}")
-        finally:
-            core.refresh_floor()
-        await core.journal.sync()
+        await self._operation.halt(reason, by=by)
 
     async def resume(self, *, by: str = "api") -> None:
         """End the operator's hold; the engine probes anew and walks up by itself.
@@ -546,13 +428,7 @@ class Engine:
         Without a hold there is nothing to end, and an open gate stays open.
         """
         self._check_running()
-        core = self._core
-        if core.ledger.hold is None:
-            return
-        by = writable(by)
-        core.recorder.write(Held(None, by, core.clock.time_ns()))
-        core.refresh_floor()
-        core.fire(Trigger.RESUME, by)
+        await self._operation.resume(by=by)
 
     async def flatten(self, symbol: str | None = None, *, by: str = "api") -> list[OrderReport]:
         """Halt, cancel what could open, and close our positions with orders that only reduce.
@@ -565,49 +441,7 @@ class Engine:
         :raises InvalidOrder: `symbol` is not declared; nothing was done.
         """
         self._check_running()
-        core = self._core
-        if symbol is not None and symbol not in self.settings.symbols:
-            raise InvalidOrder(
-                f"symbol: {symbol!r} is not declared, nothing was closed"
-                f"{did_you_mean(str(symbol), self.settings.symbols)}; declared: "
-                f"{', '.join(self.settings.symbols)}"
-            )
-        if core.ledger.hold is None:
-            await self.halt("flatten", by=by)
-        reports: list[OrderReport] = []
-        failures: list[Exception] = []
-        if resting := await core.entries.cancel():
-            failures.append(LinkDown(f"{resting} resting entries could not be cancelled yet"))
-        with core.gate.operator():
-            for held in await self._to_close():
-                if symbol in (None, held.symbol):
-                    try:
-                        report = await core.orders.submit(_closing(held), held=abs(held.quantity))
-                        reports.append(report)
-                        left = report.quantity - report.filled
-                        if left and report.order_status is not None and report.order_status.final:
-                            failures.append(HoldfastError(f"{left:f} {held.symbol} remain"))
-                    except (HoldfastError, JournalError) as error:
-                        error.add_note(f"position {held.quantity:f} {held.symbol}")
-                        failures.append(error)
-        if failures:
-            raise ExceptionGroup(f"{len(failures)} positions or entries were not closed", failures)
-        return reports
-
-    async def _to_close(self) -> list[Position]:
-        """What the venue holds of our symbols; what the book says, if the venue does not tell.
-
-        The book may be wrong exactly when somebody reaches for `flatten`.
-        """
-        core = self._core
-        try:
-            at_venue = await core.exchange.positions(
-                timeout_seconds=self.settings.reconcile.snapshot_timeout_seconds
-            )
-        except LinkDown as error:
-            log.warning("flatten goes by the local book", extra={"reason": str(error)})
-            return core.ledger.book.positions()
-        return [p for p in at_venue if p.symbol in self.settings.symbols and p.quantity != 0]
+        return await self._operation.flatten(symbol, by=by)
 
     async def reconcile(self) -> list[Difference]:
         """A dry run: what differs between the local book and the venue now. :raises LinkDown:"""
@@ -639,53 +473,18 @@ class Engine:
         :raises JournalError: it is settled in this life, and unknown again in the next.
         """
         self._check_running()
-        core = self._core
-        by, reason = writable(by), writable(reason)
-        report = await core.resolver.decide(client_order_id, verdict, by=by, reason=reason)
-        core.fire(Trigger.DIVERGED, f"{by} has settled {client_order_id}: {verdict}")
-        await core.journal.sync()
-        return report
+        return await self._operation.resolve(client_order_id, verdict, reason=reason, by=by)
 
     # --- looking in ------------------------------------------------------------------
 
     @property
     def history(self) -> list[Step]:
         """The latest steps, refused and ignored ones too, oldest first."""
-        return [moment.step for moment in self._core.history]
+        return [moment.step for moment in self._core.recovery.history]
 
     def status(self) -> dict[str, Any]:
         """Everything an operator asks first, as JSON-ready values."""
-        core = self._core
-        policy = core.policy.get()
-        return {
-            "bot": self.settings.bot,
-            "state": self.state.value,
-            "level": self.level().value,
-            "gate": {
-                "open": core.gate.is_open,
-                "epoch": core.gate.epoch,
-                "reason": core.gate.reason,
-            },
-            "waiting_for": list(self.waiting_for),
-            "links": [
-                {"name": s.name, "up": s.up, "link_epoch": s.link_epoch, "reason": s.reason}
-                for s in core.links.statuses()
-            ],
-            "lease": {"held": core.lease.held, "reason": core.lease.reason},
-            "hold": core.ledger.hold,
-            "policy": None
-            if policy is None
-            else {"mode": policy.active_mode.value, "version": policy.version},
-            "policy_problem": core.policy.problem(),
-            "outbox": {"behind": core.outbox.behind(core.outbox.mark)},
-            "positions": {_name(p): f"{p.quantity:f}" for p in self.positions()},
-            "open_orders": len(self.open_orders()),
-            "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
-            "remedies": [remedy(i) for i in core.ledger.unknown],
-            "differences": [str(d) for d in core.reconciler.held],
-            "undeclared_orders": list(core.reconciler.undeclared),
-            "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
-        }
+        return status.status(self._core)
 
     def diagram(self, form: TextForm = "svg") -> str:
         """The state machine with the current state and the last transition highlighted.
@@ -693,56 +492,15 @@ class Engine:
         :param form: `svg`, `mermaid` or `dot`; a PNG is bytes, see `diagram_png`.
         :raises ValueError: there is no such form.
         """
-        from holdfast.states import diagram
-
-        return diagram.text(form, **self._highlight())
+        return status.diagram(self._core, form)
 
     def diagram_png(self) -> bytes:
         """As `diagram`, as a picture.
 
         :raises RenderError: neither rsvg-convert nor Graphviz is installed.
         """
-        from holdfast.states import diagram
-
-        return diagram.png(**self._highlight())
-
-    def _highlight(self) -> _Highlight:
-        entered = [step for step in self.history if step.entered]
-        last = (entered[-1].source, entered[-1].trigger, entered[-1].dest) if entered else None
-        return {"current": self.state, "last": last}
+        return status.diagram_png(self._core)
 
     def timeline(self, *, title: str | None = None) -> Timeline:
         """This run so far (its latest steps), for `states.diagram.timeline_svg`."""
-        from .run_timeline import Entry, timeline
-
-        core = self._core
-        return timeline(
-            [
-                Entry(m.monotonic, m.step.trigger, m.step.cause, m.step.dest)
-                for m in core.history
-                if m.step.entered
-            ],
-            title=title or f"{self.settings.bot}: the run so far",
-            start_seconds=core.began_at,
-            end_seconds=core.clock.monotonic(),
-        )
-
-
-class _Highlight(TypedDict):
-    current: State
-    last: tuple[State, Trigger, State] | None
-
-
-def _name(held: Position) -> str:
-    """Of a position, with its side in hedge mode."""
-    return held.symbol if held.position_side == "BOTH" else f"{held.symbol} {held.position_side}"
-
-
-def _closing(held: Position) -> Order:
-    return Order(
-        held.symbol,
-        "sell" if held.quantity > 0 else "buy",
-        abs(held.quantity),
-        reduce_only=held.position_side == "BOTH",
-        position_side=held.position_side,
-    )
+        return status.timeline(self._core, title=title)

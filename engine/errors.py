@@ -100,6 +100,20 @@ class LinkDown(HoldfastError):
     """
 
 
+class PolicyUnreadable(LinkDown):
+    """What the policy store holds is no policy that can be taken; nobody can trade on it.
+
+    :ivar found: what it holds, shortened.
+    """
+
+    def __init__(self, reason: str, *, found: str) -> None:
+        super().__init__(
+            f"the stored policy can not be taken ({reason}); the store holds {found}; look where "
+            "it comes from, then store another one with `holdfast policy set MODE --replace`"
+        )
+        self.found = found
+
+
 class ResolveRefused(HoldfastError):
     """A person's word on this order can not be taken: it does not wait for its outcome, it is
     too early, or the venue has answered after all. Nothing was changed by it."""

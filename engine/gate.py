@@ -234,3 +234,39 @@ class Gate:
         if self._on_blocked is not None:
             self._on_blocked(reason)
         return TradingHalted(reason)
+
+
+class GateView:
+    """The gate as its users see it: it can be asked, and neither shut nor opened.
+
+    To shut it, report a fault (`Engine.fault`) or halt (`Engine.halt`): the machine then knows,
+    and walks the way up again. It opens by that way alone.
+
+    :ivar check: returns the gate epoch, or raises `TradingHalted` with the reason in words. An
+        attribute, not a method: it is the gate's own function, without a call in between.
+    """
+
+    __slots__ = ("_gate", "check")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.check = gate.check
+
+    @property
+    def epoch(self) -> int:
+        """Counts the shuts. What `check` returned is still good while it is this."""
+        return self._gate.epoch
+
+    @property
+    def is_open(self) -> bool:
+        """Whether orders that open positions may be written."""
+        return self._gate.is_open
+
+    @property
+    def reason(self) -> str:
+        """Why it is shut, in words; empty while it is open."""
+        return self._gate.reason
+
+    def level(self, symbol: str | None = None) -> Level:
+        """What may be written now, for the engine or for one symbol."""
+        return self._gate.level(symbol)

@@ -9,13 +9,20 @@ Faults are reported synchronously, in the transport's own callback; by the time
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import anyio
 
 from .broadcast import Broadcast
 from .errors import LinkDown
+from .ports import Link
+
+log = logging.getLogger("holdfast.engine")
+
+FIRST_RESTART_SECONDS: Final = 0.1
+LONGEST_RESTART_SECONDS: Final = 5.0
 
 
 class LinkStatus(NamedTuple):
@@ -159,3 +166,18 @@ class Links:
                 if link.required:
                     group.start_soon(one, link)
         return failures
+
+
+async def keep_running(link: Link, health: LinkHealth) -> None:
+    """Run a link of the user's. One that ends or fails is down, and is begun again."""
+    pause = FIRST_RESTART_SECONDS
+    while True:
+        try:
+            await link.run(health)
+        except Exception as error:  # the user's code: whatever it was, the link is not watched
+            log.exception("link %s failed", link.name)
+            health.down(f"its run failed: {error!r}")
+        else:
+            health.down("its run ended")
+        await anyio.sleep(pause)
+        pause = min(2 * pause, LONGEST_RESTART_SECONDS)

@@ -10,14 +10,14 @@ connection has another `link_epoch`, and a value of an earlier one is void.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
 from . import policy as rules
 from .broadcast import Broadcast
-from .errors import ConfigError, InvalidPolicy, LinkDown, PolicyConflict
+from .errors import ConfigError, InvalidPolicy, LinkDown, PolicyConflict, PolicyUnreadable
 from .journal import JournalError
 from .links import LinkHealth
 from .policy import Identity, Policy, Regression
@@ -119,27 +119,48 @@ class PolicyCell:
 
         :raises LinkDown: it could not be asked.
         """
-        epoch, announced = self._link.link_epoch, -1
-        stored: StoredPolicy | None = None
-        while announced != self._announced:  # else a change fell between the answer and us
-            announced = self._announced
-            stored = await self._read()
-            if epoch != self._link.link_epoch or not self._link.is_up:
-                raise LinkDown("the policy store was lost while the policy was read")
-            seen = self._recorder.ledger.policy_identity
-            verdict = rules.regression(seen, None if stored is None else _identity(stored))
-            if verdict is not Regression.FRESH:
-                stored = await self._by_rule(verdict, stored)
+        epoch = self._link.link_epoch
+        stored = await self._unchanged(lambda: self._judged(epoch))
         if stored is not None:
             self._serve(stored, epoch)
         self.changes.notify()
 
+    async def _unchanged(
+        self, ask: Callable[[], Awaitable[StoredPolicy | None]]
+    ) -> StoredPolicy | None:
+        """What `ask` answers; asked again if a change fell between its answer and us."""
+        while True:
+            announced = self._announced
+            stored = await ask()
+            if announced == self._announced:
+                return stored
+
+    async def _judged(self, epoch: int) -> StoredPolicy | None:
+        """What the store holds, if it may be served; else the reason was told, and is None."""
+        stored, unreadable = None, None
+        try:
+            stored = await self._read()
+        except PolicyUnreadable as error:
+            unreadable = str(error)
+        if epoch != self._link.link_epoch or not self._link.is_up:
+            raise LinkDown("the policy store was lost while the policy was read")
+        if unreadable is not None:
+            self._leave_to_person(unreadable)
+            return None
+        seen = self._recorder.ledger.policy_identity
+        verdict = rules.regression(seen, None if stored is None else _identity(stored))
+        return stored if verdict is Regression.FRESH else await self._by_rule(verdict, stored)
+
+    def _leave_to_person(self, why: str) -> None:
+        self._void(why)
+        self.needs_person = True
+
     async def _read(self) -> StoredPolicy | None:
-        """:raises LinkDown: also when what the store holds could not be journalled."""
+        """:raises PolicyUnreadable: also when what the store holds could not be journalled."""
         stored = await self._store.read()
         why = None if stored is None else _too_large(stored.policy)
-        if why is not None:
-            raise LinkDown(f"the stored policy cannot be taken: {why}; store another one")
+        if stored is not None and why is not None:
+            raise PolicyUnreadable(why, found=f"version {stored.policy.version}")
         return stored
 
     async def _by_rule(
@@ -168,8 +189,7 @@ class PolicyCell:
             why += (
                 "; confirm it with `holdfast policy confirm` or set one with `holdfast policy set`"
             )
-        self._void(why)
-        self.needs_person = True
+        self._leave_to_person(why)
         return None
 
     async def _put(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
@@ -194,11 +214,13 @@ class PolicyCell:
             self._on_reloaded(self._clock.monotonic() - self._unfit_since)
             self._unfit_since = None
 
-    async def set(self, policy: Policy) -> Policy:
+    async def set(self, policy: Policy, *, replace: bool = False) -> Policy:
         """Store a new version above everything ever seen, and serve it.
 
-        :raises InvalidPolicy: it is none; nothing was stored.
+        :param replace: also over something that is no policy.
+        :raises InvalidPolicy: `policy` is none; nothing was stored.
         :raises ConfigError: it is too large to be journalled; nothing was stored.
+        :raises PolicyUnreadable: the store holds something else, and `replace` was not given.
         :raises PolicyConflict: somebody else was faster.
         :raises LinkDown: the outcome is unknown; read before trying again.
         """
@@ -206,10 +228,16 @@ class PolicyCell:
             raise InvalidPolicy(f"policy: {policy!r} is no Policy(…)")
         if (why := _too_large(policy)) is not None:
             raise ConfigError(f"policy: {why}")
-        stored = await self._store.read()
-        expected = 0 if stored is None else stored.policy.version
+        expected: int | None = None
+        try:
+            stored = await self._read()
+            expected = 0 if stored is None else stored.policy.version
+        except PolicyUnreadable as error:
+            if not replace:
+                raise
+            log.warning("an unreadable policy is replaced", extra={"reason": str(error)})
         seen = self._recorder.ledger.policy_seen
-        version = max(expected, 0 if seen is None else seen.version) + 1
+        version = max(expected or 0, 0 if seen is None else seen.version) + 1
         await self._store.compare_and_set(
             msgspec.structs.replace(policy, version=version), expected_version=expected
         )
@@ -221,11 +249,8 @@ class PolicyCell:
 
         :raises LinkDown: it could not be asked, or it holds none.
         """
-        epoch, announced = self._link.link_epoch, -1
-        stored: StoredPolicy | None = None
-        while announced != self._announced:  # else a change fell between the answer and us
-            announced = self._announced
-            stored = await self._read()
+        epoch = self._link.link_epoch
+        stored = await self._unchanged(self._read)
         if stored is None:
             raise LinkDown("the store holds no policy to confirm; set one")
         self._serve(stored, epoch)

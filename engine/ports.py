@@ -184,16 +184,19 @@ class PolicyStore(Protocol):
     async def read(self) -> StoredPolicy | None:
         """The current policy; None when the store answered that it has none.
 
+        :raises PolicyUnreadable: it holds something else.
         :raises LinkDown:
         """
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         """Store `policy` as version `expected_version + 1` (0: there was none), or as its own
-        `version` where that is greater (a restored policy stays above every one ever seen).
+        `version` where that is greater: a store that lost its data gets back the newest policy
+        ever seen without its version going down.
 
-        If `policy.version` is higher, as that: a store that lost its data gets back
-        the newest policy ever seen without its version going down.
-
+        :param expected_version: None: whatever is there is replaced, also what `read` can not
+            make sense of, and `policy` is stored as its own version. An operator's decision.
         :raises PolicyConflict: the stored version is another.
         :raises LinkDown: the outcome is unknown; read before trying again.
         """
@@ -311,6 +314,15 @@ class ExecutionClient(Protocol):
         self, symbol: str, *, after_trade_id: int, timeout_seconds: float
     ) -> list[Fill]:
         """Own fills with a greater trade id, ascending, all pages. :raises LinkDown:"""
+
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        """The greatest trade id that `fills` would tell of; 0: it would tell of none.
+
+        Where counting begins on an account with a past, so it must not cost a request for each
+        of those fills.
+
+        :raises LinkDown:
+        """
 
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         """The venue's clock. :raises LinkDown:"""

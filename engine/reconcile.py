@@ -76,12 +76,14 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What the venue said, every leg of it observed.
 
     :ivar fills: of each declared symbol, everything after the id up to which the book
-        had counted (`Book.synced`).
+        had counted (`Book.synced`); nothing of a symbol that the book has not begun to count.
+    :ivar newest_trade_ids: up to which trade of each declared symbol the venue was observed.
     """
 
     positions: tuple[Position, ...]
     open_orders: tuple[OrderSnapshot, ...]
     fills: tuple[Fill, ...]
+    newest_trade_ids: dict[str, int] = {}
 
 
 class View(msgspec.Struct, frozen=True):

@@ -118,13 +118,7 @@ class Reconciler:
             version, in_flight = book.version, frozenset(self._ledger.intents)
             orders = await self._client.open_orders(timeout_seconds=timeout)
             self._name_undeclared(orders)
-            fills: list[Fill] = []
-            for symbol in self._symbols:
-                fills += await self._client.fills(
-                    symbol,
-                    after_trade_id=book.synced.get(symbol, 0),
-                    timeout_seconds=timeout,
-                )
+            fills, newest = await self._look_for_fills()
             positions = await self._client.positions(timeout_seconds=timeout)
             self._on_progress()
             if book.version == version and in_flight == frozenset(self._ledger.intents):
@@ -142,7 +136,30 @@ class Reconciler:
             unknown=tuple(i.client_order_id for i in self._ledger.unknown),
             unprotected=book.unprotected(),
         )
-        return view, Snapshot(tuple(positions), tuple(orders), tuple(fills)), quiet
+        return view, Snapshot(tuple(positions), tuple(orders), tuple(fills), newest), quiet
+
+    async def _look_for_fills(self) -> tuple[list[Fill], dict[str, int]]:
+        """The fills after those counted, and the newest trade id, of each declared symbol.
+
+        Before the first consent nothing is counted: what was traded until then is in the
+        positions, and an account may have a past of any length.
+
+        :raises LinkDown:
+        """
+        timeout = self._settings.snapshot_timeout_seconds
+        fills: list[Fill] = []
+        newest: dict[str, int] = {}
+        for symbol in self._symbols:
+            counted = self._ledger.book.synced.get(symbol)
+            if counted is None:
+                newest[symbol] = await self._client.newest_trade_id(symbol, timeout_seconds=timeout)
+                continue
+            found = await self._client.fills(
+                symbol, after_trade_id=counted, timeout_seconds=timeout
+            )
+            newest[symbol] = max((fill.trade_id for fill in found), default=counted)
+            fills += found
+        return fills, newest
 
     def _name_undeclared(self, orders: Sequence[OrderSnapshot]) -> None:
         found = tuple(
@@ -398,12 +415,9 @@ class Reconciler:
         self._sync_fills(snapshot, self._symbols)
 
     def _sync_fills(self, snapshot: Snapshot, symbols: Collection[str]) -> None:
-        newest: dict[str, int] = {}
-        for fill in snapshot.fills:
-            if fill.symbol in symbols:
-                newest[fill.symbol] = max(fill.trade_id, newest.get(fill.symbol, 0))
-        for symbol, trade_id in newest.items():
-            if trade_id > self._ledger.book.synced.get(symbol, 0):
+        counted = self._ledger.book.synced
+        for symbol, trade_id in snapshot.newest_trade_ids.items():
+            if symbol in symbols and trade_id > counted.get(symbol, -1):
                 self._recorder.write(Synced(symbol, trade_id))
 
     async def audit(self) -> str | None:

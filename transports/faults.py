@@ -320,7 +320,9 @@ class FaultyStore(_Asking):
         self._read_in = self._connection.number
         return stored
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         return await self._ask(
             "compare_and_set",
             lambda: self._inner.compare_and_set(policy, expected_version=expected_version),
@@ -463,6 +465,13 @@ class FaultyExecutionClient:
             lambda: self._inner.fills(
                 symbol, after_trade_id=after_trade_id, timeout_seconds=timeout_seconds
             ),
+        )
+
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        return await self._read(
+            "newest_trade_id",
+            timeout_seconds,
+            lambda: self._inner.newest_trade_id(symbol, timeout_seconds=timeout_seconds),
         )
 
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:

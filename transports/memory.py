@@ -227,13 +227,13 @@ class MemoryServer:
         self._acks_to_lose -= 1
         return True
 
-    def compare_and_set(self, policy: Policy, expected_version: int) -> StoredPolicy:
+    def compare_and_set(self, policy: Policy, expected_version: int | None) -> StoredPolicy:
         stored_version = 0 if self.policy is None else self.policy.policy.version
-        if stored_version != expected_version:
+        if expected_version not in (None, stored_version):
             raise PolicyConflict(
                 f"the stored policy is version {stored_version}, not {expected_version}"
             )
-        version = max(expected_version + 1, policy.version)
+        version = max((expected_version or 0) + 1, policy.version)
         lineage = self._new_lineage() if self.policy is None else self.policy.lineage
         self.policy = StoredPolicy(msgspec.structs.replace(policy, version=version), lineage)
         self._policy_changed()
@@ -462,7 +462,9 @@ class MemoryStore(_Client):
             if self._current:  # else it was changed while the answer was on its way
                 return stored
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         return await self._ask(lambda: self.server.compare_and_set(policy, expected_version))
 
     def verified_at(self) -> float:

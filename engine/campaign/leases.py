@@ -40,7 +40,7 @@ class TimedServer(MemoryServer):
             self._expires_at = self._now() + self._ttl_seconds
         return grant
 
-    def compare_and_set(self, policy: Policy, expected_version: int) -> StoredPolicy:
+    def compare_and_set(self, policy: Policy, expected_version: int | None) -> StoredPolicy:
         stored = super().compare_and_set(policy, expected_version)
         self.stored.append((self._now(), stored))
         return stored

@@ -151,7 +151,9 @@ class WatchedStore:
         self._life.witness.policy_read(stored)
         return stored
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         self._life.asks("set policy")
         return await self._inner.compare_and_set(policy, expected_version=expected_version)
 
@@ -269,6 +271,10 @@ class WatchedClient:
         return await self._inner.fills(
             symbol, after_trade_id=after_trade_id, timeout_seconds=timeout_seconds
         )
+
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        self._life.asks("fills")
+        return await self._inner.newest_trade_id(symbol, timeout_seconds=timeout_seconds)
 
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         self._life.check()

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from holdfast.clock import SystemClock, SystemEntropy
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, PolicyUnreadable
 from holdfast.policy import Limits, Mode, Policy, decode
 from holdfast.ports import PolicyStore
 from holdfast.registry import open_policy_store
@@ -76,8 +76,7 @@ def show(config: Config, as_json: bool) -> None:
         found = None if told["policy"] is None else msgspec.convert(told["policy"], Policy)
         problem = told["problem"]
     except NoEngine:
-        found = anyio.run(_read, config)
-        problem = None if found is not None else "the store holds no policy"
+        found, problem = anyio.run(_read, config)
     answer(
         {"policy": plain(found), "problem": problem},
         _lines(found) if found is not None else [f"no policy to trade on: {problem}"],
@@ -94,6 +93,9 @@ def show(config: Config, as_json: bool) -> None:
 @click.option("--max-open-orders", type=click.IntRange(0))
 @click.option("--allow", "allowed", multiple=True, help="Symbol that may be opened; repeatable.")
 @click.option("--no-limits", is_flag=True, help="Drop every limit that is not given here.")
+@click.option(
+    "--replace", is_flag=True, help="Also over something stored that is no policy; it is told."
+)
 @config_option
 @json_option
 def set_(
@@ -103,6 +105,7 @@ def set_(
     max_open_orders: int | None,
     allowed: tuple[str, ...],
     no_limits: bool,
+    replace: bool,
     config: Config,
     as_json: bool,
 ) -> None:
@@ -127,13 +130,20 @@ def set_(
         )
 
     try:
-        told = client.ask("policy")["policy"]
-        current = msgspec.convert(told, Policy) if told is not None else _newest_seen(config)
-        wanted = renewed(current.limits if current is not None else Limits())
-        stored = msgspec.convert(client.ask("policy_set", policy=plain(wanted)), Policy)
+        told = client.ask("policy")
+        current = _newest_seen(config)
+        if told["policy"] is not None:
+            current = msgspec.convert(told["policy"], Policy)
+        wanted = plain(renewed(current.limits if current is not None else Limits()))
+        done = client.ask("policy_set", policy=wanted, replace=replace)
+        stored, instead_of = msgspec.convert(done, Policy), told["problem"]
     except NoEngine:
-        stored = anyio.run(_write, config, renewed)
-    answer({"ok": True, "policy": plain(stored)}, _lines(stored), as_json=as_json)
+        stored, instead_of = anyio.run(_write, config, renewed, replace)
+    answer(
+        {"ok": True, "policy": plain(stored), "instead_of": instead_of},
+        _lines(stored, instead_of=instead_of),
+        as_json=as_json,
+    )
 
 
 @policy.command()
@@ -149,7 +159,8 @@ def confirm(config: Config, as_json: bool) -> None:
     answer({"ok": True, "policy": plain(confirmed)}, _lines(confirmed), as_json=as_json)
 
 
-def _lines(shown: Policy) -> Any:
+def _lines(shown: Policy, *, instead_of: str | None = None) -> Any:
+    """:param instead_of: why nothing could be traded on before."""
     limits = shown.limits
     return table(
         {
@@ -163,6 +174,7 @@ def _lines(shown: Policy) -> Any:
             else ", ".join(limits.allowed_symbols) or "none",
             "updated by": shown.updated_by,
             "updated at": shown.updated_at,
+            "instead of": instead_of,
         }
     )
 
@@ -173,28 +185,44 @@ def _newest_seen(config: Config) -> Policy | None:
     return None if seen is None else decode(seen.policy)
 
 
-async def _read(config: Config) -> Policy | None:
-    async def read(store: PolicyStore) -> Policy | None:
-        stored = await store.read()
-        return None if stored is None else stored.policy
+async def _read(config: Config) -> tuple[Policy | None, str | None]:
+    """What the store holds; or None, and why there is nothing to trade on."""
+
+    async def read(store: PolicyStore) -> tuple[Policy | None, str | None]:
+        try:
+            stored = await store.read()
+        except PolicyUnreadable as error:
+            return None, str(error)
+        if stored is None:
+            return None, "the store holds no policy"
+        return stored.policy, None
 
     return await _at_store(config, read)
 
 
-async def _write(config: Config, renewed: Callable[[Limits], Policy]) -> Policy:
+async def _write(
+    config: Config, renewed: Callable[[Limits], Policy], replace: bool
+) -> tuple[Policy, str | None]:
+    """Store a policy; returns it, and what was no policy and had to give way to it."""
     seen = _newest_seen(config)
 
-    async def write(store: PolicyStore) -> Policy:
-        stored = await store.read()
-        held = None if stored is None else stored.policy
+    async def write(store: PolicyStore) -> tuple[Policy, str | None]:
+        held, expected, instead_of = None, None, None
+        try:
+            stored = await store.read()
+            held = None if stored is None else stored.policy
+            expected = 0 if held is None else held.version
+        except PolicyUnreadable as error:
+            if not replace:
+                raise
+            instead_of = error.found
         base = held or seen
         wanted = renewed(base.limits if base is not None else Limits())
-        version = max(held.version if held else 0, seen.version if seen else 0) + 1
+        version = max(expected or 0, seen.version if seen else 0) + 1
         done = await store.compare_and_set(
-            msgspec.structs.replace(wanted, version=version),
-            expected_version=held.version if held else 0,
+            msgspec.structs.replace(wanted, version=version), expected_version=expected
         )
-        return done.policy
+        return done.policy, instead_of
 
     return await _at_store(config, write)
 

@@ -171,8 +171,7 @@ def order_kept_over_a_recovery(patch: pytest.MonkeyPatch) -> None:
         return given._replace(verify=verify, gate_epoch=0)
 
     async def unhurt(self: _Effects) -> None:
-        core = self._core
-        core.orders.instruments = await core.exchange.instruments(timeout_seconds=1.0)
+        await self._core.execution.instruments()
 
     patch.setattr(Gate, "permit", timeless)
     patch.setattr(_Effects, "resolve_unknown", unhurt)

@@ -92,12 +92,15 @@ def first_line(child: subprocess.Popen[str]) -> str:
     return line
 
 
-def write_config(folder: Path, *, port: int, state_dir: Path | None = None) -> Path:
+def write_config(
+    folder: Path, *, port: int, state_dir: Path | None = None, policy_url: str = "memory://bot"
+) -> Path:
     path = folder / "holdfast.toml"
     state = "" if state_dir is None else f'state_dir = "{state_dir}"\n'
     path.write_text(
         f'[engine]\nbot = "alpha"\nsymbols = ["BTC/USDT:USDT"]\n{state}'
-        '[bus]\nurl = "memory://bot"\n[policy]\non_empty = "restore"\n'
+        '[bus]\nurl = "memory://bot"\n'
+        f'[policy]\nurl = "{policy_url}"\non_empty = "restore"\n'
         'initial = { active_mode = "NORMAL" }\n'
         f'[exchange]\nurl = "sim://127.0.0.1:{port}"\n'
     )

@@ -291,6 +291,14 @@ class FillsFromTheIdOn(SimExecutionClient):
         return await super().fills(symbol, after_trade_id=first, timeout_seconds=timeout_seconds)
 
 
+@caught_by("the_newest_trade_is_the_last_of_the_fills", "the newest trade id")
+class NewestTradeOfItsOwn(SimExecutionClient):
+    """Knows only of trades that it has been told of."""
+
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        return 0
+
+
 @caught_by("instruments_say_what_the_venue_accepts", "by unified symbol")
 class SpeaksTheVenuesNames(SimExecutionClient):
     async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:

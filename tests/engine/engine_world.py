@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import msgspec
 
 from holdfast.engine import Engine
@@ -18,7 +21,7 @@ from holdfast.settings import (
     PolicySettings,
     Settings,
 )
-from holdfast.simulation import SeededEntropy, VirtualClock
+from holdfast.simulation import SeededEntropy, VirtualClock, run
 from holdfast.transports.memory import MemoryBus, MemoryServer, MemoryStore
 from holdfast.transports.sim import LocalLine, SimExecutionClient, SimulatedVenue
 
@@ -82,7 +85,7 @@ class World:
     async def killed(self, **changes: Any) -> AsyncIterator[Engine]:
         """An engine that ends as kill -9 ends it: nothing is wound down, the disk stays."""
         async with self.engine(**changes) as engine:
-            engine._wind_down = _nothing  # type: ignore[method-assign]
+            engine._lifetime._wind_down = _nothing  # type: ignore[method-assign]
             try:
                 yield engine
             finally:
@@ -96,3 +99,27 @@ class World:
 
 async def _nothing() -> None:
     """All that a killed process does."""
+
+
+def in_a_world(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """The test that plays `test` in virtual time; its first argument is a world of its own."""
+
+    @functools.wraps(test)
+    def played(*args: Any, **given: Any) -> None:
+        async def main() -> None:
+            await test(World(), *args, **given)
+
+        run(main)
+
+    # What pytest has to give: everything but the world.
+    taken = inspect.signature(test)
+    played.__signature__ = taken.replace(  # type: ignore[attr-defined]
+        parameters=list(taken.parameters.values())[1:]
+    )
+    return played
+
+
+async def healthy(engine: Engine, *, seconds: float = 60) -> None:
+    """Wait until it is; a way up that never ends fails."""
+    with anyio.fail_after(seconds):
+        await engine.until_healthy()

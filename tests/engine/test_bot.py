@@ -235,6 +235,7 @@ def test_a_listener_that_fails_does_not_end_the_market() -> None:
             end()
             market.say(bar(2))
             assert heard == [bar(1)]
+            assert engine.state is State.HEALTHY
             with pytest.raises(ConfigError, match=r"^interval: '7m'"):
                 await engine.bars(BTC, interval="7m")
 

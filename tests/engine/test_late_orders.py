@@ -115,7 +115,7 @@ def test_a_venue_that_asks_for_silence_is_not_audited() -> None:
         async with world.engine() as engine:
             await engine.until_healthy()
             world.venue.faults.decide = watch
-            engine._core.silence.keep(120.0)
+            engine._core.execution.silence.keep(120.0)
             await anyio.sleep(110)
             assert "snapshot" not in asked
             await anyio.sleep(60)

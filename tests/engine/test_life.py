@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from engine_world import BTC, World
+from engine_world import BTC, World, healthy, in_a_world
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
@@ -36,98 +36,79 @@ RESTING = Order(BTC, "buy", "0.010", price="60000")
 EXIT = Order(BTC, "sell", "0.004", price="64000", reduce_only=True)
 
 
-async def healthy(engine: Engine, *, seconds: float = 60) -> None:
-    with anyio.fail_after(seconds):
-        await engine.until_healthy()
-
-
 # --- the end -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("rule", "left"), [("cancel", 1), ("keep", 2)])
-def test_a_clean_stop_leaves_venue_and_bus_as_a_successor_would_like_them(
-    rule: Any, left: int
+@in_a_world
+async def test_a_clean_stop_leaves_venue_and_bus_as_a_successor_would_like_them(
+    world: World, rule: Any, left: int
 ) -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine(orders=OrderSettings(on_leaving_active=rule)) as engine:
-            await healthy(engine)
-            await engine.submit(ENTRY)
-            await engine.submit(RESTING)
-            await engine.submit(Order(BTC, "sell", "0.004", price="70000", reduce_only=True))
-            for number in range(2000):
-                await engine.publish("test", number)
-        assert len(world.venue.open_orders()) == left, "the exit stays whatever the rule"
-        bodies = [e.body for e in world.events() if e.type == "test"]
-        assert bodies == list(range(2000))
-        assert world.server._lease is None
-        assert world.disk.journal is None, "the journal is closed"
-        with pytest.raises(EngineClosed):
-            await engine.submit(ENTRY)
-        with pytest.raises(EngineClosed):
-            await engine.publish("test", 1)
-
-    run(main)
+    async with world.engine(orders=OrderSettings(on_leaving_active=rule)) as engine:
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await engine.submit(RESTING)
+        await engine.submit(Order(BTC, "sell", "0.004", price="70000", reduce_only=True))
+        for number in range(2000):
+            await engine.publish("test", number)
+    assert len(world.venue.open_orders()) == left, "the exit stays whatever the rule"
+    bodies = [e.body for e in world.events() if e.type == "test"]
+    assert bodies == list(range(2000))
+    assert world.server._lease is None
+    assert world.disk.journal is None, "the journal is closed"
+    with pytest.raises(EngineClosed):
+        await engine.submit(ENTRY)
+    with pytest.raises(EngineClosed):
+        await engine.publish("test", 1)
 
 
-def test_a_stop_without_bus_and_venue_does_not_hang_and_loses_nothing() -> None:
-    async def main() -> None:
-        world = World()
+@in_a_world
+async def test_a_stop_without_bus_and_venue_does_not_hang_and_loses_nothing(world: World) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        world.server.down("killed")
+        world.line.set_down("cut", silent=True)
+        await engine.publish("test", "kept")
+        before = world.clock.monotonic()
+    assert world.clock.monotonic() - before < 15
+    world.server.up()
+    world.line.set_up()
+    async with world.engine() as engine:
+        await healthy(engine)
+    assert [e.body for e in world.events() if e.type == "test"] == ["kept"]
+
+
+@in_a_world
+async def test_an_error_of_the_block_passes_as_it_is(world: World) -> None:
+    async def block() -> None:
         async with world.engine() as engine:
             await healthy(engine)
-            world.server.down("killed")
-            world.line.set_down("cut", silent=True)
-            await engine.publish("test", "kept")
-            before = world.clock.monotonic()
-        assert world.clock.monotonic() - before < 15
-        world.server.up()
-        world.line.set_up()
-        async with world.engine() as engine:
-            await healthy(engine)
-        assert [e.body for e in world.events() if e.type == "test"] == ["kept"]
+            raise LookupError("the bot's own")
 
-    run(main)
-
-
-def test_an_error_of_the_block_passes_as_it_is() -> None:
-    async def main() -> None:
-        world = World()
-
-        async def block() -> None:
-            async with world.engine() as engine:
-                await healthy(engine)
-                raise LookupError("the bot's own")
-
-        with pytest.raises(LookupError, match="the bot's own"):
-            await block()
-        assert world.disk.journal is None
-
-    run(main)
+    with pytest.raises(LookupError, match="the bot's own"):
+        await block()
+    assert world.disk.journal is None
 
 
 @pytest.mark.parametrize("dies", ["before the block ends", "at the last sync"])
-def test_a_dead_disk_does_not_hide_the_error_of_the_block(dies: str) -> None:
-    async def main() -> None:
-        world = World()
+@in_a_world
+async def test_a_dead_disk_does_not_hide_the_error_of_the_block(world: World, dies: str) -> None:
+    async def block() -> None:
+        async with world.engine() as engine:
+            await healthy(engine)
+            await engine.submit(RESTING)
+            await engine.publish("test", 1)
+            world.disk.fail_syncs(10)
+            if dies == "before the block ends":
+                with pytest.raises(JournalFailed):
+                    await engine.publish("test", 2, durability="power")
+            raise LookupError("the bot's own")
 
-        async def block() -> None:
-            async with world.engine() as engine:
-                await healthy(engine)
-                await engine.submit(RESTING)
-                await engine.publish("test", 1)
-                world.disk.fail_syncs(10)
-                if dies == "before the block ends":
-                    with pytest.raises(JournalFailed):
-                        await engine.publish("test", 2, durability="power")
-                raise LookupError("the bot's own")
-
-        with pytest.raises(LookupError, match="the bot's own") as raised:
-            await block()
-        notes = " ".join(getattr(raised.value, "__notes__", ()))
-        assert "sync" in notes or dies != "at the last sync"
-        assert world.disk.journal is None
-
-    run(main)
+    with pytest.raises(LookupError, match="the bot's own") as raised:
+        await block()
+    notes = " ".join(getattr(raised.value, "__notes__", ()))
+    assert "sync" in notes or dies != "at the last sync"
+    assert world.disk.journal is None
 
 
 @pytest.mark.parametrize("how", ["returns", "is cancelled"])
@@ -154,237 +135,204 @@ def test_a_dead_disk_at_the_end_of_a_block_is_told(
             run(main)
 
 
-def test_what_fails_while_winding_down_does_not_hide_the_error_of_the_block() -> None:
-    async def main() -> None:
-        world = World()
-
-        async def block() -> None:
-            async with world.engine() as engine:
-                await healthy(engine)
-
-                async def fail() -> int:
-                    raise RuntimeError("a mistake")
-
-                engine._core.entries.cancel = fail  # type: ignore[method-assign]
-                raise LookupError("the bot's own")
-
-        with pytest.raises(LookupError, match="the bot's own") as raised:
-            await block()
-        assert "a mistake" in raised.value.__notes__[0]
-        assert world.disk.journal is None
-
-    run(main)
-
-
-def test_a_cancelled_block_stops_cleanly() -> None:
-    async def main() -> None:
-        world = World()
-        with anyio.move_on_after(5) as scope:
-            async with world.engine() as engine:
-                await healthy(engine)
-                await engine.submit(RESTING)
-                await anyio.sleep_forever()
-        assert scope.cancelled_caught
-        assert world.venue.open_orders() == []
-        assert world.disk.journal is None
-
-    run(main)
-
-
-def test_no_order_opens_a_position_once_the_stop_has_begun() -> None:
-    async def main() -> None:
-        world = World()
-        outcomes: list[str] = []
-        async with anyio.create_task_group() as group, world.engine() as engine:
+@in_a_world
+async def test_what_fails_while_winding_down_does_not_hide_the_error_of_the_block(
+    world: World,
+) -> None:
+    async def block() -> None:
+        async with world.engine() as engine:
             await healthy(engine)
-            world.venue.faults.arm("place", Fault.refusal(-1008, "overloaded", status=503))
 
-            async def submit() -> None:
-                try:
-                    await engine.submit(ENTRY)
-                except (NotExecuted, TradingHalted, JournalError) as error:
-                    outcomes.append(type(error).__name__)
+            async def fail() -> int:
+                raise RuntimeError("a mistake")
 
-            group.start_soon(submit)
-            await anyio.sleep(0.5)
-        assert outcomes == ["NotExecuted"]
-        assert world.venue.order_log == []
+            engine._core.execution.entries.cancel = fail  # type: ignore[method-assign]
+            raise LookupError("the bot's own")
 
-    run(main)
+    with pytest.raises(LookupError, match="the bot's own") as raised:
+        await block()
+    assert "a mistake" in raised.value.__notes__[0]
+    assert world.disk.journal is None
+
+
+@in_a_world
+async def test_a_cancelled_block_stops_cleanly(world: World) -> None:
+    with anyio.move_on_after(5) as scope:
+        async with world.engine() as engine:
+            await healthy(engine)
+            await engine.submit(RESTING)
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert world.venue.open_orders() == []
+    assert world.disk.journal is None
+
+
+@in_a_world
+async def test_no_order_opens_a_position_once_the_stop_has_begun(world: World) -> None:
+    outcomes: list[str] = []
+    async with anyio.create_task_group() as group, world.engine() as engine:
+        await healthy(engine)
+        world.venue.faults.arm("place", Fault.refusal(-1008, "overloaded", status=503))
+
+        async def submit() -> None:
+            try:
+                await engine.submit(ENTRY)
+            except (NotExecuted, TradingHalted, JournalError) as error:
+                outcomes.append(type(error).__name__)
+
+        group.start_soon(submit)
+        await anyio.sleep(0.5)
+    assert outcomes == ["NotExecuted"]
+    assert world.venue.order_log == []
 
 
 # --- holds -------------------------------------------------------------------------------
 
 
-def test_a_halt_holds_until_resume_also_across_restarts() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.killed() as engine:
-            await healthy(engine)
-            await engine.submit(ENTRY)
-            await engine.halt("I do not like this", by="owner")
-            assert engine.state is State.DEGRADED
-            assert engine.level() is Level.HALTED
-            for order in (ENTRY, EXIT):
-                with pytest.raises(TradingHalted):
-                    await engine.submit(order)
-        async with world.killed() as engine:
-            await anyio.sleep(60)
-            assert engine.state is State.DEGRADED
-            assert engine.status()["hold"] == "I do not like this"
-            assert any("I do not like this" in why for why in engine.waiting_for)
-            await engine.resume(by="owner")
-            await healthy(engine)
-        async with world.engine() as engine:
-            await healthy(engine)
-
-    run(main)
+@in_a_world
+async def test_a_halt_holds_until_resume_also_across_restarts(world: World) -> None:
+    async with world.killed() as engine:
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await engine.halt("I do not like this", by="owner")
+        assert engine.state is State.DEGRADED
+        assert engine.level() is Level.HALTED
+        for order in (ENTRY, EXIT):
+            with pytest.raises(TradingHalted):
+                await engine.submit(order)
+    async with world.killed() as engine:
+        await anyio.sleep(60)
+        assert engine.state is State.DEGRADED
+        assert engine.status()["hold"] == "I do not like this"
+        assert any("I do not like this" in why for why in engine.waiting_for)
+        await engine.resume(by="owner")
+        await healthy(engine)
+    async with world.engine() as engine:
+        await healthy(engine)
 
 
-def test_resuming_what_was_not_halted_changes_nothing() -> None:
+@in_a_world
+async def test_resuming_what_was_not_halted_changes_nothing(world: World) -> None:
     """It must not shut a gate that nothing would open again."""
-
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
-            await engine.resume()
-            assert engine.gate.is_open
-            assert (await engine.submit(ENTRY)).status == "accepted"
-
-    run(main)
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.resume()
+        assert engine.gate.is_open
+        assert (await engine.submit(ENTRY)).status == "accepted"
 
 
-def test_a_gate_shut_behind_the_engines_back_is_noticed_and_recovered_from() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
-            engine.gate.shut("a strategy's own whim")
-            with pytest.raises(TradingHalted, match="whim"):
-                await engine.submit(ENTRY)
-            await anyio.sleep(60)
-            assert engine.gate.is_open
-            assert (await engine.submit(ENTRY)).status == "accepted"
-
-    run(main)
+@in_a_world
+async def test_a_gate_shut_behind_the_engines_back_is_noticed_and_recovered_from(
+    world: World,
+) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        assert not {"shut", "open_if", "renew"} & set(dir(engine.gate)), "not for users"
+        engine._core.gate.shut("a part of the engine that told nobody")
+        with pytest.raises(TradingHalted, match="told nobody"):
+            await engine.submit(ENTRY)
+        await anyio.sleep(60)
+        assert engine.gate.is_open
+        assert (await engine.submit(ENTRY)).status == "accepted"
 
 
 @pytest.mark.parametrize("first", [State.HEALTHY, State.DEGRADED])
-def test_a_halt_that_can_not_be_written_down_halts_all_the_same(first: State) -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
-            await engine.submit(ENTRY)
-            if first is State.DEGRADED:
-                world.server.down("killed")
-            world.disk.reserve_bytes = 0
-            world.disk.full = True
-            with pytest.raises(JournalFull):
-                await engine.halt("now", by="owner")
-            assert engine.level() is Level.HALTED
-            with pytest.raises(TradingHalted, match="now"):
-                await engine.submit(EXIT)
-            world.disk.full = False
-
-    run(main)
-
-
-def test_a_reason_that_can_not_be_encoded_halts_all_the_same() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
-            await engine.halt("bad byte \udcff in a pasted text")
-            assert engine.level() is Level.HALTED
-            await engine.resume()
-            await healthy(engine)
-
-    run(main)
+@in_a_world
+async def test_a_halt_that_can_not_be_written_down_halts_all_the_same(
+    world: World, first: State
+) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        if first is State.DEGRADED:
+            world.server.down("killed")
+        world.disk.reserve_bytes = 0
+        world.disk.full = True
+        with pytest.raises(JournalFull):
+            await engine.halt("now", by="owner")
+        assert engine.level() is Level.HALTED
+        with pytest.raises(TradingHalted, match="now"):
+            await engine.submit(EXIT)
+        world.disk.full = False
 
 
-def test_flatten_closes_everything_and_halts() -> None:
-    async def main() -> None:
-        world = World()
-        world.venue.on_price(ETH, Decimal(3000))
-        async with world.engine(symbols=(BTC, ETH)) as engine:
-            await healthy(engine)
-            await engine.submit(ENTRY)
-            await engine.submit(RESTING)
-            await engine.submit(Order(ETH, "sell", "0.5", price="3000"))
-            await anyio.sleep(1)
-            world.server.down("killed: the operator's switch needs no bus")
-            reports = await engine.flatten(by="owner")
-            assert {r.symbol for r in reports} == {BTC, ETH}
-            await anyio.sleep(1)
-            assert engine.positions() == []
-            assert world.venue.positions() == []
-            assert engine.status()["hold"] == "flatten"
-            assert world.venue.open_orders() == []
-            with pytest.raises(TradingHalted):
-                await engine.submit(EXIT)
-            assert await engine.flatten(by="owner") == []
-
-    run(main)
+@in_a_world
+async def test_a_reason_that_can_not_be_encoded_halts_all_the_same(world: World) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.halt("bad byte \udcff in a pasted text")
+        assert engine.level() is Level.HALTED
+        await engine.resume()
+        await healthy(engine)
 
 
-def test_flatten_goes_on_when_one_position_can_not_be_closed() -> None:
-    async def main() -> None:
-        world = World()
-        world.venue.on_price(ETH, Decimal(3000))
-        async with world.engine(symbols=(BTC, ETH)) as engine:
-            await healthy(engine)
-            await engine.submit(ENTRY)
-            await engine.submit(Order(ETH, "sell", "0.5", price="3000"))
-            await anyio.sleep(1)
-            world.venue.faults.arm("place", Fault.refusal(-1111, "precision"))
-            with pytest.raises(ExceptionGroup, match="not closed") as failed:
-                await engine.flatten()
-            assert len(failed.value.exceptions) == 1
-            await anyio.sleep(1)
-            assert len(engine.positions()) == 1, "the other one is closed"
+@in_a_world
+async def test_flatten_closes_everything_and_halts(world: World) -> None:
+    world.venue.on_price(ETH, Decimal(3000))
+    async with world.engine(symbols=(BTC, ETH)) as engine:
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await engine.submit(RESTING)
+        await engine.submit(Order(ETH, "sell", "0.5", price="3000"))
+        await anyio.sleep(1)
+        world.server.down("killed: the operator's switch needs no bus")
+        reports = await engine.flatten(by="owner")
+        assert {r.symbol for r in reports} == {BTC, ETH}
+        await anyio.sleep(1)
+        assert engine.positions() == []
+        assert world.venue.positions() == []
+        assert engine.status()["hold"] == "flatten"
+        assert world.venue.open_orders() == []
+        with pytest.raises(TradingHalted):
+            await engine.submit(EXIT)
+        assert await engine.flatten(by="owner") == []
 
-    run(main)
+
+@in_a_world
+async def test_flatten_goes_on_when_one_position_can_not_be_closed(world: World) -> None:
+    world.venue.on_price(ETH, Decimal(3000))
+    async with world.engine(symbols=(BTC, ETH)) as engine:
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await engine.submit(Order(ETH, "sell", "0.5", price="3000"))
+        await anyio.sleep(1)
+        world.venue.faults.arm("place", Fault.refusal(-1111, "precision"))
+        with pytest.raises(ExceptionGroup, match="not closed") as failed:
+            await engine.flatten()
+        assert len(failed.value.exceptions) == 1
+        await anyio.sleep(1)
+        assert len(engine.positions()) == 1, "the other one is closed"
 
 
 # --- faults ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("reason", ["bad byte \udcff", "x" * 5_000_000, ""])
-def test_whatever_a_fault_is_called_it_is_recovered_from(reason: str) -> None:
+@in_a_world
+async def test_whatever_a_fault_is_called_it_is_recovered_from(world: World, reason: str) -> None:
     """A reason out of a broken reply may be neither text nor short."""
-
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
-            engine.fault("feed", reason)
-            assert engine.state is State.DEGRADED
-            await healthy(engine)
-        assert len(world.server.log.entries) == len(world.events())
-
-    run(main)
+    async with world.engine() as engine:
+        await healthy(engine)
+        engine.fault("feed", reason)
+        assert engine.state is State.DEGRADED
+        await healthy(engine)
+    assert len(world.server.log.entries) == len(world.events())
 
 
-def test_a_listener_that_raises_stops_nothing() -> None:
-    async def main() -> None:
-        world = World()
+@in_a_world
+async def test_a_listener_that_raises_stops_nothing(world: World) -> None:
+    def broken(_: object) -> None:
+        raise LookupError("a broken listener")
 
-        def broken(_: object) -> None:
-            raise LookupError("a broken listener")
-
-        async with world.engine() as engine:
-            engine.on_transition(broken)
-            engine.on_fill(broken)
-            await healthy(engine)
-            await engine.submit(ENTRY)
-            await anyio.sleep(1)
-            assert engine.position(BTC) == Decimal("0.010")
-            engine.fault("feed", "gone")
-            await healthy(engine)
-
-    run(main)
+    async with world.engine() as engine:
+        engine.on_transition(broken)
+        engine.on_fill(broken)
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await anyio.sleep(1)
+        assert engine.position(BTC) == Decimal("0.010")
+        engine.fault("feed", "gone")
+        await healthy(engine)
 
 
 def test_a_fault_from_another_thread_shuts_the_gate_before_it_returns() -> None:
@@ -435,146 +383,132 @@ def test_a_fault_from_another_thread_shuts_the_gate_before_it_returns() -> None:
     anyio.run(main)
 
 
-def test_a_burst_of_faults_ends_healthy() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            for number in range(300):
-                engine.fault("feed", f"number {number}")
-                await anyio.sleep(0.003 * (number % 7))
-            await healthy(engine)
-
-    run(main)
+@in_a_world
+async def test_a_burst_of_faults_ends_healthy(world: World) -> None:
+    async with world.engine() as engine:
+        for number in range(300):
+            engine.fault("feed", f"number {number}")
+            await anyio.sleep(0.003 * (number % 7))
+        await healthy(engine)
 
 
 # --- the disk ----------------------------------------------------------------------------
 
 
-def test_a_full_disk_shuts_the_gate_lets_exits_out_and_is_recovered_from() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
+@in_a_world
+async def test_a_full_disk_shuts_the_gate_lets_exits_out_and_is_recovered_from(
+    world: World,
+) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await anyio.sleep(1)
+        world.disk.full = True
+        with pytest.raises(JournalFull):
             await engine.submit(ENTRY)
-            await anyio.sleep(1)
-            world.disk.full = True
-            with pytest.raises(JournalFull):
-                await engine.submit(ENTRY)
-            assert engine.state is State.DEGRADED
-            assert not engine.gate.is_open
-            with pytest.raises(JournalFull):
-                await engine.publish("test", "no room")
-            assert (await engine.submit(EXIT)).status == "accepted"
-            await anyio.sleep(30)
-            assert engine.state is State.DEGRADED
-            assert engine.position(BTC) == Decimal("0.006")
-            world.disk.full = False
-            await healthy(engine)
-            assert (await engine.submit(ENTRY)).status == "accepted"
-        async with world.engine() as engine:
-            await healthy(engine)
-            assert engine.position(BTC) == Decimal("0.016")
-
-    run(main)
+        assert engine.state is State.DEGRADED
+        assert not engine.gate.is_open
+        with pytest.raises(JournalFull):
+            await engine.publish("test", "no room")
+        assert (await engine.submit(EXIT)).status == "accepted"
+        await anyio.sleep(30)
+        assert engine.state is State.DEGRADED
+        assert engine.position(BTC) == Decimal("0.006")
+        world.disk.full = False
+        await healthy(engine)
+        assert (await engine.submit(ENTRY)).status == "accepted"
+    async with world.engine() as engine:
+        await healthy(engine)
+        assert engine.position(BTC) == Decimal("0.016")
 
 
 @pytest.mark.parametrize("durability", list(Durability))
-def test_a_failing_sync_is_a_fault_and_orders_are_not_lost(durability: Durability) -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine(orders=OrderSettings(durability=durability)) as engine:
-            await healthy(engine)
-            world.disk.failing_syncs = 1
-            await anyio.sleep(0.1)
-            try:
-                await engine.submit(ENTRY)
-            except (TradingHalted, NotExecuted):
-                assert world.venue.order_log == []
-            await healthy(engine)
+@in_a_world
+async def test_a_failing_sync_is_a_fault_and_orders_are_not_lost(
+    world: World, durability: Durability
+) -> None:
+    async with world.engine(orders=OrderSettings(durability=durability)) as engine:
+        await healthy(engine)
+        world.disk.failing_syncs = 1
+        await anyio.sleep(0.1)
+        try:
             await engine.submit(ENTRY)
-            await anyio.sleep(1)
-            held = sum((h.quantity for _, _, h in world.venue.positions()), Decimal(0))
-            assert engine.position(BTC) == held
-
-    run(main)
+        except (TradingHalted, NotExecuted):
+            assert world.venue.order_log == []
+        await healthy(engine)
+        await engine.submit(ENTRY)
+        await anyio.sleep(1)
+        held = sum((h.quantity for _, _, h in world.venue.positions()), Decimal(0))
+        assert engine.position(BTC) == held
 
 
 # --- policy and lease --------------------------------------------------------------------
 
 
-def test_set_policy_is_served_and_survives() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await healthy(engine)
-            served = await engine.set_policy(Policy(Mode.DEFENSIVE, updated_by="owner"))
-            assert (served.active_mode, served.version) == (Mode.DEFENSIVE, 2)
-            assert engine.policy == served
-            await engine.set_policy(Policy(Mode.HALT))
-            with pytest.raises(TradingHalted, match="HALT"):
-                await engine.submit(ENTRY)
-            await engine.submit(EXIT) if engine.positions() else None
-        async with world.engine() as engine:
-            await healthy(engine)
-            assert engine.policy is not None
-            assert (engine.policy.active_mode, engine.policy.version) == (Mode.HALT, 3)
-        changed = [e.body for e in world.events() if e.type == "policy.changed"]
-        assert [c["version"] for c in changed] == [1, 2, 3]
-
-    run(main)
+@in_a_world
+async def test_set_policy_is_served_and_survives(world: World) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        served = await engine.set_policy(Policy(Mode.DEFENSIVE, updated_by="owner"))
+        assert (served.active_mode, served.version) == (Mode.DEFENSIVE, 2)
+        assert engine.policy == served
+        await engine.set_policy(Policy(Mode.HALT))
+        with pytest.raises(TradingHalted, match="HALT"):
+            await engine.submit(ENTRY)
+        await engine.submit(EXIT) if engine.positions() else None
+    async with world.engine() as engine:
+        await healthy(engine)
+        assert engine.policy is not None
+        assert (engine.policy.active_mode, engine.policy.version) == (Mode.HALT, 3)
+    changed = [e.body for e in world.events() if e.type == "policy.changed"]
+    assert [c["version"] for c in changed] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("on_empty", ["hold", "restore"])
 @pytest.mark.parametrize("while_connected", [True, False])
-def test_a_store_that_comes_back_empty(on_empty: Any, while_connected: bool) -> None:
-    async def main() -> None:
-        world = World()
-        settings = PolicySettings(initial=Policy(Mode.NORMAL), on_empty=on_empty)
-        leases = LeaseSettings(ttl_seconds=2.0)
-        async with world.engine(policy=settings, lease=leases) as engine:
-            await healthy(engine)
-            await engine.set_policy(Policy(Mode.DEFENSIVE))
-            if not while_connected:
-                world.server.down("killed")
-            world.server.wipe()
-            world.server.up()
-            await anyio.sleep(20)
-            if on_empty == "hold":
-                assert not engine.gate.is_open, "no policy: the gate is shut, not only the door"
-                assert engine.policy is None
-                assert "came back without a policy (version 2 was seen)" in str(
-                    engine.policy_problem
-                )
-                await engine.set_policy(Policy(Mode.NORMAL))
-            await healthy(engine)
-            assert engine.policy is not None
-            assert engine.policy.version == 3, "above everything ever seen"
-            if on_empty == "restore":
-                assert engine.policy.active_mode is Mode.DEFENSIVE
-
-    run(main)
+@in_a_world
+async def test_a_store_that_comes_back_empty(
+    world: World, on_empty: Any, while_connected: bool
+) -> None:
+    settings = PolicySettings(initial=Policy(Mode.NORMAL), on_empty=on_empty)
+    leases = LeaseSettings(ttl_seconds=2.0)
+    async with world.engine(policy=settings, lease=leases) as engine:
+        await healthy(engine)
+        await engine.set_policy(Policy(Mode.DEFENSIVE))
+        if not while_connected:
+            world.server.down("killed")
+        world.server.wipe()
+        world.server.up()
+        await anyio.sleep(20)
+        if on_empty == "hold":
+            assert not engine.gate.is_open, "no policy: the gate is shut, not only the door"
+            assert engine.policy is None
+            assert "came back without a policy (version 2 was seen)" in str(engine.policy_problem)
+            await engine.set_policy(Policy(Mode.NORMAL))
+        await healthy(engine)
+        assert engine.policy is not None
+        assert engine.policy.version == 3, "above everything ever seen"
+        if on_empty == "restore":
+            assert engine.policy.active_mode is Mode.DEFENSIVE
 
 
-def test_a_second_instance_takes_over_and_the_first_lets_go() -> None:
-    async def main() -> None:
-        world = World()
-        other_disk = MemoryDisk()
-        async with world.engine() as first:
-            await healthy(first)
-            await first.submit(ENTRY)
-            own, world.disk = world.disk, other_disk
-            async with world.engine() as second:
-                await anyio.sleep(30)
-                assert second.state is State.DEGRADED
-                assert second.level() is Level.HALTED
-                assert any("another instance" in why for why in second.waiting_for)
-                assert first.state is State.HEALTHY
-                with pytest.raises(TradingHalted):
-                    await second.submit(EXIT)
-            world.disk = own
+@in_a_world
+async def test_a_second_instance_takes_over_and_the_first_lets_go(world: World) -> None:
+    other_disk = MemoryDisk()
+    async with world.engine() as first:
+        await healthy(first)
+        await first.submit(ENTRY)
+        own, world.disk = world.disk, other_disk
+        async with world.engine() as second:
+            await anyio.sleep(30)
+            assert second.state is State.DEGRADED
+            assert second.level() is Level.HALTED
+            assert any("another instance" in why for why in second.waiting_for)
             assert first.state is State.HEALTHY
-
-    run(main)
+            with pytest.raises(TradingHalted):
+                await second.submit(EXIT)
+        world.disk = own
+        assert first.state is State.HEALTHY
 
 
 # --- hedge mode --------------------------------------------------------------------------
@@ -603,51 +537,43 @@ def test_an_order_that_closes_a_hedged_side_is_an_exit() -> None:
     assert not snapshot("buy", "SHORT").opening
 
 
-def test_leaving_active_cancels_entries_of_a_hedged_account_and_keeps_its_exits() -> None:
-    async def main() -> None:
-        world = World()
-        world.venue.hedge_mode = True
-        async with world.engine() as engine:
-            await healthy(engine)
-            await engine.submit(Order(BTC, "buy", "0.010", price="64000", position_side="LONG"))
-            await anyio.sleep(0.1)
-            exit_ = await engine.submit(
-                Order(BTC, "sell", "0.010", price="70000", position_side="LONG")
-            )
-            await engine.submit(Order(BTC, "buy", "0.010", price="60000", position_side="LONG"))
-            world.server.down("killed")
-            await anyio.sleep(1)
-            (left,) = world.venue.open_orders()
-            assert left.client_order_id == exit_.client_order_id
-
-    run(main)
-
-
-def test_an_undeclared_symbol_is_refused() -> None:
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            with pytest.raises(InvalidOrder, match=r"engine\.symbols"):
-                await engine.submit(Order(ETH, "buy", "1", price="3000"))
-
-    run(main)
+@in_a_world
+async def test_leaving_active_cancels_entries_of_a_hedged_account_and_keeps_its_exits(
+    world: World,
+) -> None:
+    world.venue.hedge_mode = True
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.submit(Order(BTC, "buy", "0.010", price="64000", position_side="LONG"))
+        await anyio.sleep(0.1)
+        exit_ = await engine.submit(
+            Order(BTC, "sell", "0.010", price="70000", position_side="LONG")
+        )
+        await engine.submit(Order(BTC, "buy", "0.010", price="60000", position_side="LONG"))
+        world.server.down("killed")
+        await anyio.sleep(1)
+        (left,) = world.venue.open_orders()
+        assert left.client_order_id == exit_.client_order_id
 
 
-def test_a_journal_of_another_bot_is_refused() -> None:
+@in_a_world
+async def test_an_undeclared_symbol_is_refused(world: World) -> None:
+    async with world.engine() as engine:
+        with pytest.raises(InvalidOrder, match=r"engine\.symbols"):
+            await engine.submit(Order(ETH, "buy", "1", price="3000"))
+
+
+@in_a_world
+async def test_a_journal_of_another_bot_is_refused(world: World) -> None:
     """Under another name its confirmed events would be sent again, as another producer's."""
-
-    async def main() -> None:
-        world = World()
-        async with world.engine() as engine:
-            await engine.until_healthy()
-            await engine.publish("trade.opened", {"n": 1})
-            await anyio.sleep(1)
-        sent = len(world.server.log.entries)
-        with pytest.raises(ConfigError, match=r"'alpha'.*'beta'.*state_dir"):
-            async with world.engine(bot="beta"):
-                raise AssertionError("not reached")
-        assert len(world.server.log.entries) == sent
-        async with world.engine() as engine:
-            await engine.until_healthy()
-
-    run(main)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        await engine.publish("trade.opened", {"n": 1})
+        await anyio.sleep(1)
+    sent = len(world.server.log.entries)
+    with pytest.raises(ConfigError, match=r"'alpha'.*'beta'.*state_dir"):
+        async with world.engine(bot="beta"):
+            raise AssertionError("not reached")
+    assert len(world.server.log.entries) == sent
+    async with world.engine() as engine:
+        await engine.until_healthy()

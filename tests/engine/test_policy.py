@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import ConfigError, LinkDown, PolicyConflict
+from holdfast.errors import ConfigError, LinkDown, PolicyConflict, PolicyUnreadable
 from holdfast.journal import MemoryDisk, MemoryJournal
 from holdfast.ledger import Ledger
 from holdfast.links import LinkHealth, Links
@@ -407,7 +407,45 @@ def test_a_policy_too_large_to_be_journalled_is_neither_served_nor_set() -> None
         with pytest.raises(LinkDown, match="at most"):
             await rig.cell.confirm()
         rig.put(Mode.DEFENSIVE)
+        await rig.cell.reload()
         assert (await rig.served()).active_mode is Mode.DEFENSIVE
+
+    with_cell(body, initial=Policy(Mode.NORMAL))
+
+
+def test_what_is_no_policy_is_told_and_replaced_by_a_person_only() -> None:
+    async def body(rig: CellRig) -> None:
+        await rig.served()
+        garbage = True
+
+        async def read() -> StoredPolicy | None:
+            if garbage:
+                raise PolicyUnreadable("it rhymes", found="a poem")
+            return await MemoryStore.read(rig.store)
+
+        rig.store.read = read  # type: ignore[method-assign]
+        rig.put(Mode.NORMAL, version=7)
+        await anyio.sleep(1)
+        assert rig.cell.get() is None
+        assert rig.cell.needs_person
+        assert "a poem" in str(rig.cell.problem())
+        assert any("a poem" in fault for fault in rig.faults)
+        with pytest.raises(PolicyUnreadable):
+            await rig.cell.confirm()
+        with pytest.raises(PolicyUnreadable, match="--replace"):
+            await rig.cell.set(Policy(Mode.DEFENSIVE))
+        store = rig.store.compare_and_set
+
+        async def over(policy: Policy, *, expected_version: int | None) -> StoredPolicy:
+            nonlocal garbage
+            assert expected_version is None
+            garbage = False
+            return await store(policy, expected_version=expected_version)
+
+        rig.store.compare_and_set = over  # type: ignore[method-assign]
+        served = await rig.cell.set(Policy(Mode.DEFENSIVE), replace=True)
+        assert (served.active_mode, served.version) == (Mode.DEFENSIVE, 2), "above what was seen"
+        assert rig.cell.problem() is None
 
     with_cell(body, initial=Policy(Mode.NORMAL))
 

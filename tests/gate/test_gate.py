@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from holdfast.errors import TradingHalted
-from holdfast.gate import Gate
+from holdfast.gate import Gate, GateView
 from holdfast.states.table import Level
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
@@ -280,3 +280,31 @@ def test_every_refusal_is_told_with_its_reason(clock: Hand) -> None:
         "halted: not started",
         f"{BTC} may only be reduced: unknown",
     ]
+
+
+# --- what a user sees of it --------------------------------------------------------------
+
+
+def test_the_view_says_what_the_gate_says(gate: Gate, clock: Hand) -> None:
+    view = GateView(gate)
+    assert (view.is_open, view.reason, view.level(), view.level(BTC)) == (
+        (True, "", Level.ACTIVE, Level.ACTIVE)
+    )
+    assert view.check() == view.epoch == gate.epoch
+    assert view.check is gate.check, "nothing in between: it is asked before every order"
+    gate.restrict(BTC, "cid", "one is unknown")
+    assert (view.level(BTC), view.level(ETH)) == (Level.REDUCING, Level.ACTIVE)
+    clock.now += 1
+    assert not view.is_open
+    assert "stalled" in view.reason
+    epoch = gate.shut("because")
+    assert (view.epoch, view.reason, view.level()) == (epoch, "because", Level.REDUCING)
+    assert refusal(view.check) == "because"
+
+
+def test_through_the_view_the_gate_can_not_be_moved(gate: Gate) -> None:
+    view = GateView(gate)
+    names = {name for name in dir(view) if not name.startswith("_")}
+    assert names == {"check", "epoch", "is_open", "level", "reason"}
+    with pytest.raises(AttributeError):
+        view.shut = gate.shut  # type: ignore[attr-defined]

@@ -24,6 +24,8 @@ def python_files(*tops: str) -> list[Path]:
 def project_texts() -> Iterator[Path]:
     """Every text that is published, this file apart: it has to name what is forbidden."""
     for path in sorted([*ROOT.iterdir(), *(p for top in PYTHON for p in (ROOT / top).rglob("*"))]):
+        if path.name == ".git":  # a file in a worktree, and git's own
+            continue
         if path.is_file() and path.suffix in TEXT_SUFFIXES and path != Path(__file__):
             yield path
     yield from (ROOT / ".ci").iterdir()

@@ -71,8 +71,8 @@ class Rig:
         core = self.core
         assert core.ledger.intents == {}
         assert core.ledger.by_key == {}
-        assert core.outcomes._driven == {}
-        assert core.orders._keys._claimed == {}
+        assert core.execution.outcomes._driven == {}
+        assert core.execution.orders._keys._claimed == {}
         assert core.gate._restricted == {}
         held = {b.market.symbol: h.quantity for b, _, h in self.venue.positions()}
         assert {p.symbol: p.quantity for p in self.engine.positions()} == held

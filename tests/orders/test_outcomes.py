@@ -350,7 +350,7 @@ def next_id(rig: Rig) -> str:
     """The client order id that the next order will get."""
     from holdfast.intent import client_order_id
 
-    orders = rig.core.orders
+    orders = rig.core.execution.orders
     return client_order_id(
         "alpha",
         incarnation=rig.core.journal.incarnation,
@@ -480,7 +480,7 @@ def test_an_entry_is_not_sent_through_a_gate_that_was_shut_meanwhile(opened_agai
     """At another moment it would be another trade, at another price."""
 
     async def body(rig: Rig) -> None:
-        gate = rig.engine.gate
+        gate = rig.core.gate
 
         async def shut() -> None:
             await anyio.sleep(1.5)  # in the pause of two seconds

@@ -227,7 +227,7 @@ def test_no_more_of_a_hedged_position_is_closed_than_the_venue_showed() -> None:
             closing = Order(BTC, "sell", "0.030", price="64000", position_side="LONG")
             for shown in ("0", "0.029"):
                 with pytest.raises(InvalidOrder, match="would close more than"):
-                    await engine._core.orders.submit(closing, held=Decimal(shown))
+                    await engine._core.execution.orders.submit(closing, held=Decimal(shown))
             with pytest.raises(InvalidOrder, match="would close more than the 0 held"):
                 await engine.submit(closing)
             world.venue.place(ticket(position_side="LONG"))

@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 from redis_rigs import CLOCK, Clients, batch
 
-from holdfast.errors import LinkDown, PolicyConflict
+from holdfast.errors import PolicyConflict, PolicyUnreadable
 from holdfast.policy import Mode, Policy
 from holdfast.ports import LeaseGrant
 from holdfast.transports.conformance import Recorder, connected
@@ -158,15 +158,18 @@ async def test_flushall_is_pushed(clients: Clients) -> None:
         assert await store.read() is None
 
 
+KEY = "{hf:bot}:policy"
+
+
 async def test_a_policy_that_nobody_understands_is_not_traded_on(clients: Clients) -> None:
     store = clients.store()
     async with connected(store) as watch:
         await store.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
-        clients.server.command("HSET", "{hf:bot}:policy", "document", "{}", "version", "2")
-        with pytest.raises(LinkDown, match="cannot be read"):
+        clients.server.command("HSET", KEY, "document", "{}", "version", "2")
+        with pytest.raises(PolicyUnreadable, match="active_mode"):
             await store.read()
-        clients.server.command("HSET", "{hf:bot}:policy", "document", '{"active_mode":"NORMAL"}')
-        with pytest.raises(LinkDown, match="version"):
+        clients.server.command("HSET", KEY, "document", '{"active_mode":"NORMAL"}')
+        with pytest.raises(PolicyUnreadable, match="version"):
             await store.read()
         assert watch.is_up
         await store.compare_and_set(Policy(Mode.HALT), expected_version=2)
@@ -175,14 +178,43 @@ async def test_a_policy_that_nobody_understands_is_not_traded_on(clients: Client
         assert stored.policy == Policy(Mode.HALT, version=3)
 
 
-async def test_a_version_that_is_no_number_is_unreadable_and_no_crash(clients: Clients) -> None:
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"version": "x2"},
+        {"version": ""},
+        {"version": "9" * 5000},
+        {"document": "no \x00 policy"},
+        {"document": "x" * 5000, "version": "-1"},
+    ],
+    ids=["no number", "no version", "a long one", "no document", "a long document"],
+)
+async def test_garbage_is_told_of_and_replaced_on_demand(
+    clients: Clients, garbage: dict[str, str]
+) -> None:
     store = clients.store()
     async with connected(store):
         await store.compare_and_set(Policy(Mode.NORMAL), expected_version=0)
-        for garbage in ("x2", "", "9" * 5000):
-            clients.server.command("HSET", "{hf:bot}:policy", "version", garbage)
-            with pytest.raises(LinkDown, match="cannot be read"):
-                await store.read()
+        for field, value in garbage.items():
+            clients.server.command("HSET", KEY, field, value)
+        with pytest.raises(PolicyUnreadable, match="--replace") as raised:
+            await store.read()
+        assert repr(next(iter(garbage.values())).encode()[:20])[2:-1] in raised.value.found
+        assert len(str(raised.value)) < 1500
+        with pytest.raises(PolicyConflict):
+            await store.compare_and_set(Policy(Mode.HALT), expected_version=7)
+        await store.compare_and_set(Policy(Mode.HALT, version=4), expected_version=None)
+        stored = await store.read()
+        assert stored is not None
+        assert stored.policy == Policy(Mode.HALT, version=4)
+
+
+async def test_half_a_policy_is_no_empty_store(clients: Clients) -> None:
+    store = clients.store()
+    async with connected(store):
+        clients.server.command("HSET", KEY, "version", "9")
+        with pytest.raises(PolicyUnreadable, match="document none"):
+            await store.read()
 
 
 async def test_a_lease_whose_token_was_taken_away_is_given_anew(clients: Clients) -> None:

@@ -149,19 +149,18 @@ def test_a_trade_whose_order_the_venue_has_forgotten_is_of_another_hand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def case(rig: Rig) -> None:
-        for side in ("buy", "sell"):
-            rig.venue.place(
-                OrderTicket(
-                    symbol=BTC,
-                    client_order_id=f"web-{side}",
-                    side=side,
-                    quantity=Decimal("0.5"),
-                    price=None,
-                    time_in_force="GTC",
-                    reduce_only=False,
-                    position_side="BOTH",
-                )
+        rig.venue.place(
+            OrderTicket(
+                symbol=BTC,
+                client_order_id="web-1",
+                side="buy",
+                quantity=Decimal("0.5"),
+                price=None,
+                time_in_force="GTC",
+                reduce_only=False,
+                position_side="BOTH",
             )
+        )
         # As one who comes later: not told of them by its stream, and not known by number.
         late = SimHttpExecutionClient(
             rig.client._base_url,  # type: ignore[attr-defined]
@@ -175,11 +174,11 @@ def test_a_trade_whose_order_the_venue_has_forgotten_is_of_another_hand(
             with pytest.raises(LinkDown, match="-2013"):  # young: it may not be shown yet
                 await late.fills(BTC, after_trade_id=0, timeout_seconds=5)
             monkeypatch.setattr(http, "QUERY_LAG_MS", 0)
-            rig.venue.faults.arm("query", Fault.refusal(-2013, "Order does not exist."), count=2)
+            rig.venue.faults.arm("query", Fault.refusal(-2013, "Order does not exist."), count=1)
             for _ in range(2):  # the second time from memory
                 fills = await late.fills(BTC, after_trade_id=0, timeout_seconds=5)
-                assert [fill.client_order_id for fill in fills] == ["", ""]
-            assert len(rig.requests("query")) == 3
+                assert [fill.client_order_id for fill in fills] == [""]
+            assert len(rig.requests("query")) == 2
         finally:
             await late.aclose()
 

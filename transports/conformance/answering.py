@@ -167,6 +167,18 @@ async def fills_ascend_after_the_id_given(bench: Bench) -> None:
 
 
 @on_a_bench
+async def the_newest_trade_is_the_last_of_the_fills(bench: Bench) -> None:
+    for number in range(3):
+        await bench.control.foreign_order("sell" if number % 2 else "buy")
+    async with bench.another() as other:
+        newest = await other.client.newest_trade_id(
+            bench.control.symbol, timeout_seconds=CALL_SECONDS
+        )
+    expect("the newest trade id", newest, await bench.last_trade_id())
+    expect("nothing came after it", await bench.fills(newest), [])
+
+
+@on_a_bench
 async def a_foreign_hand_is_seen(bench: Bench) -> None:
     last = await bench.last_trade_id()
     foreign = await bench.control.foreign_order("sell")
@@ -271,6 +283,7 @@ ANSWERING_CHECKS: Final[tuple[Check, ...]] = (
     reads_fail_loudly_never_emptily,
     tells_what_is_open_and_held,
     fills_ascend_after_the_id_given,
+    the_newest_trade_is_the_last_of_the_fills,
     a_foreign_hand_is_seen,
     instruments_say_what_the_venue_accepts,
     the_last_price_is_the_markets,

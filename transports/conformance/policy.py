@@ -124,12 +124,23 @@ async def a_lost_policy_can_be_restored(make_store: MakeStore, control: Control)
         assert again.lineage != first.lineage, "a replaced store has a new lineage"
 
 
+async def anything_is_replaced_on_demand(make_store: MakeStore, control: Control) -> None:
+    store = make_store()
+    async with connected(store):
+        for version in (5, 9, 3):
+            wanted = Policy(Mode.DEFENSIVE, version=version)
+            stored = await store.compare_and_set(wanted, expected_version=None)
+            expect("without an expected version it is stored as it is", stored.policy, wanted)
+            expect("what was stored is what is read", await store.read(), stored)
+
+
 POLICY_CHECKS: Final = (
     stores_only_over_the_expected_version,
     one_of_many_writers_wins,
     a_change_by_another_is_pushed,
     verified_only_in_this_connection,
     a_lost_policy_can_be_restored,
+    anything_is_replaced_on_demand,
 )
 
 

@@ -27,6 +27,7 @@ Call = Literal[
     "open_orders",
     "positions",
     "fills",
+    "newest_trade_id",
     "venue_time_ms",
     "instruments",
     "last_price",

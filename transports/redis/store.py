@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast import policy as policies
-from holdfast.errors import LinkDown, PolicyConflict
+from holdfast.errors import PolicyConflict, PolicyUnreadable
 from holdfast.policy import Policy
 from holdfast.ports import Clock, Entropy, LeaseGrant, PolicyWatch, StoredPolicy
 
@@ -33,6 +33,8 @@ from .wire import Wire
 # clients' drift factor allows for.
 _CLOCK_DRIFT: Final = 0.01
 _LINEAGE_BITS: Final = 128
+SHOWN_BYTES: Final = 200
+"""Of a field that can not be read, in the error."""
 
 _Identity = tuple[bytes | None, bytes | None]
 """Lineage and version as stored; both None: there is no policy."""
@@ -85,7 +87,8 @@ class RedisStore:
     async def read(self) -> StoredPolicy | None:
         """The current policy; None: there is none.
 
-        :raises LinkDown: also when what is stored can not be understood.
+        :raises PolicyUnreadable: what is stored can not be understood.
+        :raises LinkDown:
         """
         while True:
             wire = self._link.wire()
@@ -102,26 +105,29 @@ class RedisStore:
             )
             if self._known != (lineage, version):
                 continue  # changed while the answer was on its way to us, or the link was lost
-            if document is None:
+            if document is None and version is None:
                 return None
+            found = f"version {_shown(version)}, document {_shown(document)}"
             try:
-                policy = policies.decode(document)
+                policy = policies.decode(document or b"")
             except msgspec.DecodeError as error:  # ValidationError is one
-                raise self._unreadable(str(error)) from error
+                raise PolicyUnreadable(str(error), found=found) from error
             if lineage is None or version != b"%d" % policy.version:
-                raise self._unreadable(f"version {version!r} holds version {policy.version}")
+                raise PolicyUnreadable("lineage or version does not fit", found=found)
             return StoredPolicy(policy, lineage.decode(errors="replace"))
 
-    async def compare_and_set(self, policy: Policy, *, expected_version: int) -> StoredPolicy:
+    async def compare_and_set(
+        self, policy: Policy, *, expected_version: int | None
+    ) -> StoredPolicy:
         """Store `policy`; see the port for its version."""
-        version = max(expected_version + 1, policy.version)
+        version = max((expected_version or 0) + 1, policy.version)
         stored = msgspec.structs.replace(policy, version=version)
         done, told = await self._link.wire().request(
             "EVAL",
             scripts.POLICY,
             1,
             self._policy_key,
-            expected_version,
+            "" if expected_version is None else expected_version,
             version,
             policies.encode(stored),
             f"{self._entropy.randbits(_LINEAGE_BITS):032x}",
@@ -194,5 +200,9 @@ class RedisStore:
         self._known = None
         self._verified_at = -inf
 
-    def _unreadable(self, why: str) -> LinkDown:
-        return LinkDown(f"{self.name}: the stored policy cannot be read ({why}); store a new one")
+
+def _shown(stored: bytes | None) -> str:
+    """For an error message."""
+    if stored is None:
+        return "none"
+    return repr(stored) if len(stored) <= SHOWN_BYTES else f"{stored[:SHOWN_BYTES]!r} and more"

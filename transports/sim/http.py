@@ -33,6 +33,7 @@ from holdfast.model import (
 from holdfast.ports import Clock, Entropy, ExecutionWatch
 from holdfast.transports.usdm.backoff import delay_seconds
 from holdfast.transports.usdm.errors import DOES_NOT_EXIST, UNKNOWN_ORDER
+from holdfast.transports.usdm.fills import PAGE, OrderNames, newest_id, trades_after
 from holdfast.transports.usdm.parameters import order_params, venue_name
 from holdfast.transports.usdm.session import NoReply, NotSent, Reply, open_session, send
 from holdfast.transports.usdm.signing import sign
@@ -56,10 +57,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 PROBE_SECONDS: Final = 2.0
-PAGE: Final = 1000
-"""Largest `limit` of userTrades."""
-MAX_KNOWN_IDS: Final = 10_000
-"""Client ids remembered by order number, since userTrades has only the number."""
 QUERY_LAG_MS: Final = 10_000
 """A trade may be listed before its order can be queried; once it is older than this, an
 order that the venue does not know is one that it has forgotten."""
@@ -99,7 +96,7 @@ class SimHttpExecutionClient:
         self._open_session: ClientSession | None = None
         self._names: dict[str, str] = {}
         self._instruments: dict[str, Instrument] = {}
-        self._client_ids: dict[int, str] = {}
+        self._order_names = OrderNames()
         self._watch: ExecutionWatch | None = None
         self._is_up = False
         self._doubt = anyio.Event()
@@ -296,24 +293,15 @@ class SimHttpExecutionClient:
     async def fills(
         self, symbol: str, *, after_trade_id: int, timeout_seconds: float
     ) -> list[Fill]:
-        fills: list[Fill] = []
-        deadline = self._clock.monotonic() + timeout_seconds
-        while True:
-            from_id = fills[-1].trade_id + 1 if fills else after_trade_id + 1
-            params = [
-                ("symbol", venue_name(symbol)),
-                ("fromId", str(from_id)),
-                ("limit", str(PAGE)),
-            ]
-            remaining_seconds = self._remaining(deadline)
-            rows = await self._read(
-                "GET", "/fapi/v1/userTrades", params, list[TradeJson], remaining_seconds
-            )
-            for row in sorted(rows, key=lambda row: row.id):
-                client_order_id = await self._client_order_id(row, deadline)
-                fills.append(self._readable(partial(row.fill, self._unified, client_order_id)))
-            if len(rows) < PAGE:
-                return fills
+        ask = _Questions(self, timeout_seconds)
+        rows = await trades_after(ask, venue_name(symbol), after_trade_id)
+        return [
+            self._readable(partial(trade.fill, self._unified, client_order_id))
+            for trade, client_order_id in await self._order_names.named(ask, rows)
+        ]
+
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        return await newest_id(_Questions(self, timeout_seconds), venue_name(symbol))
 
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         before_ms = self._clock.time_ns() // 1_000_000
@@ -420,49 +408,13 @@ class SimHttpExecutionClient:
         """The venue's clock, as far as known."""
         return self._clock.time_ns() // 1_000_000 + self.clock_offset_ms
 
-    def _remaining(self, deadline: float) -> float:
-        """:raises LinkDown: the time is up."""
-        remaining_seconds = deadline - self._clock.monotonic()
-        if remaining_seconds <= 0:
-            raise LinkDown(f"{self.name}: no complete answer within the timeout")
-        return remaining_seconds
-
     # --- names ---------------------------------------------------------------------
 
     def _unified(self, name: str) -> str:
         return self._names.get(name, name)
 
     def _remember(self, order: OrderSnapshot) -> None:
-        self._remember_id(int(order.venue_order_id), order.client_order_id)
-
-    def _remember_id(self, venue_order_id: int, client_order_id: str) -> None:
-        known = self._client_ids
-        if len(known) >= MAX_KNOWN_IDS:
-            del known[next(iter(known))]
-        known[venue_order_id] = client_order_id
-
-    async def _client_order_id(self, trade: TradeJson, deadline: float) -> str:
-        """The id of the order of `trade`; "" when the venue has forgotten that order.
-
-        Binance keeps filled orders ninety days ("Query Order") and trades longer, so an
-        account may have trades of which nobody can say whose they were.
-        :raises LinkDown:
-        """
-        if (known := self._client_ids.get(trade.orderId)) is not None:
-            return known
-        path = "/fapi/v1/order"
-        params = [("symbol", trade.symbol), ("orderId", str(trade.orderId))]
-        reply = await self._ask(path, self._signed(params), self._remaining(deadline))
-        if (
-            reply.status != 200
-            and read_error(reply.body)[0] == DOES_NOT_EXIST
-            and self._now_ms() - trade.time >= QUERY_LAG_MS
-        ):
-            self._remember_id(trade.orderId, "")
-            return ""
-        order = self._decoded(path, reply, OrderJson)
-        self._remember(self._readable(lambda: order.snapshot(self._unified)))
-        return order.clientOrderId
+        self._order_names.remember(int(order.venue_order_id), order.client_order_id)
 
     # --- listen key ----------------------------------------------------------------
 
@@ -474,3 +426,45 @@ class SimHttpExecutionClient:
 
     async def _extend_listen_key(self) -> None:
         await self._read("PUT", "/fapi/v1/listenKey", None, Any, PROBE_SECONDS)
+
+
+class _Questions:
+    """`usdm.fills.Questions`, which share one deadline."""
+
+    def __init__(self, client: SimHttpExecutionClient, timeout_seconds: float) -> None:
+        self._client = client
+        self._deadline = client._clock.monotonic() + timeout_seconds
+
+    async def trades(self, symbol: str, from_id: int | None) -> list[TradeJson]:
+        begin = [] if from_id is None else [("fromId", str(from_id))]
+        params = [("symbol", symbol), *begin, ("limit", str(PAGE))]
+        return await self._read("/fapi/v1/userTrades", params, list[TradeJson])
+
+    async def orders(self, symbol: str, from_number: int) -> list[OrderJson]:
+        params = [("symbol", symbol), ("orderId", str(from_number)), ("limit", str(PAGE))]
+        return await self._read("/fapi/v1/allOrders", params, list[OrderJson])
+
+    async def order_of(self, trade: TradeJson) -> OrderJson | None:
+        """Binance keeps filled orders ninety days ("Query Order") and trades longer, so an
+        account may have trades of which nobody can say whose they were.
+        """
+        client, path = self._client, "/fapi/v1/order"
+        params = [("symbol", trade.symbol), ("orderId", str(trade.orderId))]
+        reply = await client._ask(path, client._signed(params), self._seconds_left())
+        if (
+            reply.status != 200
+            and read_error(reply.body)[0] == DOES_NOT_EXIST
+            and client._now_ms() - trade.time >= QUERY_LAG_MS
+        ):
+            return None
+        return client._decoded(path, reply, OrderJson)
+
+    async def _read(self, path: str, params: list[tuple[str, str]], kind: type[_T]) -> _T:
+        return await self._client._read("GET", path, params, kind, self._seconds_left())
+
+    def _seconds_left(self) -> float:
+        """:raises LinkDown: the time is up."""
+        seconds = self._deadline - self._client._clock.monotonic()
+        if seconds <= 0:
+            raise LinkDown(f"{self._client.name}: no complete answer within the timeout")
+        return seconds

@@ -177,6 +177,13 @@ class SimExecutionClient:
 
         return await self._read("snapshot", act, timeout_seconds)
 
+    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
+        def act() -> int:
+            trades = self._core.book(symbol).trades
+            return trades[-1].trade_id if trades else 0
+
+        return await self._read("snapshot", act, timeout_seconds)
+
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         return await self._read("probe", self._core.now_ms, timeout_seconds)
 

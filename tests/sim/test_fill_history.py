@@ -1,0 +1,183 @@
+"""How many requests a long history of fills costs, by a venue that counts them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sim_rigs import BTC, Rig, http_rig
+
+from holdfast.clock import SystemClock, SystemEntropy
+from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.transports.sim.records import OrderTicket
+from holdfast.transports.usdm import fills
+from holdfast.transports.usdm.fills import PAGE, OrderNames, newest_id, trades_after
+from holdfast.transports.usdm.wire import OrderJson, TradeJson
+
+
+def trade(number: int, order: int) -> TradeJson:
+    one = Decimal(1)
+    return TradeJson(number, order, "BTCUSDT", "BUY", one, one, one, "USDT", 0)
+
+
+def order(number: int) -> OrderJson:
+    one = Decimal(1)
+    return OrderJson(
+        symbol="BTCUSDT",
+        orderId=number,
+        clientOrderId=f"id-{number}",
+        side="BUY",
+        status="FILLED",
+        price=one,
+        origQty=one,
+        executedQty=one,
+        updateTime=0,
+    )
+
+
+class History:
+    """An account's past.
+
+    :param trades: trade ids and the numbers of their orders.
+    :param recent: trades from this id on are of the last 7 days.
+    :param shown: orders from this number on are shown by the page.
+    :param kept: orders from this number on are remembered at all.
+    """
+
+    def __init__(
+        self, trades: dict[int, int], *, recent: int = 0, shown: int = 0, kept: int = 0
+    ) -> None:
+        self._trades = sorted(trades.items())
+        self._recent, self._shown, self._kept = recent, shown, kept
+        self.asked: list[str] = []
+
+    async def trades(self, symbol: str, from_id: int | None) -> list[TradeJson]:
+        self.asked.append("trades")
+        if from_id is None:
+            rows = [t for t in self._trades if t[0] >= self._recent][-fills.PAGE :]
+        else:
+            rows = [t for t in self._trades if t[0] >= from_id][: fills.PAGE]
+        return [trade(*row) for row in rows]
+
+    async def orders(self, symbol: str, from_number: int) -> list[OrderJson]:
+        self.asked.append("orders")
+        numbers = sorted({n for _, n in self._trades if n >= max(from_number, self._shown)})
+        return [order(n) for n in numbers[: fills.PAGE]]
+
+    async def order_of(self, trade: TradeJson) -> OrderJson | None:
+        self.asked.append("order")
+        return order(trade.orderId) if trade.orderId >= self._kept else None
+
+
+# --- where counting begins ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 5 * PAGE])
+@pytest.mark.parametrize("active", [True, False])
+def test_the_newest_trade_is_found_in_few_requests(count: int, active: bool) -> None:
+    ids = [10**10 + 7 * n for n in range(count)]
+    history = History(dict.fromkeys(ids, 1), recent=0 if active else 10**18)
+    assert anyio.run(newest_id, history, "BTCUSDT") == (ids[-1] if ids else 0)
+    assert set(history.asked) <= {"trades"}
+    assert len(history.asked) <= (2 if active or count < PAGE else 80)
+
+
+@given(
+    st.sets(st.integers(1, 2**62), max_size=30),
+    st.integers(1, 2**62),
+    st.booleans(),
+)
+def test_the_newest_trade_is_the_greatest(ids: set[int], recent: int, page_of_three: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if page_of_three:
+            patch.setattr(fills, "PAGE", 3)
+        history = History(dict.fromkeys(ids, 1), recent=recent)
+        assert anyio.run(newest_id, history, "BTCUSDT") == max(ids, default=0)
+        assert len(history.asked) < 200
+
+
+# --- whose they were ---------------------------------------------------------------------
+
+
+def named(history: History, *, after: int = 0, names: OrderNames | None = None) -> list[str]:
+    names = names or OrderNames()
+
+    async def main() -> list[str]:
+        rows = await trades_after(history, "BTCUSDT", after)
+        return [found.client_order_id for found in await names.named(history, rows)]
+
+    return anyio.run(main)
+
+
+def test_the_orders_of_many_trades_are_asked_for_by_the_page() -> None:
+    trades = {n: n // 2 for n in range(2, 5 * PAGE)}
+    history = History(trades)
+    assert named(history) == [f"id-{number}" for number in trades.values()]
+    assert history.asked.count("trades") == 5
+    assert history.asked.count("orders") == 3
+    assert "order" not in history.asked
+
+
+def test_only_what_came_after_is_asked_for() -> None:
+    history = History({n: n for n in range(1, 2 * PAGE)})
+    assert named(history, after=2 * PAGE - 4) == [f"id-{2 * PAGE - n}" for n in (3, 2, 1)]
+    assert history.asked == ["trades", "orders"]
+
+
+def test_one_order_is_asked_for_by_its_number_and_remembered() -> None:
+    history, names = History({1: 8, 2: 8}), OrderNames()
+    assert named(history, names=names) == named(history, names=names) == ["id-8", "id-8"]
+    assert history.asked == ["trades", "order", "trades"]
+
+
+def test_orders_that_no_page_shows_are_asked_for_singly_and_may_be_forgotten() -> None:
+    history, names = History({n: n for n in range(1, 21)}, shown=11, kept=6), OrderNames()
+    told = ["" if n < 6 else f"id-{n}" for n in range(1, 21)]
+    assert named(history, names=names) == named(history, names=names) == told
+    assert history.asked.count("order") == 10
+    assert history.asked.count("orders") == 1
+
+
+# --- the same over HTTP ------------------------------------------------------------------
+
+
+def test_a_client_that_comes_to_a_long_past_asks_by_the_page() -> None:
+    async def case(rig: Rig) -> None:
+        for number in range(120):
+            side = "sell" if number % 2 else "buy"
+            rig.venue.place(
+                OrderTicket(
+                    symbol=BTC,
+                    client_order_id=f"web-{number}",
+                    side=side,
+                    quantity=Decimal("0.01"),
+                    price=None,
+                )
+            )
+        late = SimHttpExecutionClient(
+            rig.client._base_url,  # type: ignore[attr-defined]
+            key="k",
+            secret="s",
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+        )
+        try:
+            before = len(rig.requests("snapshot"))
+            newest = await late.newest_trade_id(BTC, timeout_seconds=10)
+            assert newest == rig.venue.book(BTC).trades[-1].trade_id
+            assert len(rig.requests("snapshot")) - before == 1
+            found = await late.fills(BTC, after_trade_id=newest - 100, timeout_seconds=10)
+            assert [f.client_order_id for f in found] == [f"web-{n}" for n in range(20, 120)]
+            assert len(rig.requests("snapshot")) - before == 3
+            assert rig.requests("query") == []
+        finally:
+            await late.aclose()
+
+    async def main() -> None:
+        async with http_rig() as rig:
+            await case(rig)
+
+    anyio.run(main)
