@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeVar
@@ -20,7 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import msgspec
 
 from .errors import ConfigError
-from .secret import Secret, resolve_address, resolve_secret
+from .secret import Secret, resolve_address, resolve_path, resolve_secret
 from .settings import (
     AlertSettings,
     GateSettings,
@@ -39,16 +40,33 @@ from .url import Url
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound=msgspec.Struct)
 _CREDENTIALS: Final = ("api_key", "api_secret")
+_GIVEN: Final = ("clock", "entropy")
+"""What every transport is given by the engine, so that no option may have the name."""
 
 
 class Endpoint(NamedTuple):
     """Where a transport connects to.
 
     :ivar options: the transport's own settings, passed to its factory.
+    :ivar key: what its errors begin with: the file and the section.
     """
 
     url: Url
     options: Mapping[str, Any]
+    key: str
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Where a transport is made: what it refuses is said of the file and the key.
+
+        An option is told by the name that the transport's error begins with (`ports.Factory`).
+        """
+        try:
+            yield
+        except ConfigError as error:
+            name, _, reason = str(error).partition(": ")
+            at = f"options.{name}: {reason}" if name in self.options else f"url: {error}"
+            raise ConfigError(f"{self.key}.{at}") from error.__cause__
 
 
 class Config(NamedTuple):
@@ -148,12 +166,7 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
     try:
         _check_keys(tree, _File, at="")
         file = _convert(tree)
-        bus_url = _named("bus.url", resolve_address, file.bus.url, folder)
-        policy_url = (
-            bus_url
-            if file.policy.url is None
-            else _named("policy.url", resolve_address, file.policy.url, folder)
-        )
+        bus = _endpoint(name, "bus", file.bus.url, file.bus.options, folder, bot="engine.bot")
         return Config(
             settings=Settings(
                 bot=file.engine.bot,
@@ -168,19 +181,27 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
                 links=file.links,
                 reconcile=file.reconcile,
             ),
-            state_dir=folder / Path(file.engine.state_dir).expanduser(),
-            bus=Endpoint(bus_url, file.bus.options),
-            policy=Endpoint(policy_url, file.policy.options),
-            exchange=Endpoint(
-                _named("exchange.url", resolve_address, file.exchange.url, folder),
+            state_dir=_named("engine.state_dir", resolve_path, file.engine.state_dir, folder),
+            bus=bus,
+            policy=_endpoint(
+                name,
+                "policy",
+                bus.url if file.policy.url is None else file.policy.url,
+                file.policy.options,
+                folder,
+                bot="engine.bot",
+            ),
+            exchange=_endpoint(
+                name,
+                "exchange",
+                file.exchange.url,
                 file.exchange.options,
+                folder,
+                **{key: f"exchange.{key}" for key in _CREDENTIALS},
             ),
             market=None
             if file.market.url is None
-            else Endpoint(
-                _named("market.url", resolve_address, file.market.url, folder),
-                file.market.options,
-            ),
+            else _endpoint(name, "market", file.market.url, file.market.options, folder),
             credentials={
                 key: _named(f"exchange.{key}", resolve_secret, value, folder)
                 for key in _CREDENTIALS
@@ -190,6 +211,31 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
         )
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error.__cause__
+
+
+def _endpoint(
+    source: str,
+    section: str,
+    address: str | Url,
+    options: Mapping[str, Any],
+    folder: Path,
+    **elsewhere: str,
+) -> Endpoint:
+    """
+    :param elsewhere: what is no option because it is set by another key, and by which.
+    """
+    elsewhere["url"] = f"{section}.url"
+    for name in options:
+        if name in elsewhere:
+            raise ConfigError(f"{section}.options.{name}: is {elsewhere[name]}; leave it out here")
+        if name in _GIVEN:
+            raise ConfigError(f"{section}.options.{name}: the engine gives it to every transport")
+    url = (
+        address
+        if isinstance(address, Url)
+        else _named(f"{section}.url", resolve_address, address, folder)
+    )
+    return Endpoint(url, options, key=f"{source}: {section}")
 
 
 def _settings_of(kind: type[_S], section: _S) -> _S:

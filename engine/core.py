@@ -25,7 +25,6 @@ from . import events, own_journal
 from .announcer import Announcer
 from .auditor import Auditor
 from .broadcast import Broadcast
-from .errors import ConfigError
 from .execution import Execution
 from .gate import Gate
 from .journal import Journal, JournalError
@@ -179,10 +178,6 @@ class Core:
         self.runner = Runner(
             effects=self._effects(), fire=self.machine.fire, monotonic=clock.monotonic
         )
-        try:
-            rules = rules_from(settings.reconcile.rules)
-        except ValueError as error:
-            raise ConfigError(f"reconcile.rules: {error}") from None
         self.observer = Observer(
             symbols=settings.symbols,
             prefix=self.execution.orders.prefix,
@@ -195,7 +190,7 @@ class Core:
         self.reconciler = Reconciler(
             symbols=settings.symbols,
             settings=settings.reconcile,
-            rules=rules,
+            rules=rules_from(settings.reconcile.rules),
             client=exchange,
             observer=self.observer,
             recorder=self.recorder,

@@ -22,14 +22,14 @@ from .bot import Bot
 from .bot_runner import BotRunner
 from .clock import SystemClock, SystemEntropy
 from .core import Core
-from .errors import ConfigError, EngineClosed, InvalidOrder, TradingHalted
+from .errors import ConfigError, EngineClosed, InvalidOrder, InvalidPayload, TradingHalted
 from .gate import GateView
 from .intent import Intent
 from .journal import Durability, Journal
 from .lifetime import Lifetime
 from .market import INTERVALS, Bar, MarketEvent
 from .metrics import Meter, Metrics
-from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position
+from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position, is_text
 from .operation import Operation
 from .policy import Policy
 from .ports import (
@@ -45,9 +45,10 @@ from .ports import (
 from .reconcile import Difference
 from .resolution import Verdict
 from .settings import Settings
+from .wording import writable
 
 if TYPE_CHECKING:
-    from holdfast.states.diagram import Timeline
+    from holdfast.states.diagram import TextForm, Timeline
 
     from .blocking import BlockingEngine
     from .opening import OpeningEngine
@@ -115,11 +116,17 @@ class Engine:
         return OpeningEngine(config, links=links)
 
     @classmethod
-    def open_blocking(cls, config: str | PathLike[str] | Mapping[str, Any]) -> BlockingEngine:
-        """The same engine for a synchronous script: `with Engine.open_blocking(…) as engine:`."""
+    def open_blocking(
+        cls, config: str | PathLike[str] | Mapping[str, Any], *, links: Sequence[Link] = ()
+    ) -> BlockingEngine:
+        """The same engine for a synchronous script: `with Engine.open_blocking(…) as engine:`.
+
+        :param links: as of `open`.
+        :raises ConfigError: as `open`.
+        """
         from .blocking import BlockingEngine
 
-        return BlockingEngine(config)
+        return BlockingEngine(config, links=links)
 
     # --- life ------------------------------------------------------------------------
 
@@ -173,6 +180,7 @@ class Engine:
 
     async def until(self, state: State) -> None:
         """Wait until the machine is in `state`. :raises EngineClosed: it was stopped before."""
+        state = State(state)  # compared by identity: its name alone would be waited for in vain
         while self.state is not state:
             self._check_running()
             await self._core.changes.wait()
@@ -223,6 +231,8 @@ class Engine:
         """
         if interval not in INTERVALS:
             raise ConfigError(f"interval: {interval!r} is not one of {', '.join(INTERVALS)}")
+        if not isinstance(limit, int) or limit < 1:
+            raise ConfigError(f"limit: {limit!r} is not a whole number from 1 up")
         return await self._market().bars(
             symbol,
             interval=interval,
@@ -238,7 +248,7 @@ class Engine:
         """
         try:
             return (await self._core.execution.instruments())[symbol]
-        except KeyError:
+        except (KeyError, TypeError):  # not there, or nothing that could be
             raise InvalidOrder(f"symbol: the venue does not list {symbol!r}") from None
 
     async def run(self, bot: Bot) -> None:
@@ -249,6 +259,8 @@ class Engine:
         :raises BotFellBehind: thousands of fills and states wait for the bot.
         """
         self._check_running()
+        if not isinstance(bot, Bot):
+            raise TypeError(f"{bot!r} is no Bot; make a class of yours from holdfast.Bot")
         runner = BotRunner(bot, self)
         self._runners.add(runner)
         try:
@@ -292,6 +304,8 @@ class Engine:
 
     def _check_symbol(self, order: Order) -> None:
         self._check_running()
+        if not isinstance(order, Order):
+            raise InvalidOrder(f"order: {order!r} is no Order(…)")
         if order.symbol not in self.settings.symbols:
             raise InvalidOrder(
                 f"symbol: {order.symbol!r} is not declared; add it to engine.symbols, so that "
@@ -325,9 +339,13 @@ class Engine:
     async def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.
 
+        :raises InvalidOrder: one of the two is no name.
         :raises LinkDown: the venue could not be asked; cancelling again is harmless.
         """
         self._check_running()
+        for field, name in (("symbol", symbol), ("client_order_id", client_order_id)):
+            if not is_text(name):
+                raise InvalidOrder(f"{field}: {name!r} is no name")
         return await self._core.execution.orders.cancel(symbol, client_order_id)
 
     async def publish(
@@ -344,10 +362,14 @@ class Engine:
         :param body: what msgpack can hold: text, numbers, Decimal, lists, mappings, structs.
         :param durability: what the event has survived when this returns: `process` a
             kill -9, `power` a power cut.
-        :raises InvalidPayload: it can not be encoded; the outbox is as before.
+        :raises InvalidPayload: it can not be right or be encoded; the outbox is as before.
         :raises JournalFull: the disk is full; nothing was appended.
         """
         self._check_running()
+        if durability not in Durability.__members__.values():
+            raise InvalidPayload(
+                f"durability: {durability!r} is not one of {', '.join(Durability)}"
+            )
         try:
             return await self._core.outbox.publish(
                 type_, body, durability=Durability(durability), trace_id=trace_id
@@ -429,7 +451,7 @@ class Engine:
     async def adopt(self, *, by: str = "api") -> list[Difference]:
         """Take the venue's positions and foreign orders for true. :raises LinkDown:"""
         self._check_running()
-        return await self._core.reconciler.adopt(by=by)
+        return await self._core.reconciler.adopt(by=writable(by))
 
     async def resolve(
         self, client_order_id: str, verdict: Verdict, *, reason: str, by: str = "api"
@@ -464,8 +486,12 @@ class Engine:
         """Everything an operator asks first, as JSON-ready values."""
         return status.status(self._core)
 
-    def diagram(self, form: Literal["svg", "mermaid", "dot"] = "svg") -> str:
-        """The state machine with the current state and the last transition highlighted."""
+    def diagram(self, form: TextForm = "svg") -> str:
+        """The state machine with the current state and the last transition highlighted.
+
+        :param form: `svg`, `mermaid` or `dot`; a PNG is bytes, see `diagram_png`.
+        :raises ValueError: there is no such form.
+        """
         return status.diagram(self._core, form)
 
     def diagram_png(self) -> bytes:

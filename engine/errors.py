@@ -28,7 +28,11 @@ class InvalidOrder(HoldfastError, ValueError):
 
 
 class InvalidPayload(HoldfastError, ValueError):
-    """The event can not be encoded. The outbox is as it was before the call."""
+    """The event can not be right, or not be encoded. The outbox is as it was before the call."""
+
+
+class InvalidPolicy(HoldfastError, ValueError):
+    """The policy can not be right (mode, type or sign of a limit). Nothing was stored."""
 
 
 class OrderError(HoldfastError):

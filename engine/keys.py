@@ -6,9 +6,13 @@ its key is claimed here: two calls at the same time would both find it free.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Final
+
 from .errors import InvalidOrder
 from .intent import Intent, Stage
-from .ledger import Ledger
+from .ledger import Ledger, Terms
 from .model import Order, OrderReport
 
 
@@ -21,23 +25,27 @@ class Keys:
     def earlier(self, order: Order) -> Intent | OrderReport | None:
         """The intent that the order's key already stands for, or how it ended; None: it is new.
 
-        :raises InvalidOrder: it stands for another order.
+        The order is the same if it is in all that the venue is told of it; how long it may be
+        tried is no part of it.
+
+        :raises InvalidOrder: it stands for another order; the text says in what it differs.
         """
         key = order.key
         if key is None:
             return None
         report = self._ledger.keyed.get(key)
+        meant: OrderReport | Order
         if report is not None:
-            meant = (report.symbol, report.side, report.quantity)
+            meant, terms = report, self._ledger.terms.get(key)
         else:
             intent = self._ledger.by_key.get(key) or self._claimed.get(key)
             if intent is None:
                 return None
-            meant = (intent.order.symbol, intent.order.side, intent.order.quantity)
-        if meant != (order.symbol, order.side, order.quantity):
+            meant, terms = intent.order, Terms.of(intent.order)
+        if other := [*_unlike(order, meant, _SAID), *_unlike(Terms.of(order), terms, _TERMS)]:
             raise InvalidOrder(
-                f"key: {key!r} already stands for {meant[1]} {meant[2]} {meant[0]}; "
-                "a new decision needs a new key"
+                f"key: {key!r} already stands for {meant.side} {meant.quantity} {meant.symbol}, "
+                f"another order: {', '.join(other)}; a new decision needs a new key"
             )
         return report or intent
 
@@ -53,3 +61,20 @@ class Keys:
         if intent.client_order_id not in self._ledger.intents and not intent.has_ended():
             intent.stage = Stage.CLOSED
             intent.notify()
+
+
+_SAID: Final = ("symbol", "side", "quantity", "price")
+"""What a report says of its order."""
+_TERMS: Final = Terms.__struct_fields__
+
+
+def _unlike(given: object, meant: object | None, fields: Iterable[str]) -> Iterator[str]:
+    """What differs, in words; nothing where it is not known any more what was meant."""
+    for field in fields if meant is not None else ():
+        here, there = getattr(given, field), getattr(meant, field)
+        if here != there:
+            yield f"{field} was {_shown(there)}, now it is {_shown(here)}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -15,7 +15,18 @@ import msgspec
 
 from .book import Book, BookState
 from .intent import Attempt, Intent, Stage
-from .model import EndStatus, Order, OrderReport, OrderSnapshot, OrderStatus, Side
+from .model import (
+    EndStatus,
+    Order,
+    OrderReport,
+    OrderSnapshot,
+    OrderStatus,
+    PositionSide,
+    Side,
+    TimeInForce,
+    Trigger,
+    TriggerBy,
+)
 from .policy import Exposure, Identity
 from .records import (
     Adopted,
@@ -46,6 +57,29 @@ class _IntentState(msgspec.Struct, frozen=True):
     doubt: str
 
 
+class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What else an order is, beside what its report says: the same key is the same order."""
+
+    reduce_only: bool = False
+    position_side: PositionSide = "BOTH"
+    time_in_force: TimeInForce = "GTC"
+    """Also of an order that names none: what the venue takes it for."""
+    trigger: Trigger | None = None
+    trigger_price: Decimal | None = None
+    trigger_by: TriggerBy = "last"
+
+    @classmethod
+    def of(cls, order: Order) -> Terms:
+        return cls(
+            order.reduce_only,
+            order.position_side,
+            order.time_in_force or "GTC",
+            order.trigger,
+            order.trigger_price,
+            order.trigger_by,
+        )
+
+
 class _Keyed(msgspec.Struct, frozen=True, array_like=True):
     """An ended intent with a key, without the words: a checkpoint holds thousands."""
 
@@ -62,9 +96,10 @@ class _Keyed(msgspec.Struct, frozen=True, array_like=True):
     venue_order_id: str | None = None
     price: Decimal | None = None
     updated_ms: int = 0
+    terms: Terms | None = None
 
     @classmethod
-    def of(cls, report: OrderReport) -> _Keyed:
+    def of(cls, report: OrderReport, terms: Terms | None) -> _Keyed:
         assert report.key is not None
         return cls(
             report.key,
@@ -80,6 +115,7 @@ class _Keyed(msgspec.Struct, frozen=True, array_like=True):
             report.venue_order_id,
             report.price,
             report.updated_ms,
+            terms,
         )
 
     def report(self) -> OrderReport:
@@ -131,6 +167,8 @@ class Ledger:
         """Of those, the ones with a key."""
         self.keyed: OrderedDict[str, OrderReport] = OrderedDict()
         """Ended intents by key, oldest first."""
+        self.terms: dict[str, Terms] = {}
+        """Of those, by key; not of one whose record is lost to damage."""
         self.hold: str | None = None
         self.policy_seen: PolicySeen | None = None
         self.consented = False
@@ -247,24 +285,30 @@ class Ledger:
             if self.by_key.get(report.key) is intent:
                 self.by_key.pop(report.key, None)
             if report.sent:  # what was never sent leaves its key free
-                self._remember(report)
+                self._remember(report, None if intent is None else Terms.of(intent.order))
             while len(self.keyed) > self._keys_kept:
-                _, forgotten = self.keyed.popitem(last=False)
-                self._resting_keys.pop(forgotten.client_order_id, None)
+                self._forget_oldest()
         if intent is not None:
             intent.stage = Stage.CLOSED
             intent.report = report
             intent.snapshot = fact.order
             intent.notify()
 
-    def _remember(self, report: OrderReport) -> None:
+    def _remember(self, report: OrderReport, terms: Terms | None) -> None:
         assert report.key is not None
         known = self.keyed.get(report.key)
         if known is not None and known.status == "accepted" != report.status:
             return  # two orders of one key: damage took the record that one was never sent
         self.keyed[report.key] = report
+        if terms is not None:
+            self.terms[report.key] = terms
         if report.order_status is not None and not report.order_status.final:
             self._resting_keys[report.client_order_id] = report.key
+
+    def _forget_oldest(self) -> None:
+        key, forgotten = self.keyed.popitem(last=False)
+        self.terms.pop(key, None)
+        self._resting_keys.pop(forgotten.client_order_id, None)
 
     def _update_keyed(self, order: OrderSnapshot) -> None:
         """A later call with the same key is told how the order stands, not how it began."""
@@ -302,8 +346,7 @@ class Ledger:
         """The folded state. Should it not fit, the oldest keys are forgotten until it does."""
         while len(body := self._encoded()) > limit_bytes and self.keyed:
             for _ in range(len(self.keyed) // 4 + 1):
-                _, forgotten = self.keyed.popitem(last=False)
-                self._resting_keys.pop(forgotten.client_order_id, None)
+                self._forget_oldest()
         return body
 
     def _encoded(self) -> bytes:
@@ -316,7 +359,9 @@ class Ledger:
                     )
                     for i in self.intents.values()
                 ),
-                keyed=tuple(_Keyed.of(report) for report in self.keyed.values()),
+                keyed=tuple(
+                    _Keyed.of(report, self.terms.get(key)) for key, report in self.keyed.items()
+                ),
                 hold=self.hold,
                 policy=self.policy_seen,
                 consented=self.consented,
@@ -334,9 +379,9 @@ class Ledger:
         """
         state = _decoder.decode(checkpoint)
         self.book = state.book.restore()
-        self.keyed, self._resting_keys = OrderedDict(), {}
+        self.keyed, self.terms, self._resting_keys = OrderedDict(), {}, {}
         for kept in state.keyed:
-            self._remember(kept.report())
+            self._remember(kept.report(), kept.terms)
         self.hold = state.hold
         self.policy_seen = state.policy
         self.consented = state.consented

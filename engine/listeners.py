@@ -26,9 +26,11 @@ class Listeners(Generic[_T]):
     def add(self, listener: Callable[[_T], Any]) -> Callable[[], None]:
         """Tell `listener` from now on; returns what ends that.
 
-        :raises TypeError: it is asynchronous: called where it has to be called, it would make a
-            coroutine that nobody awaits, and never run.
+        :raises TypeError: it can not be called, or it is asynchronous: called where it has to be
+            called, it would make a coroutine that nobody awaits, and never run.
         """
+        if not callable(listener):
+            raise TypeError(f"{listener!r} can not be called; give a function")
         if _is_asynchronous(listener):
             raise TypeError(
                 f"{listener!r} is asynchronous; listeners are called at once and are plain "

@@ -28,6 +28,17 @@ TriggerBy = Literal["last", "mark"]
 """The price that is watched: the last trade, or the mark price (Binance `workingType`)."""
 
 MAX_KEY_LENGTH: Final = 128
+MAX_DIGITS: Final = 27
+"""Of a price or a quantity, before and behind the point together: what Decimal calculates with
+exactly (its context has 28), and more than any venue has."""
+
+
+def is_text(value: object) -> bool:
+    """Whether it is text with something in it that the journal can hold: valid as UTF-8."""
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +48,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     :param quantity: in units of the base asset; text, int or Decimal, above zero.
     :param price: limit price in the quote asset; None is a market order.
     :param key: the bot's own name for this decision. Calling `submit` again with
-        the same key is the same intent: never a second order, also after a restart. It is
+        the same key is the same intent: never a second order, also after a restart; with
+        another order it is an error. It is
         used up as soon as the order may have left for the venue, however it ended there;
         an order that provably never left (`TradingHalted`, a policy's `Rejected`, a caller
         that was cancelled before the write) leaves its key free.
@@ -85,7 +97,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         # Decoding a journal runs this too; values that are right pass untouched.
-        if not isinstance(self.symbol, str) or not self.symbol:
+        if not is_text(self.symbol):
             raise InvalidOrder(f"symbol: {self.symbol!r} is no name; give e.g. 'BTC/USDT:USDT'")
         if self.side not in ("buy", "sell"):
             raise InvalidOrder(f"side: {self.side!r} is neither 'buy' nor 'sell'")
@@ -98,18 +110,28 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
             force_setattr(self, "price", positive("price", self.price))
         elif self.time_in_force is not None:
             raise InvalidOrder("time_in_force: a market order has none; leave it out or set price")
-        if self.key is not None and (
-            not isinstance(self.key, str) or not 0 < len(self.key) <= MAX_KEY_LENGTH
-        ):
+        if self.key is not None and not (is_text(self.key) and len(self.key) <= MAX_KEY_LENGTH):
             raise InvalidOrder(f"key: {self.key!r} is not text of 1 to {MAX_KEY_LENGTH} characters")
         if not isinstance(self.reduce_only, bool):
             raise InvalidOrder(f"reduce_only: {self.reduce_only!r} is neither True nor False")
-        if self.deadline_seconds is not None and not 0 < self.deadline_seconds <= 3600:
+        if self.reduce_only and self.position_side != "BOTH" and self.opening:
             raise InvalidOrder(
-                f"deadline_seconds: {self.deadline_seconds!r} is not between 0 and 3600"
+                f"reduce_only: a {self.side} of {self.position_side} opens; hedge mode reduces by "
+                "the other side"
             )
+        deadline: object = self.deadline_seconds
+        if deadline is not None and (
+            not isinstance(deadline, (int, float))
+            or isinstance(deadline, bool)
+            or not 0 < deadline <= 3600
+        ):
+            raise InvalidOrder(f"deadline_seconds: {deadline!r} is not a number from 0 to 3600")
+        if self.trigger_by not in ("last", "mark"):
+            raise InvalidOrder(f"trigger_by: {self.trigger_by!r} is neither 'last' nor 'mark'")
         if self.trigger is not None or self.trigger_price is not None:
             self._check_trigger()
+        elif self.trigger_by != "last":
+            raise InvalidOrder(f"trigger_by: {self.trigger_by!r}, but there is no trigger")
 
     def _check_trigger(self) -> None:
         if self.trigger not in ("stop", "take_profit"):
@@ -117,8 +139,6 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.trigger_price is None:
             raise InvalidOrder("trigger_price: a conditional order needs one")
         force_setattr(self, "trigger_price", positive("trigger_price", self.trigger_price))
-        if self.trigger_by not in ("last", "mark"):
-            raise InvalidOrder(f"trigger_by: {self.trigger_by!r} is neither 'last' nor 'mark'")
 
     @property
     def conditional(self) -> bool:
@@ -160,6 +180,10 @@ def positive(field: str, value: object) -> Decimal:
         )
     if not number.is_finite() or number <= 0:
         raise InvalidOrder(f"{field}: {value!r} is not a finite number above zero")
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)  # it is finite
+    if len(digits) > MAX_DIGITS or not -MAX_DIGITS <= exponent <= number.adjusted() <= MAX_DIGITS:
+        raise InvalidOrder(f"{field}: {value!r} has more than {MAX_DIGITS} digits")
     return number
 
 

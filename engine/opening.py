@@ -52,6 +52,20 @@ async def open_journal(
     )
 
 
+async def make_state_dir(config: Config) -> None:
+    """Make the folder of journal and control socket. :raises ConfigError: it can not be one."""
+    for folder in (config.state_dir, config.state_dir / JOURNAL_FOLDER):
+        try:
+            await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            why = "is no folder; give one, or a path where one can be made"
+            raise ConfigError(f"{config.source}: engine.state_dir: {folder}: {why}") from None
+        except OSError as error:
+            raise ConfigError(
+                f"{config.source}: engine.state_dir: {folder}: can not be made: {error.strerror}"
+            ) from error
+
+
 class OpeningEngine:
     """What `Engine.open` returns: enter it and the engine runs.
 
@@ -77,32 +91,31 @@ class OpeningEngine:
     async def __aenter__(self) -> Engine:
         config, clock, entropy = self.config, SystemClock(), SystemEntropy()
         settings = config.settings
-        own = {"bot": settings.bot}
-        bus = registry.open_bus(
-            config.bus.url, clock=clock, entropy=entropy, **own, **config.bus.options
-        )
-        policy = registry.open_policy_store(
-            config.policy.url, clock=clock, entropy=entropy, **own, **config.policy.options
-        )
+        given: dict[str, Any] = {"clock": clock, "entropy": entropy}
+        with config.bus.named_in_errors():
+            bus = registry.open_bus(config.bus.url, bot=settings.bot, **given, **config.bus.options)
+        with config.policy.named_in_errors():
+            policy = registry.open_policy_store(
+                config.policy.url, bot=settings.bot, **given, **config.policy.options
+            )
         lease = policy if settings.lease.enabled else None
         if not isinstance(lease, LeaseStore | None):
             raise ConfigError(
-                f"policy.url: a {config.policy.url.scheme}:// store keeps no lease; set "
-                "lease.enabled = false, and make sure that only one instance of this bot runs"
+                f"{config.source}: policy.url: a {config.policy.url.scheme}:// store keeps no "
+                "lease; set lease.enabled = false, and make sure that only one instance of this "
+                "bot runs"
             )
-        exchange = registry.open_execution(
-            config.exchange.url,
-            clock=clock,
-            entropy=entropy,
-            **config.exchange.options,
-            **config.credentials,
-        )
+        with config.exchange.named_in_errors():
+            exchange = registry.open_execution(
+                config.exchange.url,
+                **given,
+                **{**config.exchange.options, **config.credentials},
+            )
         market = None
         if config.market is not None:
-            market = registry.open_market(
-                config.market.url, clock=clock, entropy=entropy, **config.market.options
-            )
-        await anyio.Path(config.state_dir).mkdir(parents=True, exist_ok=True)
+            with config.market.named_in_errors():
+                market = registry.open_market(config.market.url, **given, **config.market.options)
+        await make_state_dir(config)
 
         def on_fault(reason: str) -> None:  # while the journal is opened there is no engine yet
             if engine is not None:

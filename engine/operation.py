@@ -29,9 +29,8 @@ class Operation:
         self._core = core
 
     async def halt(self, reason: str, *, by: str) -> None:
-        core = self._core
-        core.gate.shut(f"halted by {by}: {reason}")  # first: whatever is wrong with the words
-        reason = writable(str(reason))
+        core, by, reason = self._core, writable(by), writable(reason)
+        core.gate.shut(f"halted by {by}: {reason}")
         held = Held(reason, by, core.clock.time_ns())
         try:
             core.recorder.write(held)
@@ -49,6 +48,7 @@ class Operation:
         core = self._core
         if core.ledger.hold is None:
             return
+        by = writable(by)
         core.recorder.write(Held(None, by, core.clock.time_ns()))
         core.refresh_floor()
         core.fire(Trigger.RESUME, by)
@@ -58,7 +58,7 @@ class Operation:
         if symbol is not None and symbol not in declared:
             raise InvalidOrder(
                 f"symbol: {symbol!r} is not declared, nothing was closed"
-                f"{did_you_mean(symbol, declared)}; declared: {', '.join(declared)}"
+                f"{did_you_mean(str(symbol), declared)}; declared: {', '.join(declared)}"
             )
         if core.ledger.hold is None:
             await self.halt("flatten", by=by)
@@ -103,6 +103,7 @@ class Operation:
         self, client_order_id: str, verdict: Verdict, *, reason: str, by: str
     ) -> OrderReport:
         core = self._core
+        by, reason = writable(by), writable(reason)
         report = await core.execution.resolver.decide(
             client_order_id, verdict, by=by, reason=reason
         )

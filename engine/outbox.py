@@ -26,7 +26,7 @@ import msgspec
 from .broadcast import Broadcast
 from .errors import InvalidPayload, LinkDown, OutboxRolledBack
 from .journal import MAX_BODY_BYTES, Durability, Journal, JournalError, Record
-from .model import Event, Gap
+from .model import Event, Gap, is_text
 from .ports import AppendStatus, Batch, Clock, Entropy, MessageBus
 from .records import EVENT, sequence_of
 
@@ -155,6 +155,8 @@ class Outbox:
         self.is_appending = True
         try:
             seq = self._journal.append_nowait(EVENT, record, reserve=reserve)
+        except ValueError as error:  # segments may be smaller than the largest body
+            raise InvalidPayload(f"body of {type_}: {error} (outbox.segment_bytes)") from None
         except JournalError as error:
             self._on_disk_fault(str(error))
             raise
@@ -183,8 +185,10 @@ class Outbox:
         return event
 
     def _prepare(self, type_: str, body: Any, trace_id: str | None) -> tuple[Event, bytes]:
-        if not type_ or not isinstance(type_, str):
+        if not is_text(type_):
             raise InvalidPayload(f"type: {type_!r} is no name; give e.g. 'trade.opened'")
+        if trace_id and not is_text(trace_id):
+            raise InvalidPayload(f"trace_id: {trace_id!r} is no text")
         event = Event(
             type=type_,
             producer=self.producer,

@@ -11,13 +11,16 @@ seen. When in doubt: unfit, and the gate stays shut.
 from __future__ import annotations
 
 import hashlib
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from .errors import InvalidPolicy
 from .model import Order
+from .suggestion import did_you_mean
 
 OnEmpty = Literal["hold", "restore"]
 
@@ -30,7 +33,11 @@ class Mode(StrEnum):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Bounds on what an opening order may do; None is no bound."""
+    """Bounds on what an opening order may do; None is no bound.
+
+    :raises InvalidPolicy: one of them is none: nothing is ever above NaN, so an order of any
+        size would be within it.
+    """
 
     max_order_notional: Decimal | None = None
     """Quantity times price of one order, in the quote asset."""
@@ -40,6 +47,23 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     allowed_symbols: tuple[str, ...] | None = None
     """None allows all; an empty list allows none."""
 
+    def __post_init__(self) -> None:
+        for name in ("max_order_notional", "max_position_notional"):
+            value = getattr(self, name)
+            if value is not None:
+                force_setattr(self, name, _amount(name, value))
+        if self.max_open_orders is not None:
+            _check_count("max_open_orders", self.max_open_orders)
+        allowed: Any = self.allowed_symbols
+        if allowed is None:
+            return
+        if not isinstance(allowed, (tuple, list)):
+            raise InvalidPolicy(f"allowed_symbols: {allowed!r} is no tuple of symbols")
+        for symbol in allowed:
+            if not isinstance(symbol, str) or not symbol.strip():
+                raise InvalidPolicy(f"allowed_symbols: {symbol!r} is no symbol")
+        force_setattr(self, "allowed_symbols", tuple(allowed))
+
     @property
     def on_notional(self) -> bool:
         """Whether an order needs a price to be judged."""
@@ -47,7 +71,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One version of the policy. `version` counts from 1 and is given by the store."""
+    """One version of the policy. `version` counts from 1 and is given by the store.
+
+    :raises InvalidPolicy: naming the field and what is allowed.
+    """
 
     active_mode: Mode
     limits: Limits = Limits()
@@ -56,9 +83,48 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     updated_at: str = ""
     """UTC, RFC 3339; for people. Freshness is judged by verification, never by this."""
 
+    def __post_init__(self) -> None:
+        try:
+            # A word would be compared with the modes in vain, and trading go on under "HALT".
+            force_setattr(self, "active_mode", Mode(self.active_mode))
+        except ValueError:
+            mode, modes = self.active_mode, [mode.value for mode in Mode]
+            raise InvalidPolicy(
+                f"active_mode: {mode!r} is no mode{did_you_mean(str(mode), modes)}; one of: "
+                f"{', '.join(modes)}"
+            ) from None
+        if not isinstance(self.limits, Limits):
+            raise InvalidPolicy(f"limits: {self.limits!r} is no Limits(…)")
+        _check_count("version", self.version)
+        for name in ("updated_by", "updated_at"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidPolicy(f"{name}: {getattr(self, name)!r} is no text")
+
     @property
     def content_hash(self) -> str:
         return hashlib.sha256(_encoder.encode(self)).hexdigest()[:16]
+
+
+def _amount(name: str, value: Any) -> Decimal:
+    """`value` as an exact number from zero up; floats are refused, as in an `Order`."""
+    number = value
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise InvalidPolicy(f"{name}: {value!r} is no number") from None
+    if not isinstance(number, Decimal):
+        raise InvalidPolicy(
+            f"{name}: {value!r} is {type(value).__name__}; give text or Decimal, such as '1000'"
+        )
+    if not number.is_finite() or number < 0:
+        raise InvalidPolicy(f"{name}: {value!r} is not a finite number from zero up")
+    return number
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidPolicy(f"{name}: {value!r} is not a whole number from zero up")
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

@@ -17,7 +17,7 @@ import msgspec
 
 from . import policy as rules
 from .broadcast import Broadcast
-from .errors import ConfigError, LinkDown, PolicyConflict, PolicyUnreadable
+from .errors import ConfigError, InvalidPolicy, LinkDown, PolicyConflict, PolicyUnreadable
 from .journal import JournalError
 from .links import LinkHealth
 from .policy import Identity, Policy, Regression
@@ -218,11 +218,14 @@ class PolicyCell:
         """Store a new version above everything ever seen, and serve it.
 
         :param replace: also over something that is no policy.
+        :raises InvalidPolicy: `policy` is none; nothing was stored.
         :raises ConfigError: it is too large to be journalled; nothing was stored.
         :raises PolicyUnreadable: the store holds something else, and `replace` was not given.
         :raises PolicyConflict: somebody else was faster.
         :raises LinkDown: the outcome is unknown; read before trying again.
         """
+        if not isinstance(policy, Policy):
+            raise InvalidPolicy(f"policy: {policy!r} is no Policy(…)")
         if (why := _too_large(policy)) is not None:
             raise ConfigError(f"policy: {why}")
         expected: int | None = None

@@ -392,4 +392,7 @@ class MarketData(Protocol):
 
 
 Factory = Callable[..., Any]
-"""What an entry point names: `factory(url, *, clock, entropy, **settings)`."""
+"""What an entry point names: `factory(url, *, clock, entropy, **settings)`.
+
+It raises `ConfigError` for what it can not use; the text begins with `NAME: ` where that is an
+option. Nothing is connected yet."""

@@ -104,7 +104,10 @@ def _open(
         settings = {"bot": bot, **settings}
     if not takes_any:
         _check_settings(port, address, sorted(known - _PORTS_ARGUMENTS), settings)
-    return factory(address.reveal(), clock=clock, entropy=entropy, **settings)
+    try:
+        return factory(address.reveal(), clock=clock, entropy=entropy, **settings)
+    except (TypeError, ValueError) as error:  # what it has not looked at before it used it
+        raise ConfigError(f"{address}: the {port} transport can not be made: {error}") from error
 
 
 def _load(port: Port, scheme: str) -> Factory:

@@ -49,7 +49,9 @@ def resolve_address(text: str, folder: Path) -> Url:
     :raises ConfigError: a password is written out, or a reference leads nowhere.
     """
     whole = _REFERENCE.fullmatch(text)
-    if whole is None and any(_REFERENCE.sub("", secret) for secret in Url(text).secrets):
+    # A reference may name what has no place in an address, such as a file with a space.
+    bare = Url(_REFERENCE.sub("$", text)) if whole is None else None
+    if bare is not None and any(secret.replace("$", "") for secret in bare.secrets):
         raise ConfigError(f"a password is written out in the address; {_REMEDY}")
     return Url(_replace(text, folder, encode=whole is None))
 
@@ -61,10 +63,23 @@ def resolve_secret(text: str, folder: Path) -> Secret:
     return Secret(_replace(text, folder, encode=False))
 
 
+def resolve_path(text: str, folder: Path) -> Path:
+    """The path that `text` names; a relative one counts from `folder`.
+
+    :raises ConfigError: it is none.
+    """
+    if not text or "\0" in text:
+        raise ConfigError(f"{text!r} is no path")
+    try:
+        return folder / Path(text).expanduser()
+    except RuntimeError as error:  # the home of a user that is not there
+        raise ConfigError(f"{text!r}: {error}") from None
+
+
 def _replace(text: str, folder: Path, *, encode: bool) -> str:
     def value(reference: re.Match[str]) -> str:
         name = reference[2]
-        found = _from_file(folder / Path(name).expanduser()) if reference[1] else _from_env(name)
+        found = _from_file(resolve_path(name, folder)) if reference[1] else _from_env(name)
         return quote(found, safe="") if encode else found
 
     return _REFERENCE.sub(value, text)

@@ -8,19 +8,23 @@ made, so nothing starts with a setting that can not work.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from .errors import ConfigError
 from .journal import Durability
 from .market import INTERVALS
 from .policy import OnEmpty, Policy
 from .ports import Subscription
+from .reconcile import Rule, rules_from
 from .suggestion import did_you_mean
 
 BOT_NAME = re.compile(r"[a-z0-9]{1,8}")
 """Short, because it is part of every client order id (36 characters at Binance)."""
+MAX_WAITS: Final = 20
+"""Between attempts of one order; each attempt is a record in the journal."""
 
 
 class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,9 +94,6 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     probe_backoff_max_seconds: float = 1.0
 
 
-Rule = Literal["adopt", "flatten", "cancel", "ignore", "hold"]
-
-
 class ReconcileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     rules: dict[str, Rule] = {}
     """Per kind of difference, over the defaults in `reconcile.DEFAULT_RULES`."""
@@ -146,39 +147,123 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return Subscription(self.symbols, wanted.intervals, wanted.trades, wanted.quotes)
 
     def __post_init__(self) -> None:
-        if not BOT_NAME.fullmatch(self.bot):
+        if not isinstance(self.bot, str) or not BOT_NAME.fullmatch(self.bot):
             raise ConfigError(f"engine.bot: {self.bot!r} is not 1 to 8 of a-z and 0-9")
+        force_setattr(self, "symbols", _names("engine.symbols", self.symbols))
         if not self.symbols:
             raise ConfigError("engine.symbols: declare at least one, such as 'BTC/USDT:USDT'")
-        o, b = self.orders, self.outbox
-        for name, value, low, high in (
-            ("gate.loop_lease_seconds", self.gate.loop_lease_seconds, 0.02, 60),
-            ("orders.deadline_seconds", o.deadline_seconds, 0.1, 3600),
-            ("orders.backoff_jitter", o.backoff_jitter, 0, 1),
-            ("orders.timeout_seconds", o.timeout_seconds, 0.05, 60),
-            ("orders.recv_window_ms", o.recv_window_ms, 100, 60_000),
-            ("orders.absence_margin_ms", o.absence_margin_ms, 0, 60_000),
-            ("orders.absence_answers", o.absence_answers, 2, 20),
-            ("orders.absence_spacing_seconds", o.absence_spacing_seconds, 0, 60),
-            ("orders.dead_man_seconds", o.dead_man_seconds, 5, 3600),
-            ("orders.keys_kept", o.keys_kept, 100, 5_000),
-            ("outbox.batch_events", b.batch_events, 1, 5000),
-            ("outbox.batches_in_flight", b.batches_in_flight, 1, 64),
-            ("policy.freshness_seconds", self.policy.freshness_seconds, 0.05, 3600),
-            ("lease.ttl_seconds", self.lease.ttl_seconds, 1, 3600),
-            ("links.probe_timeout_seconds", self.links.probe_timeout_seconds, 0.05, 60),
-            ("reconcile.audit_seconds", self.reconcile.audit_seconds, 0.5, 86_400),
-            ("market.stale_seconds", self.market.stale_seconds, 0.5, 3600),
-            ("alerts.sample_seconds", self.alerts.sample_seconds, 0.05, 3600),
-            ("reconcile.settle_seconds", self.reconcile.settle_seconds, 0, 60),
-        ):
-            if value is not None and not low <= value <= high:
+        for section in ("gate", "orders", "outbox", "policy", "lease", "links", "reconcile",
+                        "market", "alerts"):  # fmt: skip
+            force_setattr(self, section, _typed(section, getattr(self, section)))
+        for name, low, high in BOUNDS:
+            section, _, key = name.partition(".")
+            value = getattr(getattr(self, section), key)
+            if value is not None and not low <= value <= high:  # NaN is not either
                 raise ConfigError(f"{name}: {value!r} is not between {low} and {high}")
-        for interval in self.market.intervals:
+        self._check_backoff()
+        self._check_journal()
+        self._check_market()
+        try:
+            rules_from(self.reconcile.rules)
+        except ValueError as error:
+            raise ConfigError(f"reconcile.rules: {error}") from None
+
+    def _check_backoff(self) -> None:
+        waits, links = self.orders.backoff_seconds, self.links
+        if len(waits) > MAX_WAITS:
+            raise ConfigError(f"orders.backoff_seconds: {len(waits)} waits; {MAX_WAITS} at most")
+        if any(not 0 <= wait <= 600 for wait in waits):
+            raise ConfigError(f"orders.backoff_seconds: {waits!r}: each is 0 to 600")
+        if links.probe_backoff_seconds > links.probe_backoff_max_seconds:
+            raise ConfigError(
+                f"links.probe_backoff_seconds: {links.probe_backoff_seconds!r} is above "
+                f"links.probe_backoff_max_seconds, {links.probe_backoff_max_seconds!r}"
+            )
+
+    def _check_journal(self) -> None:
+        outbox = self.outbox
+        # One is written, one is ready, one is let go.
+        least = outbox.retain_acked_bytes + 3 * outbox.segment_bytes
+        if outbox.max_bytes < least:
+            raise ConfigError(
+                f"outbox.max_bytes: {outbox.max_bytes} is not above outbox.retain_acked_bytes by "
+                f"three times outbox.segment_bytes; {least} at least"
+            )
+
+    def _check_market(self) -> None:
+        intervals = _names("market.intervals", self.market.intervals)
+        if not intervals:
+            raise ConfigError("market.intervals: give at least one, such as '1m'")
+        for interval in intervals:
             if interval not in INTERVALS:
                 raise ConfigError(
                     f"market.intervals: {interval!r} is no length of a bar"
                     f"{did_you_mean(interval, INTERVALS)}; one of: {', '.join(INTERVALS)}"
                 )
-        if any(not 0 <= wait <= 600 for wait in o.backoff_seconds):
-            raise ConfigError(f"orders.backoff_seconds: {o.backoff_seconds!r}: each is 0 to 600")
+
+
+BOUNDS: Final[tuple[tuple[str, float, float], ...]] = (
+    ("gate.loop_lease_seconds", 0.02, 60),
+    ("orders.deadline_seconds", 0.1, 3600),
+    ("orders.backoff_jitter", 0, 1),
+    ("orders.timeout_seconds", 0.05, 60),
+    ("orders.recv_window_ms", 100, 60_000),
+    ("orders.absence_margin_ms", 0, 60_000),
+    ("orders.absence_answers", 2, 20),
+    ("orders.absence_spacing_seconds", 0, 60),
+    ("orders.dead_man_seconds", 5, 3600),
+    ("orders.keys_kept", 100, 5_000),
+    ("outbox.batch_events", 1, 5000),
+    ("outbox.batches_in_flight", 1, 64),
+    ("outbox.retain_acked_seconds", 0, 30 * 86_400),
+    ("outbox.retain_acked_bytes", 0, 1 << 40),
+    ("outbox.max_bytes", 3 << 14, 1 << 40),
+    ("outbox.segment_bytes", 1 << 14, 1 << 28),
+    ("policy.freshness_seconds", 0.05, 3600),
+    ("lease.ttl_seconds", 1, 3600),
+    ("links.probe_timeout_seconds", 0.05, 60),
+    ("links.probe_backoff_seconds", 0.001, 60),
+    ("links.probe_backoff_max_seconds", 0.001, 600),
+    ("reconcile.audit_seconds", 0.5, 86_400),
+    ("reconcile.snapshot_timeout_seconds", 0.05, 60),
+    ("reconcile.settle_seconds", 0, 60),
+    ("reconcile.unknown_patience_seconds", 0, 3600),
+    ("reconcile.unaudited_patience_seconds", 1, 86_400),
+    ("market.stale_seconds", 0.5, 3600),
+    ("alerts.sample_seconds", 0.05, 3600),
+)
+"""The least and the most of every setting that is a number."""
+
+
+def _typed(name: str, section: Any) -> Any:
+    """The section with every value in the type it is declared as.
+
+    A file is read strictly; what a script builds by hand is not checked by Python, and a
+    word in place of a member of an enum would be compared with it in vain.
+    """
+    kind = {f.name: f.type for f in msgspec.structs.fields(Settings)}[name]
+    if not isinstance(section, kind):
+        raise ConfigError(f"{name}: {section!r} is no {kind.__name__}")
+    values = {key: getattr(section, key) for key in section.__struct_fields__}
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        reason, _, at = str(error).partition(" - at `")
+        key = re.match(r"\$\.(\w+)", at) or re.search(r"\$\.(\w+)", at)
+        where = name if key is None else f"{name}.{key[1]}"
+        given = "" if key is None else f"; got {getattr(section, key[1])!r}"
+        raise ConfigError(f"{where}: {reason}{given}") from None
+
+
+def _names(key: str, given: Any) -> tuple[str, ...]:
+    """Distinct names, as the settings keep them."""
+    try:
+        names = msgspec.convert(given, tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{key}: {error}; got {given!r}") from None
+    for index, name in enumerate(names):
+        if not name.strip():
+            raise ConfigError(f"{key}: {name!r} is no name")
+        if name in names[:index]:
+            raise ConfigError(f"{key}: {name!r} is given twice")
+    return names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from holdfast.states.table import State, Trigger
 
@@ -11,7 +11,7 @@ from .model import Position
 from .resolution import remedy
 
 if TYPE_CHECKING:
-    from holdfast.states.diagram import Timeline
+    from holdfast.states.diagram import TextForm, Timeline
 
 
 def status(core: Core) -> dict[str, Any]:
@@ -67,12 +67,11 @@ class _Highlight(TypedDict):
     last: tuple[State, Trigger, State] | None
 
 
-def diagram(core: Core, form: Literal["svg", "mermaid", "dot"]) -> str:
-    """The state machine with the current state and the last transition highlighted."""
+def diagram(core: Core, form: TextForm) -> str:
+    """As `diagram.text`, with the current state and the last transition highlighted."""
     from holdfast.states import diagram
 
-    draw = {"svg": diagram.svg, "mermaid": diagram.mermaid, "dot": diagram.dot}[form]
-    return draw(**_highlight(core))
+    return diagram.text(form, **_highlight(core))
 
 
 def diagram_png(core: Core) -> bytes:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from .errors import ConfigError
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)  # RFC 3986, 3.1
+_SPACE: Final = re.compile(r"[\x00-\x20\x7f]")
 # Up to the last @ of all: a password with an unescaped slash or question mark hides too.
 _SECRETS: Final = (
     re.compile(r"(?<=://)(?P<before>[^:@/?#]*:)(?P<secret>.+)(?=@)", re.DOTALL),
@@ -24,7 +26,7 @@ _SECRETS: Final = (
 class Url:
     """`scheme://…`, shown with `***` in place of each secret.
 
-    :raises ConfigError: there is no scheme.
+    :raises ConfigError: there is no scheme, or it can not be split into its parts.
     """
 
     __slots__ = ("_text", "scheme")
@@ -34,6 +36,15 @@ class Url:
         if found is None:
             # The text is not repeated: without a scheme, nobody knows where its secret is.
             raise ConfigError("this is no URL; give one such as 'redis://127.0.0.1:6379/0'")
+        if _SPACE.search(text):
+            raise ConfigError("a space or control character is no part of a URL; write it as %20")
+        try:
+            urlsplit(text)
+        except ValueError:  # its text may repeat user and password
+            raise ConfigError(
+                "there is no address between '//' and the path; brackets are for IPv6, as in "
+                "'redis://[::1]:6379/0'"
+            ) from None
         self.scheme: Final = found[1].lower()
         self._text: Final = text
 

@@ -13,8 +13,12 @@ from typing import Final
 MAX_CHARACTERS: Final = 1000
 
 
-def writable(reason: str) -> str:
-    """`reason` as valid UTF-8 of at most `MAX_CHARACTERS`."""
+def writable(reason: object) -> str:
+    """`reason` as valid UTF-8 of at most `MAX_CHARACTERS`, whatever was given for it.
+
+    A record whose text is no text would keep the journal from being read again.
+    """
+    reason = reason if isinstance(reason, str) else str(reason)
     if len(reason) > MAX_CHARACTERS:
         reason = reason[: MAX_CHARACTERS - 1] + "…"
     return reason.encode("utf-8", "replace").decode("utf-8")

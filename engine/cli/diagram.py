@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +17,7 @@ from .output import answer, json_option
 from .recorded_run import recorded_run
 
 _BY_SUFFIX: Final = {".svg": "svg", ".mmd": "mermaid", ".dot": "dot", ".gv": "dot", ".png": "png"}
-_TEXTS: Final[Mapping[str, Callable[..., str]]] = {
-    "svg": draw.svg,
-    "mermaid": draw.mermaid,
-    "dot": draw.dot,
-}
-_FORMS: Final = ("svg", "mermaid", "dot", "png")
+_FORMS: Final = (*draw.TEXT_FORMS, "png")
 
 
 @click.command()
@@ -54,7 +48,7 @@ def diagram(
     elif form == "png":
         picture = draw.png(current=state)
     else:
-        picture = _TEXTS[form](current=state).encode()
+        picture = draw.text(form, current=state).encode()
     if out is not None:
         out.write_bytes(picture)
         answer(

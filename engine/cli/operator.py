@@ -24,7 +24,7 @@ from holdfast.errors import HoldfastError
 from holdfast.journal import CHECKPOINT, Durability, FileJournal, JournalLocked
 from holdfast.ledger import Ledger
 from holdfast.model import OrderReport
-from holdfast.opening import JOURNAL_FOLDER, open_journal
+from holdfast.opening import JOURNAL_FOLDER, make_state_dir, open_journal
 from holdfast.outcomes import report_of
 from holdfast.recorder import Recorder
 from holdfast.records import KIND_OF, Held, Resolved, decode, encode
@@ -190,7 +190,7 @@ _Fact = TypeVar("_Fact", Held, Resolved)
 async def _write(config: Config, fact_for: Callable[[FileJournal], _Fact]) -> _Fact:
     """Open the journal, ask `fact_for` what to write into it, and write that."""
     faults: list[str] = []
-    await anyio.Path(config.state_dir).mkdir(parents=True, exist_ok=True)
+    await make_state_dir(config)
     try:
         journal = await open_journal(config.state_dir, config.settings, on_fault=faults.append)
     except JournalLocked as error:

@@ -229,13 +229,14 @@ async def _write(
 
 async def _at_store(config: Config, act: Callable[[PolicyStore], Awaitable[_T]]) -> _T:
     endpoint = config.policy
-    store = open_policy_store(
-        endpoint.url,
-        clock=SystemClock(),
-        entropy=SystemEntropy(),
-        bot=config.settings.bot,
-        **endpoint.options,
-    )
+    with endpoint.named_in_errors():
+        store = open_policy_store(
+            endpoint.url,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+            bot=config.settings.bot,
+            **endpoint.options,
+        )
     watch = _Watch()
     failure: HoldfastError | None = None
     done: list[_T] = []

@@ -18,6 +18,7 @@ from .market import Market
 from .narrator import Narrator
 from .observation import Observation
 from .options import DrillOptions
+from .redis_side import check_server
 from .scenarios import TITLES, Run, runs
 from .stage import PRICE_STEP, Stage
 from .timeline import Moment, moments
@@ -61,10 +62,16 @@ class DrillResult(NamedTuple):
 async def conduct(options: DrillOptions, narrator: Narrator) -> DrillResult:
     """The whole drill. Every process it starts has ended when it returns or raises.
 
-    :raises ConfigError: there is no server to be found.
+    :raises ConfigError: there is no server to be found, or the one that was named can not be
+        used.
     :raises DataError: the file of prices can not be used.
     """
     binary = _binary(options)
+    if options.redis_url is not None:
+        try:
+            await check_server(options.redis_url)
+        except ConfigError as error:
+            raise ConfigError(f"--redis: {error}") from error
     # Before anything is started: a file that can not be used.
     Market(options.data, seed=options.seed, began_ns=0, tick_seconds=1, price_step=PRICE_STEP)
     folder = options.keep

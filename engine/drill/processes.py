@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
@@ -27,7 +28,18 @@ class ChildFailed(HoldfastError):
 class Child:
     """A Python module run as a process, whose errors go to a file in the drill's folder."""
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], *, folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """
+        :param environment: what it is told beside the variables of this process.
+        """
         self.name = name
         self._said = folder / f"{name}.err"
         with self._said.open("wb") as errors:
@@ -36,6 +48,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,  # Ctrl-C is for the drill, which then ends this one
             )
 

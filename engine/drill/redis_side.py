@@ -17,9 +17,10 @@ import anyio.to_thread
 import msgspec
 
 from holdfast.clock import SystemClock, SystemEntropy
-from holdfast.errors import HoldfastError
+from holdfast.errors import ConfigError, HoldfastError
 from holdfast.policy import Policy
 from holdfast.registry import open_policy_store
+from holdfast.url import Url
 
 from .observation import StoredPolicy, StreamEntry
 from .task_group import task_group
@@ -29,6 +30,8 @@ _T = TypeVar("_T")
 KNOCK_SECONDS: Final = 0.001
 PAGE_ENTRIES: Final = 2000
 CONNECT_SECONDS: Final = 5.0
+SCHEMES: Final = ("redis", "rediss")
+"""Those that redis-py knows as well as the project's own transport."""
 
 
 class RedisSideError(HoldfastError):
@@ -76,6 +79,22 @@ class _Watch:
         """Nobody here trades on what is stored."""
 
 
+async def check_server(url: str) -> None:
+    """Ask the server at `url` whether it can be used. Writes nothing.
+
+    :raises ConfigError: it can not, and why; no password is told.
+    """
+    shown = Url(url)
+    if shown.scheme not in SCHEMES:
+        known = " or ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise ConfigError(f"{shown}: the drill needs a server at {known}")
+    open_policy_store(url, clock=SystemClock(), entropy=SystemEntropy())  # as the bot will
+    try:
+        await StreamReader(url, "", utc_minus_monotonic_ns=0).ping()
+    except RedisSideError as error:
+        raise ConfigError(str(error)) from error
+
+
 async def store_policy(url: str, bot: str, policy: Policy) -> tuple[Policy, int]:
     """Store `policy` as the next version (at least its own); what was stored, and when.
 
@@ -89,7 +108,7 @@ async def store_policy(url: str, bot: str, policy: Policy) -> tuple[Policy, int]
             await watch.connected.wait()
         if not watch.connected.is_set():
             tasks.cancel_scope.cancel()
-            raise RedisSideError(f"{url}: {watch.reason}")
+            raise RedisSideError(f"{Url(url)}: {watch.reason}")
         current = await store.read()
         expected = 0 if current is None else current.policy.version
         stored = await store.compare_and_set(policy, expected_version=expected)
@@ -105,6 +124,10 @@ class StreamReader:
         self._url = url
         self._prefix = f"{{hf:{bot}}}:"
         self._shift_ns = utc_minus_monotonic_ns
+
+    async def ping(self) -> None:
+        """:raises RedisSideError: it does not answer, or not to us."""
+        await self._in_thread(lambda client: client.ping())
 
     async def stream(self) -> list[StreamEntry]:
         """The whole stream, in its order. :raises RedisSideError:"""
@@ -128,8 +151,8 @@ class StreamReader:
 
         try:
             return await anyio.to_thread.run_sync(run)
-        except redis.RedisError as error:
-            raise RedisSideError(f"{self._url}: {error}") from error
+        except (redis.RedisError, ValueError, TypeError) as error:  # the last two: of the URL
+            raise RedisSideError(f"{Url(self._url)}: {error}") from error
 
     def _read_stream(self, client: Any) -> list[StreamEntry]:
         entries: list[StreamEntry] = []

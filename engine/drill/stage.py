@@ -34,6 +34,7 @@ from .redis_side import StreamReader, first_pong_ns, store_policy
 from .task_group import task_group
 from .watching import Watcher
 
+REDIS_VARIABLE: Final = "HOLDFAST_DRILL_REDIS"
 TICK_SECONDS: Final = 0.02
 START_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 20.0
@@ -162,7 +163,8 @@ class Stage:
                 "symbols": ["BTC/USDT:USDT"],
                 "state_dir": str(self._folder / "state"),
             },
-            "bus": {"url": self._url},
+            # By reference: it may hold a password, and the folder may be kept.
+            "bus": {"url": f"${{{REDIS_VARIABLE}}}"},
             "exchange": {
                 "url": f"sim://{exchange_address}",
             },
@@ -211,7 +213,11 @@ class Stage:
 
     async def start_bot(self) -> None:
         self._bot = Child(
-            "bot", "holdfast.drill.bot", (str(self._folder / "bot.json"),), folder=self._folder
+            "bot",
+            "holdfast.drill.bot",
+            (str(self._folder / "bot.json"),),
+            folder=self._folder,
+            environment={REDIS_VARIABLE: self._url},
         )
         self._stack.callback(self._bot.kill)
         self._narrator.step(f"bot started, process {self._bot.pid}")

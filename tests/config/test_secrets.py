@@ -73,7 +73,8 @@ def test_a_secret_file_must_be_private(tmp_path: Path) -> None:
         (tree("redis://:${HOLDFAST_NO_SUCH}@h"), ["bus.url", "HOLDFAST_NO_SUCH is not set"]),
         (tree("redis://:${HOLDFAST_EMPTY}@h"), ["bus.url", "HOLDFAST_EMPTY is empty"]),
         (tree("redis://:${a b}@h"), ["bus.url", "no environment variable"]),
-        (tree("redis://:${file:/no/such/file}@h"), ["bus.url", "/no/such/file", "No such file"]),
+        (tree("redis://:${file:/no/such file}@h"), ["bus.url", "/no/such file", "No such file"]),
+        (tree("redis://:${file:~nobody-of-that-name/x}@h"), ["bus.url", "home"]),
         ({"bus": f"redis://:{HIDDEN}@h"}, ["bus: is a section"]),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,6 +87,49 @@ def test_a_foreign_server_is_neither_killed_nor_left_dirty() -> None:
         assert done.returncode == 0, told
         assert server.pid == pid
         assert server.command("DBSIZE").strip() == ":0"
+
+
+@needs_server
+@pytest.mark.timeout(120)
+def test_the_password_of_a_foreign_server_stands_in_no_file(tmp_path: Path) -> None:
+    secret = "hunter2"
+    with RedisServer(options={"requirepass": secret}) as server:
+        kept = tmp_path / "kept"
+        done = run_drill("--redis", server.url, "--scenario", "2", "--json", "--keep", str(kept))
+        told = json.loads(done.stdout)
+        assert done.returncode == 0, told
+        assert secret not in done.stdout + done.stderr
+        files = [path for path in kept.rglob("*") if path.is_file()]
+        assert len(files) > 5
+        assert not [path for path in files if secret.encode() in path.read_bytes()]
+
+        wrong = server.url.replace(secret, "hunter3")
+        done = run_drill("--redis", wrong, "--scenario", "2")
+        assert done.returncode == 1
+        assert "Error: --redis: redis://:***@" in done.stderr
+        assert "hunter3" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("foo://x", "foo://x: the drill needs a server at redis:// or rediss://"),
+        ("redis+sentinel://h/primary", "the drill needs a server at redis:// or rediss://"),
+        ("127.0.0.1:6379", "this is no URL"),
+        ("redis://[::1", "no address"),
+        ("redis://127.0.0.1/x", "not a database number"),
+        ("redis://127.0.0.1?no_such=1", "no_such: unknown parameter"),
+        ("redis://127.0.0.1:1", "redis://127.0.0.1:1: "),
+    ],
+)
+def test_a_server_that_can_not_be_used_is_told_before_anything_is_started(
+    url: str, words: str
+) -> None:
+    done = run_drill("--redis", url, "--json")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(rf"^Error: --redis: .*{re.escape(words)}", done.stderr, re.MULTILINE)
+    assert "scenario" not in done.stderr
 
 
 @needs_server

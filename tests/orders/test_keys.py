@@ -58,11 +58,28 @@ def test_calls_at_once_are_one_order() -> None:
     healthy(body)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"quantity": "0.020"}, {"side": "sell"}, {"symbol": "ETH/USDT:USDT"}]
-)
+OTHERS: list[tuple[dict[str, Any], str]] = [
+    ({"quantity": "0.020"}, "quantity was 0.010, now it is 0.020"),
+    ({"side": "sell"}, "side was buy, now it is sell"),
+    ({"symbol": "ETH/USDT:USDT"}, "symbol was BTC/USDT:USDT, now it is ETH/USDT:USDT"),
+    ({"price": "63000"}, "price was 64000, now it is 63000"),
+    ({"price": None}, "price was 64000, now it is None"),
+    ({"reduce_only": True}, "reduce_only was False, now it is True"),
+    ({"position_side": "LONG"}, "position_side was BOTH, now it is LONG"),
+    ({"time_in_force": "IOC"}, "time_in_force was GTC, now it is IOC"),
+    (
+        {"trigger": "stop", "trigger_price": "65000", "trigger_by": "mark"},
+        "trigger was None, now it is stop, trigger_price was None, now it is 65000, "
+        "trigger_by was last, now it is mark",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), OTHERS)
 @pytest.mark.parametrize("ended", [True, False])
-def test_the_same_key_for_another_order_is_an_error(changes: dict[str, str], ended: bool) -> None:
+def test_the_same_key_for_another_order_is_an_error(
+    changes: dict[str, Any], words: str, ended: bool
+) -> None:
     async def body(rig: Rig) -> None:
         async with anyio.create_task_group() as group:
             if ended:
@@ -71,11 +88,70 @@ def test_the_same_key_for_another_order_is_an_error(changes: dict[str, str], end
                 rig.fail("place", OVERLOADED)
                 group.start_soon(rig.engine.submit, keyed())
                 await anyio.sleep(0.5)
-            with pytest.raises(InvalidOrder, match="already stands for buy"):
+            before = rig.core.journal.last_seq
+            with pytest.raises(InvalidOrder, match=r"already stands for buy 0\.010 BTC") as error:
                 await rig.engine.submit(keyed(**changes))
+            assert words in str(error.value)
+            assert rig.core.journal.last_seq == before
         assert len(rig.orders) == 1
 
     healthy(body)
+
+
+@pytest.mark.parametrize("checkpointed", [True, False])
+@pytest.mark.parametrize(("changes", "words"), OTHERS)
+def test_the_same_key_for_another_order_is_an_error_after_a_kill(
+    changes: dict[str, Any], words: str, checkpointed: bool
+) -> None:
+    async def main() -> None:
+        world = World()
+        symbols = (BTC, "ETH/USDT:USDT")
+        world.venue.on_price("ETH/USDT:USDT", Decimal(64000))
+        async with world.killed(symbols=symbols) as engine:
+            await engine.until_healthy()
+            await engine.submit(keyed())
+            if checkpointed:
+                engine._core.journal.wants_checkpoint = True
+                await engine.publish("begin", "a new segment")
+        async with world.engine(symbols=symbols) as engine:
+            await engine.until_healthy()
+            with pytest.raises(InvalidOrder, match=r"already stands for buy 0\.010 BTC") as error:
+                await engine.submit(keyed(**changes))
+            assert words in str(error.value)
+            assert (await engine.submit(keyed())).status == "accepted"
+        assert len(world.venue.order_log) == 1
+
+    run(main)
+
+
+def test_the_same_order_in_other_words_is_the_same() -> None:
+    """How long it may be tried is no part of what is wanted; the venue's default is."""
+
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(keyed())
+        for same in (
+            {"deadline_seconds": 3},
+            {"time_in_force": "GTC"},
+            {"quantity": Decimal("0.01000")},
+            {"price": 64000},
+        ):
+            assert (await rig.engine.submit(keyed(**same))).filled == Decimal("0.010")
+        assert len(rig.orders) == 1
+
+    healthy(body)
+
+
+def test_a_forgotten_key_leaves_nothing_behind() -> None:
+    async def body(rig: Rig) -> None:
+        for number in range(102):
+            await rig.engine.submit(keyed(f"k{number}", quantity="0.002"))
+        ledger = rig.core.ledger
+        assert set(ledger.terms) == set(ledger.keyed)
+        ledger.checkpoint(limit_bytes=4000)
+        assert set(ledger.terms) == set(ledger.keyed)
+        assert len(ledger.keyed) < 100
+
+    healthy(body, orders=OrderSettings(keys_kept=100))
 
 
 def test_a_refused_call_leaves_the_key_free() -> None:

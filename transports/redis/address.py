@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from holdfast.errors import ConfigError
+from holdfast.suggestion import did_you_mean
 from holdfast.url import Url
 
 _DEFAULT_PORT: Final = 6379
@@ -157,9 +158,11 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     for name in values:
         if name not in known:
             raise ConfigError(
-                f"{name}: unknown parameter of a Redis URL; known: {', '.join(known)}"
+                f"{name}: unknown parameter of a Redis URL{did_you_mean(name, known)}; known: "
+                f"{', '.join(known)}"
             )
     try:
         return msgspec.convert(dict(values), Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"Redis URL: {error}") from None
+        reason, _, name = str(error).partition(" - at `$.")
+        raise ConfigError(f"{name.rstrip('`')}: {reason}") from None

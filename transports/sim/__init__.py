@@ -70,6 +70,12 @@ def factory(
     :raises ConfigError: the URL names neither `local` nor host and port, or what it
         needs is missing.
     """
+    _check_seconds("stream_ping_seconds", stream_ping_seconds)
+    _check_seconds("latency_seconds", latency_seconds)
+    if core is not None and not isinstance(core, SimulatedVenue):
+        raise ConfigError(f"core: {core!r} is no SimulatedVenue")
+    if line is not None and not isinstance(line, LocalLine):
+        raise ConfigError(f"line: {line!r} is no LocalLine")
     parts = urlsplit(url)
     if parts.hostname == "local":
         if line is None:
@@ -103,6 +109,7 @@ def market_factory(
     """
     from holdfast.transports.usdm.market import UsdmMarketData
 
+    _check_seconds("ping_seconds", ping_seconds)
     address = _host_and_port(url)
     return UsdmMarketData(
         rest_url=f"http://{address}",
@@ -125,6 +132,11 @@ def _host_and_port(url: str) -> str:
     if not host or port is None:
         raise ConfigError(f"{url}: give host and port, as in sim://127.0.0.1:8081")
     return f"{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if not isinstance(value, (int, float)) or not 0 <= value <= 3600:
+        raise ConfigError(f"{name}: {value!r} is not between 0 and 3600")
 
 
 def _revealed(secret: str | Secret | None) -> str | None:
