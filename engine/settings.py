@@ -88,6 +88,9 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     probe_backoff_seconds: float = 0.02
     """First wait after a failed probe; doubles up to `probe_backoff_max_seconds`."""
     probe_backoff_max_seconds: float = 1.0
+    max_clock_skew_seconds: float | None = 1.0
+    """The machine's clock and the venue's may be so far apart, and neither may jump by more.
+    None: nobody looks."""
 
 
 Rule = Literal["adopt", "flatten", "cancel", "ignore", "hold"]
@@ -167,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             ("policy.freshness_seconds", self.policy.freshness_seconds, 0.05, 3600),
             ("lease.ttl_seconds", self.lease.ttl_seconds, 1, 3600),
             ("links.probe_timeout_seconds", self.links.probe_timeout_seconds, 0.05, 60),
+            ("links.max_clock_skew_seconds", self.links.max_clock_skew_seconds, 0.05, 3600),
             ("reconcile.audit_seconds", self.reconcile.audit_seconds, 0.5, 86_400),
             ("market.stale_seconds", self.market.stale_seconds, 0.5, 3600),
             ("alerts.sample_seconds", self.alerts.sample_seconds, 0.05, 3600),
