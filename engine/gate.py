@@ -22,8 +22,10 @@ set-up and whatever else awaits.
 position pass at REDUCING, which holds outside HEALTHY while the venue can be
 reached, and for one symbol while an order of it is unknown.
 
-`check` is a closure over local variables and not a method: it is called before
-every order of every strategy, and attribute look-ups were a fifth of its cost.
+`check`, and what a permit verifies, are closures over local variables and not methods:
+they are called before every order of every strategy, and attribute look-ups were a
+fifth of the cost. What remains is mostly the reading of the clock, which no check may
+leave out.
 `shut` may be called from any thread.
 """
 
@@ -77,6 +79,7 @@ class Gate:
         reason = "not started"
         # Re-entrant: a signal handler may shut while its own thread is in here.
         lock = threading.RLock()
+        restricted: dict[str, dict[str, str]] = {}
 
         def check() -> int:
             """Return the gate epoch, or say why not.
@@ -87,6 +90,19 @@ class Gate:
             if current == opened and monotonic() < deadline:
                 return current
             raise self._refusal(self.reason)
+
+        def verifier(permitted: int, symbol: str, client_order_id: str) -> Callable[[], None]:
+            def verify() -> None:
+                # `permitted` was opened when the permit was taken, so it still is if it is current.
+                if permitted == epoch and symbol not in restricted and monotonic() < deadline:
+                    return
+                if check() != permitted:
+                    raise self._refusal("the gate was shut and opened again since the permit")
+                for other, why in restricted.get(symbol, {}).items():
+                    if other != client_order_id:
+                        raise self._refusal(f"{symbol} may only be reduced: {why}")
+
+            return verify
 
         def shut(why: str) -> int:
             """Shut at once and begin a new epoch, which is returned. From any thread."""
@@ -130,6 +146,7 @@ class Gate:
         self.open_if = open_if
         self.renew = renew
         self.expired = expired
+        self._verifier = verifier
         self._epoch: Callable[[], int] = lambda: epoch
         self._is_open: Callable[[], bool] = lambda: epoch == opened and monotonic() < deadline
         self._shut_reason: Callable[[], str] = lambda: reason
@@ -137,7 +154,7 @@ class Gate:
         self._floor = Level.HALTED
         self._floor_reason = "not started"
         self._floor_by_operator = False
-        self._restricted: dict[str, dict[str, str]] = {}
+        self._restricted = restricted
 
     @property
     def epoch(self) -> int:
@@ -211,16 +228,8 @@ class Gate:
             allow()
             return Permit(self.epoch, symbol, False, allow)
         epoch = self.check()
-        others = self._restricted.get(symbol)
-
-        def verify() -> None:
-            if self.check() != epoch:
-                raise self._refusal("the gate was shut and opened again since the permit")
-            for other, why in self._restricted.get(symbol, {}).items():
-                if other != client_order_id:
-                    raise self._refusal(f"{symbol} may only be reduced: {why}")
-
-        if others:
+        verify = self._verifier(epoch, symbol, client_order_id)
+        if symbol in self._restricted:
             verify()
         return Permit(epoch, symbol, True, verify)
 

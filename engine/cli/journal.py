@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from holdfast.config import load
 from holdfast.errors import HoldfastError
-from holdfast.journal import FileJournal, Inspection
+from holdfast.journal import FileJournal, Inspection, OpenReport
 from holdfast.opening import JOURNAL_FOLDER
 
+from .export import write_records
 from .output import DEFAULT_CONFIG, answer, json_option, plain
 from .records import KIND_NAMES, Shown, kind_name, shown
-
-_ROWS_PER_COMMIT = 5000
 
 
 def _folder(_context: click.Context, _option: click.Parameter, given: Path | None) -> Path:
@@ -29,7 +26,7 @@ def _folder(_context: click.Context, _option: click.Parameter, given: Path | Non
 
 
 def _inspect(folder: Path) -> Inspection:
-    if not folder.is_dir():
+    if not FileJournal.is_at(folder):
         raise HoldfastError(f"{folder}: there is no journal here")
     return FileJournal.inspect(folder)
 
@@ -53,13 +50,25 @@ def journal() -> None:
 @click.option("--after", type=click.IntRange(0), default=0, help="Only records after this one.")
 @click.option("--last", type=click.IntRange(1), help="Only the newest N records.")
 @json_option
-def show(folder: Path, kinds: tuple[str, ...], after: int, last: int | None, as_json: bool) -> None:
-    """Print records, one on a line; with --json as JSON lines."""
+@click.pass_context
+def show(
+    context: click.Context,
+    folder: Path,
+    kinds: tuple[str, ...],
+    after: int,
+    last: int | None,
+    as_json: bool,
+) -> None:
+    """Print records, one on a line; with --json as JSON lines.
+
+    Exits 0 if nothing is damaged, as `verify`; what is damaged is told on standard error.
+    """
     inspection = _inspect(folder)
     if last is not None:
         after = max(after, inspection.report.last_seq - last)
     for one in _selected(inspection, kinds, after):
-        click.echo(_json_line(one) if as_json else _text_line(one))
+        click.echo(one.as_json() if as_json else _text_line(one))
+    _finish(context, inspection.report)
 
 
 @journal.command()
@@ -68,18 +77,36 @@ def show(folder: Path, kinds: tuple[str, ...], after: int, last: int | None, as_
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KIND_NAMES), help="Repeatable.")
 @json_option
-def export(folder: Path, form: str, out: Path, kinds: tuple[str, ...], as_json: bool) -> None:
-    """Write the records to a new file, as JSON lines or as an SQLite table `records`."""
+@click.pass_context
+def export(
+    context: click.Context,
+    folder: Path,
+    form: str,
+    out: Path,
+    kinds: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write the records to a new file, as JSON lines or as an SQLite table `records`.
+
+    Of a damaged journal everything that is readable is written; exits 0 if nothing is
+    damaged, as `verify`.
+    """
     inspection = _inspect(folder)
     if out.exists():
         raise HoldfastError(f"{out} exists; remove it or choose another name")
-    write = _write_jsonl if form == "jsonl" else _write_sqlite
-    count = write(out, _selected(inspection, kinds, 0))
+    count = write_records(out, form, _selected(inspection, kinds, 0))
+    report = inspection.report
     answer(
-        {"ok": True, "records": count, "file": str(out)},
+        {
+            "ok": not report.damaged,
+            "records": count,
+            "file": str(out),
+            "damaged": report.damaged,
+        },
         [f"{count} records written to {out}"],
         as_json=as_json,
     )
+    _finish(context, report)
 
 
 @journal.command()
@@ -103,46 +130,21 @@ def verify(context: click.Context, folder: Path, as_json: bool) -> None:
     context.exit(0 if sound else 1)
 
 
+def _finish(context: click.Context, report: OpenReport) -> None:
+    """Say what the answer does not contain, and exit as `verify` does."""
+    if not report.records:
+        click.echo(f"{report.path}: no records", err=True)
+    for span in report.damaged:
+        click.echo(f"DAMAGED, skipped: {span}", err=True)
+    context.exit(1 if report.damaged else 0)
+
+
 def _selected(inspection: Inspection, kinds: tuple[str, ...], after: int) -> Iterator[Shown]:
     for record in inspection.records(after=after):
         if not kinds or kind_name(record.kind) in kinds:
             yield shown(record)
 
 
-def _json_line(one: Shown) -> str:
-    return json.dumps(one.as_dict(), ensure_ascii=False)
-
-
 def _text_line(one: Shown) -> str:
     body = json.dumps(one.body, ensure_ascii=False)
     return f"{one.seq:>8}  {one.time or '':<24}  {one.kind:<12}  {body}"
-
-
-def _write_jsonl(out: Path, records: Iterable[Shown]) -> int:
-    count = 0
-    with out.open("x", encoding="utf-8") as file:
-        for one in records:
-            file.write(_json_line(one) + "\n")
-            count += 1
-    return count
-
-
-def _write_sqlite(out: Path, records: Iterable[Shown]) -> int:
-    count = 0
-    with closing(sqlite3.connect(out)) as database:
-        database.execute(
-            "CREATE TABLE records (seq INTEGER PRIMARY KEY, incarnation INTEGER NOT NULL,"
-            " kind TEXT NOT NULL, time TEXT, trace_id TEXT, body TEXT NOT NULL)"
-        )
-        for one in records:
-            row = (*one.as_dict().values(),)
-            database.execute(
-                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
-                (*row[:-1], json.dumps(one.body, ensure_ascii=False)),
-            )
-            count += 1
-            if count % _ROWS_PER_COMMIT == 0:
-                database.commit()
-        database.execute("CREATE INDEX records_by_trace ON records (trace_id)")
-        database.commit()
-    return count

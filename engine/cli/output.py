@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -43,8 +44,22 @@ def answer(result: Any, lines: Iterable[str], *, as_json: bool) -> None:
 
 
 def plain(value: Any) -> Any:
-    """As JSON knows it: structs as objects, Decimal as text, bytes as base64."""
-    return msgspec.to_builtins(value, builtin_types=(), str_keys=True)
+    """As JSON knows it: structs as objects, Decimal as text, bytes as base64.
+
+    JSON has no number for what is not finite (RFC 8259, section 6); that is text, too:
+    "NaN", "Infinity", "-Infinity".
+    """
+    return _finite(msgspec.to_builtins(value, builtin_types=(), str_keys=True))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
 
 
 def table(rows: Mapping[str, object]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,9 @@ class Shown(NamedTuple):
             return None
         moment = datetime.fromtimestamp(self.time_ns // 1_000_000 / 1000, UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def as_json(self) -> str:
+        return json.dumps(self.as_dict(), ensure_ascii=False, allow_nan=False)
 
     def as_dict(self) -> dict[str, Any]:
         return {

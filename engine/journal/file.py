@@ -11,28 +11,23 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from .errors import JournalError, JournalFailed, JournalFull
+from .errors import JournalError
 from .files import Files
-from .frame import FRAME_BYTES, check_kind, encode
 from .log import SegmentLog
 from .port import SYNC_INTERVAL_SECONDS, Clock, Durability, RandBits
 from .recovery import Inspection
 from .retention import Retention
-from .syncer import Position
 from .takeover import MIN_SEGMENT_BYTES, Taken, take_over
-
-#: Seq and ack that must be synced, and the future of the one who waits.
-_Waiter = tuple[int, int, asyncio.Future[None]]
+from .waiters import Waiters
 
 
-class FileJournal(SegmentLog):
+class FileJournal:
     """See `holdfast.journal.port.Journal`; opened by `FileJournal.open`."""
 
     def __init__(
@@ -50,12 +45,12 @@ class FileJournal(SegmentLog):
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._lock_fd = taken.lock_fd
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters = Waiters(self._loop)
         self._flush_soon = False
         self._flush_timer: asyncio.TimerHandle | None = None
         self._closing = asyncio.Lock()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
-        super().__init__(
+        self._closed = False
+        self._log = log = SegmentLog(
             directory,
             taken=taken,
             clock=clock,
@@ -63,9 +58,34 @@ class FileJournal(SegmentLog):
             segment_bytes=segment_bytes,
             max_bytes=max_bytes,
             retention=retention,
+            waiters=self._waiters,
+            announce=self._announce,
             on_fault=on_fault,
             files=files,
         )
+        self.incarnation = log.incarnation
+        self.report = log.report
+        # The log's own methods: a frame of Python in between would be a tenth of an append.
+        self.append_nowait = log.append_nowait
+        self.ack = log.ack
+        self.read = log.read
+        self.checkpoint = log.checkpoint
+
+    @property
+    def first_seq(self) -> int:
+        return self._log.first_seq
+
+    @property
+    def last_seq(self) -> int:
+        return self._log.last_seq
+
+    @property
+    def acked(self) -> int:
+        return self._log.acked
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        return self._log.wants_checkpoint
 
     @classmethod
     async def open(
@@ -129,6 +149,12 @@ class FileJournal(SegmentLog):
         )
 
     @staticmethod
+    def is_at(path: str | os.PathLike[str]) -> bool:
+        """Whether the folder is one that `open` has made, be it empty or damaged."""
+        folder = Path(path)
+        return (folder / "LOCK").exists() or any(folder.glob("*.seg"))
+
+    @staticmethod
     def inspect(path: str | os.PathLike[str]) -> Inspection:
         """Look into a journal that another process may be writing. Blocks; changes nothing.
 
@@ -146,15 +172,7 @@ class FileJournal(SegmentLog):
     ) -> int:
         if durability is Durability.PROCESS:
             return self.append_nowait(kind, body, reserve=reserve)
-        check_kind(kind)
-        if self._end + FRAME_BYTES + len(body) > self._room:
-            self._make_room(body, reserve)
-        seq = self._written + len(self._pending) + 1
-        frame = encode(self._salt, self._crc_seed, kind, seq, body)
-        self._pending.append(frame)
-        self._frames.append(frame)
-        self._end += len(frame)
-        self._limit = 0
+        seq = self._log.append_buffered(kind, body, reserve=reserve)
         if durability is Durability.MEMORY:
             if not self._flush_soon and self._flush_timer is None:
                 self._flush_timer = self._loop.call_later(SYNC_INTERVAL_SECONDS, self._flush_late)
@@ -162,25 +180,13 @@ class FileJournal(SegmentLog):
         if not self._flush_soon:
             self._flush_soon = True
             self._loop.call_soon(self._flush_and_sync)
-        done = self._loop.create_future()
-        self._waiters.append((seq, 0, done))
-        await done
+        await self._waiters.until(seq)
         return seq
 
     async def sync(self) -> None:
-        self._collect()
-        with contextlib.suppress(JournalFull):  # told to those who wait and to `on_fault`
-            self._flush()
-        # Last, for both may find a failure, and it has told those who waited by then: who
-        # waits for the news of it after that waits for ever.
-        self._check_open()
-        position = self._position()
-        if self._synced == position:
-            return
-        self._syncer.sync_now()
-        done = self._loop.create_future()
-        self._waiters.append((*position, done))
-        await done
+        position = self._log.begin_sync()
+        if position is not None:
+            await self._waiters.until(*position)
 
     async def aclose(self) -> None:
         async with self._closing:  # who comes second returns when it is closed, too
@@ -191,31 +197,26 @@ class FileJournal(SegmentLog):
                 with contextlib.suppress(JournalError):
                     await self.sync()
             finally:
-                with contextlib.suppress(JournalError):
-                    self._flush()  # what was appended while the sync was waited for
                 self._closed = True
-                self._set_limit()
+                self._log.stop()
                 if self._flush_timer is not None:
                     self._flush_timer.cancel()
-                await self._stop()
+                await self._wait_until_ended()
 
-    async def _stop(self) -> None:
-        """End the thread, and with it all waiting; a cancellation is raised after that.
+    async def _wait_until_ended(self) -> None:
+        """Wait for the sync thread, then release everything; a cancellation is raised after that.
 
         A device that hangs does not hang the loop, but its thread is waited for: until it
         has ended it may write to files that the next opening reads.
         """
         cancelled: asyncio.CancelledError | None = None
-        self._syncer.stop()
         with anyio.CancelScope(shield=True):
-            while not self._ended.done():
+            while not self._waiters.ended.done():
                 try:
-                    await asyncio.wait((self._ended,))
+                    await asyncio.wait((self._waiters.ended,))
                 except asyncio.CancelledError as error:  # of the task, which no shield stops
                     cancelled = error
-        self._syncer.close()
-        self._on_failed(self._closed_error())
-        self._supply.close()
+        self._log.close()
         os.close(self._lock_fd)
         if cancelled is not None:
             raise cancelled
@@ -224,50 +225,15 @@ class FileJournal(SegmentLog):
         """Write what only records of level `memory` have waited for."""
         self._flush_timer = None
         with contextlib.suppress(JournalError):  # told to `on_fault` and to those who wait
-            self._flush()
+            self._log.flush()
 
     def _flush_and_sync(self) -> None:
         self._flush_soon = False
-        self._active = True  # `sync_now` follows: one wake-up of the thread, not two
-        try:
-            with contextlib.suppress(JournalError):
-                self._flush()
-        finally:  # also if `on_fault` raised
-            self._syncer.sync_now()
+        self._log.flush_and_sync()
 
     def _announce(self) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed; nobody waits any more
             self._loop.call_soon_threadsafe(self._collect)
-        except RuntimeError:
-            return  # the loop is closed; nobody waits any more
 
-    def _on_synced_to(self, position: Position) -> None:
-        waiters = self._waiters
-        while waiters:
-            seq, acked, done = waiters[0]
-            if seq > position.seq or acked > position.acked:
-                break
-            waiters.popleft()
-            if not done.done():  # else its waiter was cancelled
-                done.set_result(None)
-
-    def _on_withdrawn(self, count: int, error: JournalFull) -> None:
-        waiting = 0
-        while self._waiters and self._waiters[-1][0] > self._written:
-            _fail(self._waiters.pop(), error)
-            waiting += 1
-        if count > waiting:
-            self._on_fault(f"{count - waiting} buffered records dropped: {error}")
-
-    def _on_failed(self, error: JournalFailed) -> None:
-        while self._waiters:
-            _fail(self._waiters.popleft(), error)
-
-    def _on_ended(self) -> None:
-        self._ended.set_result(None)
-
-
-def _fail(waiter: _Waiter, error: JournalError) -> None:
-    _, _, done = waiter
-    if not done.done():
-        done.set_exception(error)
+    def _collect(self) -> None:
+        self._log.collect()

@@ -231,12 +231,37 @@ class Walk:
 
 
 def records(walk: Walk) -> list[Record]:
-    """Return every record of the pass."""
-    data, incarnation = walk.data, walk.header.incarnation
-    return [
+    """Return every record of the pass.
+
+    Reading back a backlog is mostly this. So the owner's records that follow each other,
+    as nearly all do, have a loop without a generator, which is a tenth faster; from the
+    first frame on that is anything else, `Walk.frames` judges.
+    """
+    data, header = walk.data, walk.header
+    seed, incarnation = header.crc_seed, header.incarnation
+    unpack, crc32 = _FRAME.unpack_from, zlib.crc32
+    at, seq, size = walk.start, walk.next_seq, len(data)
+    expected, bound, last = header.salt + seq, walk.bound, size - FRAME_BYTES
+    found: list[Record] = []
+    while at <= last and seq != bound:
+        crc, word, wire = unpack(data, at)
+        end = at + FRAME_BYTES + (word & _LENGTH_MASK)
+        rest = data[at + 4 : end]
+        if (
+            wire != expected
+            or word >> _SEQ_BITS > MAX_KIND
+            or end > size
+            or crc32(rest, seed) != crc
+        ):
+            break
+        found.append(make_record((seq, word >> _SEQ_BITS, incarnation, rest[12:])))
+        seq, expected, at = seq + 1, expected + 1, end
+    walk.start, walk.next_seq = at, seq
+    found += [
         make_record((seq, kind, incarnation, data[start:end]))
         for seq, kind, start, end in walk.frames()
     ]
+    return found
 
 
 def check_kind(kind: int) -> None:

@@ -67,6 +67,8 @@ class Span:
 
     :ivar first_missing: first record known to be lost here; 0 if none is known to be.
     :ivar last_missing: the last such record.
+    :ivar at_most: a segment without its header: how many records it held is not known,
+        only which numbers it may have used. None of them is used again.
     """
 
     file: str
@@ -74,17 +76,22 @@ class Span:
     bytes: int
     first_missing: int = 0
     last_missing: int = 0
+    at_most: bool = False
 
     @property
     def missing(self) -> int:
-        """How many records are known to be lost."""
+        """How many records are lost, as far as that is known; with `at_most`, no more."""
         return self.last_missing - self.first_missing + 1 if self.first_missing else 0
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.bytes} bytes at offset {self.offset}"
         if not self.first_missing:
             return where
-        return f"{where}, records {self.first_missing} to {self.last_missing} missing"
+        if self.at_most:
+            return f"{where}: its header is lost, and with it at most {self.missing} records"
+        if self.missing == 1:
+            return f"{where}, record {self.first_missing} is missing"
+        return f"{where}, records {self.first_missing} to {self.last_missing} are missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,14 @@ class OpenReport:
     damaged: tuple[Span, ...] = ()
 
     @property
+    def _held(self) -> str:
+        if not self.records:
+            return "no records"
+        if self.records == 1:
+            return f"1 record ({self.last_seq})"
+        return f"{self.records} records ({self.first_seq} to {self.last_seq})"
+
+    @property
     def missing(self) -> int:
         """Records known to be lost to damage."""
         return sum(span.missing for span in self.damaged)
@@ -124,8 +139,9 @@ class OpenReport:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.path}: {self.records} records ({self.first_seq} to {self.last_seq}) in "
-            f"{self.segments} segments, {self.bytes} bytes; acknowledged up to {self.acked}; "
+            f"{self.path}: {self._held} in {self.segments} "
+            f"segment{'' if self.segments == 1 else 's'}, {self.bytes} bytes; "
+            f"acknowledged up to {self.acked}; "
             + (
                 f"last checkpoint {self.last_checkpoint}"
                 if self.last_checkpoint

@@ -2,7 +2,8 @@
 
 Segments are ordered by ordinal. Where a later one begins at or below the seqs of
 an earlier one (it was written because a sync of the earlier one failed), the later
-one holds the truth and the earlier one is read only up to there.
+one holds the truth and the earlier one is read only up to there. A segment has its
+name only when it holds all of that (`Chain.move`).
 """
 
 from __future__ import annotations
@@ -136,19 +137,21 @@ def recover(path: Path, files: Files) -> Recovered:
         begins = base_seq if bound is None else min(base_seq, bound)
         if begins > next_seq:
             damaged.append(Span(str(file), 0, 0, next_seq, begins - 1))
-        if header is None:
-            span, next_seq = _headless(file, files, base_seq, size, bound)
-            if span is not None:
-                damaged.append(span)
-            continue
-        acked = max(acked, header.acked)
-        segment = Segment(file, header, size, base_seq)
         try:
+            if header is None:
+                span, next_seq = _headless(file, files, base_seq, size, bound)
+                if span is not None:
+                    damaged.append(span)
+                continue
+            segment = Segment(file, header, size, base_seq)
             walk, seen = _index(segment, files, bound)
         except FileNotFoundError:
+            # Dropped by the writer meanwhile, and with it everything before the next one.
+            next_seq = next_seq if bound is None else bound
             continue
         except OSError as error:
             raise _unreadable(file, error) from error
+        acked = max(acked, header.acked)
         count += seen
         acked = max(acked, walk.acked)
         checkpoint = max(checkpoint, walk.checkpoint)
@@ -214,7 +217,7 @@ def _headless(
     next_seq = bound or base_seq + size // FRAME_BYTES
     if next_seq == base_seq:
         return Span(str(file), 0, size), next_seq
-    return Span(str(file), 0, size, base_seq, next_seq - 1), next_seq
+    return Span(str(file), 0, size, base_seq, next_seq - 1, at_most=bound is None), next_seq
 
 
 def _unreadable(file: Path, error: OSError) -> JournalDamaged:

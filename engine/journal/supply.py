@@ -92,7 +92,7 @@ class Supply:
             self._files.allocate(fd, self._segment_bytes)
         except OSError as error:
             if fd >= 0:
-                self._discard(Open(fd, path))
+                self._remove(Open(fd, path))
             self._not_before_seconds = now + _RETRY_SECONDS
             raise self.full(error) from error
         self._bytes += self._segment_bytes
@@ -101,10 +101,14 @@ class Supply:
     def give_back(self, file: Open) -> None:
         """Take in a file of `take` that did not become a segment."""
         if self._preparing:
-            self._discard(file)
-            self._bytes -= self._segment_bytes
+            self.discard(file)
         else:
             self._spare = file
+
+    def discard(self, file: Open) -> None:
+        """Remove a file of `take` that did not become a segment and is not empty any more."""
+        self._remove(file)
+        self._bytes -= self._segment_bytes
 
     def freed(self, bytes_: int) -> None:
         """Note that segments of this size are gone."""
@@ -132,7 +136,7 @@ class Supply:
         self._files_made += 1
         return self._directory / f"{self._incarnation:014x}-{self._files_made}.tmp"
 
-    def _discard(self, file: Open) -> None:
+    def _remove(self, file: Open) -> None:
         self._syncer.discard(file)
         with contextlib.suppress(OSError):  # what is left, the next opening removes
             self._files.unlink(file.path)

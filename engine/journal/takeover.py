@@ -13,10 +13,11 @@ from pathlib import Path
 
 from .errors import JournalDamaged, JournalFull
 from .files import NO_SPACE, Files, lock
-from .frame import DATA_OFFSET, HEADER_COPY_OFFSET, VERSION, Header, random_salt
+from .frame import DATA_OFFSET, VERSION, Header, random_salt
 from .port import OpenReport, RandBits
-from .recovery import BLOCK_BYTES, Segment, recover, segment_name
+from .recovery import BLOCK_BYTES, Segment, recover
 from .syncer import Open
+from .tail import Tail
 
 MIN_SEGMENT_BYTES = 1 << 14
 
@@ -25,17 +26,14 @@ MIN_SEGMENT_BYTES = 1 << 14
 class Taken:
     """An opened folder.
 
-    :ivar segments: those before `current`.
-    :ivar size: of `current`.
+    :ivar segments: those before `tail`.
     :ivar bytes: of all files together.
     """
 
     lock_fd: int
     report: OpenReport
     segments: list[Segment]
-    header: Header
-    current: Open
-    size: int
+    tail: Tail
     spare: Open | None
     bytes: int
 
@@ -71,26 +69,16 @@ def take_over(
         )
         empty = [segment for segment in recovered.segments if _is_empty(segment)]
         recovered.segments = [s for s in recovered.segments if not _is_empty(s)]
-        current, size, spare = _begin(
-            directory, header, segment_bytes, max_bytes - used, empty, files
-        )
+        tail, spare = _begin(directory, header, segment_bytes, max_bytes - used, empty, files)
         # What the headers of these said stands in the new one.
         for segment in empty:
             used -= segment.size
             files.unlink(segment.path)
-        used += size + (segment_bytes if spare is not None else 0)
+        used += tail.size + (segment_bytes if spare is not None else 0)
     except BaseException:
         os.close(lock_fd)
         raise
-    return Taken(lock_fd, recovered.report, recovered.segments, header, current, size, spare, used)
-
-
-def write_header(files: Files, fd: int, header: Header) -> None:
-    """Write both copies and stand where the first frame goes."""
-    packed = header.pack()
-    files.write_at(fd, packed, 0)
-    files.write_at(fd, packed, HEADER_COPY_OFFSET)
-    files.seek(fd, DATA_OFFSET)
+    return Taken(lock_fd, recovered.report, recovered.segments, tail, spare, used)
 
 
 def _is_empty(segment: Segment) -> bool:
@@ -122,10 +110,9 @@ def _begin(
     free_bytes: int,
     empty: list[Segment],
     files: Files,
-) -> tuple[Open, int, Open | None]:
+) -> tuple[Tail, Open | None]:
     leftovers = [directory / name for name in files.names(directory) if name[-4:] == ".tmp"]
-    # A spare grows as it is filled, so one of full size is whole.
-    whole = [path for path in leftovers if files.size(path) == segment_bytes][:2]
+    whole = [path for path in leftovers if _is_spare(path, segment_bytes, files)][:2]
     for path in leftovers:
         if path not in whole:
             files.unlink(path)
@@ -142,14 +129,27 @@ def _begin(
             reused = max(empty, key=lambda segment: segment.size)
             empty.remove(reused)
             current, size = Open(files.open(reused.path), reused.path), reused.size
-    path = directory / segment_name(header.ordinal, header.base_seq)
-    write_header(files, current.fd, header)
-    files.rename(current.path, path)
-    current.path = path
-    files.sync(current.fd)
+    tail = Tail(files, current, header, size)
+    tail.begin()
+    tail.place(directory)
+    files.sync(tail.fd)
     files.sync_directory(directory)
     spare = Open(files.open(whole[1]), whole[1]) if whole[1:] else None
-    return current, size, spare
+    return tail, spare
+
+
+def _is_spare(path: Path, segment_bytes: int, files: Files) -> bool:
+    """Whether a file can be a segment: of full size, and nothing but zeros after the header.
+
+    What is left of a move (`Chain.move`) holds frames, which would pass for damage.
+    """
+    if files.size(path) != segment_bytes:  # a spare grows as it is filled
+        return False
+    for offset in range(DATA_OFFSET, segment_bytes, BLOCK_BYTES):
+        data = files.read(path, offset, BLOCK_BYTES)
+        if data != bytes(len(data)):
+            return False
+    return True
 
 
 def _first_file(directory: Path, size: int, files: Files) -> tuple[Open, int]:

@@ -70,7 +70,7 @@ def test_the_module_and_the_script_are_the_same_program() -> None:
         (["policy", "set", "YOLO"], 2, "'MODE': 'YOLO' is not one of 'aggressive'"),
         (["policy", "set", "NORMAL", "--max-order-notional", "nan"], 2, "finite"),
         (["status", "--config", "no.toml"], 1, "no.toml: there is no such file"),
-        (["journal", "verify", "."], 0, ""),
+        (["journal", "verify", "."], 1, "there is no journal here"),
         (["journal", "verify", "nowhere"], 1, "nowhere: there is no journal here"),
         (["diagram", "--timeline", "."], 1, "no transition is recorded"),
         (["diagram", "--out", "no/such/folder.svg"], 1, "No such file"),

@@ -198,7 +198,13 @@ def test_a_dead_disk_does_not_hide_the_error_of_a_script(
 # --- an order that nobody can tell of ----------------------------------------------------
 
 
-def leave_in_doubt(config: Path, client_order_id: str, *, sent_ms_ago: int = 3_600_000) -> None:
+def leave_in_doubt(
+    config: Path,
+    client_order_id: str,
+    *,
+    sent_ms_ago: int = 3_600_000,
+    recv_window_ms: int = 2000,
+) -> None:
     """The journal of a process that died while it sent an order of a symbol that is gone."""
 
     async def write() -> None:
@@ -207,7 +213,8 @@ def leave_in_doubt(config: Path, client_order_id: str, *, sent_ms_ago: int = 3_6
         journal = await open_journal(loaded.state_dir, loaded.settings, on_fault=faults.append)
         order = Order("GONE/USDT:USDT", "buy", "1", price="5", key=client_order_id)
         now_ms = time.time_ns() // 1_000_000
-        fact = Intended(client_order_id, order, time.time_ns(), now_ms - sent_ms_ago, 2000)
+        sent_ms = now_ms - sent_ms_ago
+        fact = Intended(client_order_id, order, time.time_ns(), sent_ms, recv_window_ms)
         await journal.append(KIND_OF[Intended], encode(fact))
         await journal.aclose()
 
@@ -222,7 +229,7 @@ def test_a_person_settles_an_order_in_the_journal_of_a_dead_bot(config: Path, ve
     none = holdfast("resolve", "hf-alpha-1-1-1", "--accepted", "--reason=x", option)
     assert (none.code, "there is no journal" in none.err) == (1, True)
     leave_in_doubt(config, "hf-alpha-1-1-1")
-    leave_in_doubt(config, "hf-alpha-1-1-2", sent_ms_ago=0)
+    leave_in_doubt(config, "hf-alpha-1-1-2", sent_ms_ago=0, recv_window_ms=3_600_000)
     told = holdfast("status", option).out
     assert "holdfast resolve hf-alpha-1-1-1 --not-executed" in told
     silent = holdfast("resolve", "hf-alpha-1-1-1", "--reason=x", option)

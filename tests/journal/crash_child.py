@@ -1,7 +1,8 @@
 """The process that the crash harness kills: publishers that say what has returned.
 
 Each line goes to the pipe in one write(2) after the append returned, so what the
-parent reads was promised, whatever happens to this process next.
+parent reads was promised, whatever happens to this process next. At LEVEL "failing"
+every sixteenth sync fails, so that records move to new segments again and again.
 
     python crash_child.py FOLDER LEVEL PUBLISHERS
 """
@@ -9,6 +10,7 @@ parent reads was promised, whatever happens to this process next.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import sys
@@ -16,12 +18,26 @@ import time
 from pathlib import Path
 
 from holdfast.journal import Durability, FileJournal, JournalFull
+from holdfast.journal.files import Files
 
 LEVELS = {
     "process": [Durability.PROCESS],
     "power": [Durability.POWER],
     "mixed": [Durability.PROCESS, Durability.POWER, Durability.MEMORY],
+    "failing": [Durability.PROCESS, Durability.POWER],
 }
+
+
+class FailingFiles(Files):
+    def __init__(self) -> None:
+        super().__init__()
+        self._syncs = 0
+
+    def sync(self, fd: int) -> None:
+        self._syncs += 1
+        if self._syncs % 16 == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(fd)
 
 
 class Monotonic:
@@ -72,6 +88,7 @@ async def main(folder: str, level: str, publishers: int) -> None:
         max_bytes=4 << 20,
         retain_acked_bytes=1 << 20,
         retain_acked_seconds=0.1,
+        files=FailingFiles() if level == "failing" else None,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(ship(journal))

@@ -56,6 +56,8 @@ class Promises:
     def hear(self, lines: list[str]) -> None:
         for line in lines:
             sign, _, rest = line.partition(" ")
+            if sign == "!" and "unsynced records were written to" in rest:
+                continue  # of the level at which syncs fail
             assert sign in "+ac", line
             if sign == "+":
                 seq, _, what = rest.partition(" ")
@@ -120,14 +122,14 @@ async def kill_and_check(folder: Path, level: str, kills: int, seed: int) -> int
     return len(promises.records)
 
 
-@pytest.mark.parametrize("level", ["process", "power", "mixed"])
+@pytest.mark.parametrize("level", ["process", "power", "mixed", "failing"])
 async def test_killed_at_random_moments(tmp_path: Path, level: str) -> None:
     assert await kill_and_check(tmp_path / "journal", level, kills=5, seed=1) > 100
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("level", ["process", "power", "mixed"])
+@pytest.mark.parametrize("level", ["process", "power", "mixed", "failing"])
 async def test_killed_two_hundred_times(tmp_path: Path, level: str) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     promised = await kill_and_check(tmp_path / "journal", level, kills=200, seed=seed)
