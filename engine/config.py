@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import msgspec
 
 from .errors import ConfigError
-from .secret import Secret, resolve_address, resolve_path, resolve_secret
+from .secret import Secret, read_key_file, resolve_address, resolve_path, resolve_secret
 from .settings import (
     AlertSettings,
     GateSettings,
@@ -75,7 +75,8 @@ class Config(NamedTuple):
     :ivar state_dir: absolute; holds the journal and the control socket.
     :ivar market: None: the bot looks after market data itself.
     :ivar policy: also where the lease is kept; the bus's address unless set.
-    :ivar credentials: `api_key` and `api_secret` of the exchange, as far as given.
+    :ivar credentials: `api_key` and `api_secret` of the exchange, as far as given (or both,
+        out of `key_file`).
     :ivar source: the file it was read from, or a word for what it was.
     """
 
@@ -109,6 +110,7 @@ class _Exchange(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     api_key: str | None = None
     api_secret: str | None = None
+    key_file: str | None = None
     options: dict[str, Any] = {}
 
 
@@ -202,11 +204,7 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
             market=None
             if file.market.url is None
             else _endpoint(name, "market", file.market.url, file.market.options, folder),
-            credentials={
-                key: _named(f"exchange.{key}", resolve_secret, value, folder)
-                for key in _CREDENTIALS
-                if (value := getattr(file.exchange, key)) is not None
-            },
+            credentials=_credentials(file.exchange, folder),
             source=name,
         )
     except ConfigError as error:
@@ -236,6 +234,24 @@ def _endpoint(
         else _named(f"{section}.url", resolve_address, address, folder)
     )
     return Endpoint(url, options, key=f"{source}: {section}")
+
+
+def _credentials(exchange: _Exchange, folder: Path) -> dict[str, Secret]:
+    """:raises ConfigError: they are given twice, or can not be had."""
+    found = {
+        key: _named(f"exchange.{key}", resolve_secret, value, folder)
+        for key in _CREDENTIALS
+        if (value := getattr(exchange, key)) is not None
+    }
+    if exchange.key_file is None:
+        return found
+    if found:
+        raise ConfigError(f"exchange.key_file: leave it out, or {' and '.join(found)}")
+
+    def read(name: str, folder: Path) -> dict[str, Secret]:
+        return dict(zip(_CREDENTIALS, read_key_file(folder / Path(name).expanduser()), strict=True))
+
+    return _named("exchange.key_file", read, exchange.key_file, folder)
 
 
 def _settings_of(kind: type[_S], section: _S) -> _S:

@@ -25,6 +25,7 @@ from . import events, own_journal
 from .announcer import Announcer
 from .auditor import Auditor
 from .broadcast import Broadcast
+from .clock_link import ClockLink
 from .execution import Execution
 from .gate import Gate
 from .journal import Journal, JournalError
@@ -90,7 +91,7 @@ class Core:
         self.exchange = exchange
         self.market = market
         self.journal = journal
-        self.extra_links = tuple(links)
+        self.extra_links: tuple[Link, ...] = tuple(links)
         self.changes = Broadcast()
         """Notified after every step, every change of a link, of the lease, of a hold."""
         self.began_at = clock.monotonic()
@@ -175,6 +176,7 @@ class Core:
             on_fault=lambda why: self.fault("exchange", why),
             on_diverged=lambda why: self.fire(Trigger.DIVERGED, why),
         )
+        self._watch_the_clock()
         self.runner = Runner(
             effects=self._effects(), fire=self.machine.fire, monotonic=clock.monotonic
         )
@@ -229,6 +231,23 @@ class Core:
             )
         for link in self.extra_links:
             self.links.add(link.name, probe=link.probe)
+
+    def _watch_the_clock(self) -> None:
+        """One more link, whose probe needs what knows the venue's time."""
+        if self.settings.links.max_clock_skew_seconds is None:
+            return
+        execution = self.execution
+        link = ClockLink(
+            execution.venue_clock,
+            self.clock,
+            max_skew_seconds=self.settings.links.max_clock_skew_seconds,
+            timeout_seconds=self.settings.orders.timeout_seconds,
+            can_ask=lambda: self.exchange_link.is_up and not execution.silence.seconds,
+            wanted=lambda: self.machine.state is not State.DEGRADED,
+            changes=self.changes,
+        )
+        self.extra_links = (link, *self.extra_links)
+        self.links.add(link.name, probe=link.probe)
 
     def _effects(self) -> dict[Any, Callable[[], Any]]:
         from .effects import effects_of  # the other half of the wiring; needs `Core` itself

@@ -110,7 +110,10 @@ def mismatch(order: Order, found: OrderSnapshot) -> str | None:
         return f"quantity {found.quantity}, meant {order.quantity}"
     if order.price is not None and found.price != order.price:
         return f"price {found.price}, meant {order.price}"
-    if found.reduce_only != order.reduce_only:
+    if found.position_side != order.position_side:
+        return f"position side {found.position_side}, meant {order.position_side}"
+    # In hedge mode an order carries no reduceOnly, and its side says the same.
+    if found.opening != order.opening:
         return f"reduce_only {found.reduce_only}, meant {order.reduce_only}"
     if (found.trigger, found.trigger_price) != (order.trigger, order.trigger_price):
         return (

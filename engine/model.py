@@ -266,14 +266,49 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     position_side: PositionSide = "BOTH"
 
 
+class Balance(msgspec.Struct, frozen=True):
+    """What the account has of one asset.
+
+    :ivar wallet: what is there, without the profit or loss of open positions.
+    :ivar available: what new positions may be opened with.
+    :ivar unrealized: profit or loss of the open positions that are settled in this asset.
+    """
+
+    asset: str
+    wallet: Decimal
+    available: Decimal
+    unrealized: Decimal
+
+
+MarginMode = Literal["cross", "isolated"]
+"""Whether a position may lose the whole account's balance or only what was set aside for it."""
+
+
+class SymbolSettings(msgspec.Struct, frozen=True):
+    """How the account trades a symbol."""
+
+    symbol: str
+    leverage: int
+    margin_mode: MarginMode
+
+
 class Instrument(msgspec.Struct, frozen=True):
-    """What the venue accepts for a symbol."""
+    """What the venue accepts for a symbol.
+
+    :ivar market_quantity_step, market_min_quantity, market_max_quantity: of market orders,
+        where the venue sets other bounds for them (Binance MARKET_LOT_SIZE); None: as the
+        others.
+    """
 
     symbol: str
     price_step: Decimal
     quantity_step: Decimal
     min_quantity: Decimal
     min_notional: Decimal
+    max_quantity: Decimal | None = None
+    market_quantity_step: Decimal | None = None
+    market_min_quantity: Decimal | None = None
+    market_max_quantity: Decimal | None = None
 
     def price(self, value: float | Decimal | str, *, side: Side) -> Decimal:
         """`value` on the venue's ticks, never on the worse side: down to buy, up to sell."""

@@ -21,15 +21,18 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from .market import Bar, MarketEvent
 from .model import (
+    Balance,
     ExecutionReport,
     Fill,
     Gap,
     Instrument,
+    MarginMode,
     OrderSnapshot,
     PlaceOutcome,
     PlaceRequest,
     Position,
     QueryOutcome,
+    SymbolSettings,
 )
 from .policy import Policy
 
@@ -348,6 +351,58 @@ class CountsDown(Protocol):
         is called again; 0 stops the countdown.
 
         :raises LinkDown:
+        """
+
+
+@runtime_checkable
+class AccountReader(Protocol):
+    """What an `ExecutionClient` may offer besides: how the account is set up."""
+
+    async def balances(self, *, timeout_seconds: float) -> list[Balance]:
+        """Of every asset that the account has or has had. :raises LinkDown:"""
+
+    async def hedge_mode(self, *, timeout_seconds: float) -> bool:
+        """Whether long and short positions of a symbol are held side by side.
+
+        :raises LinkDown:
+        """
+
+    async def symbol_settings(self, symbol: str, *, timeout_seconds: float) -> SymbolSettings:
+        """:raises LinkDown:"""
+
+
+@runtime_checkable
+class AccountSetter(Protocol):
+    """What an `ExecutionClient` may offer besides. Each call is safe to repeat, and setting
+    what is set already succeeds.
+    """
+
+    async def set_leverage(self, symbol: str, leverage: int, *, timeout_seconds: float) -> None:
+        """
+        :raises Rejected: the venue refuses it; the reason says why.
+        :raises LinkDown: it may or may not have been set; call again.
+        """
+
+    async def set_margin_mode(
+        self, symbol: str, mode: MarginMode, *, timeout_seconds: float
+    ) -> None:
+        """:raises Rejected: :raises LinkDown: as `set_leverage`."""
+
+    async def set_hedge_mode(self, hedge: bool, *, timeout_seconds: float) -> None:
+        """:raises Rejected: :raises LinkDown: as `set_leverage`."""
+
+
+@runtime_checkable
+class FillHistory(Protocol):
+    """What an `ExecutionClient` may offer besides: own fills by their time."""
+
+    async def fills_since(
+        self, symbol: str, *, since_ms: int, timeout_seconds: float
+    ) -> list[Fill]:
+        """Own fills since a moment (UTC), ascending by trade id, all of them.
+
+        :raises ValueError: it is longer ago than the venue tells fills of.
+        :raises LinkDown: not all of them could be read.
         """
 
 

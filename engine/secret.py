@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tomllib
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from .errors import ConfigError
@@ -93,6 +94,30 @@ def _from_env(name: str) -> str:
         state = "empty" if value == "" else "not set"
         raise ConfigError(f"the environment variable {name} is {state}")
     return value
+
+
+class ApiKeys(NamedTuple):
+    """An exchange's API key, and the secret that signs with it."""
+
+    key: Secret
+    secret: Secret
+
+
+def read_key_file(path: Path) -> ApiKeys:
+    """The pair in a TOML file that only its owner may read: `key = "…"`, `secret = "…"`.
+
+    A private key (Ed25519, RSA) is written as a multi-line text.
+
+    :raises ConfigError: naming the file and the remedy; nothing of its content.
+    """
+    try:
+        tree = tomllib.loads(_from_file(path))
+    except tomllib.TOMLDecodeError:
+        tree = {}  # the error's own text may show a part of the secret
+    values = [tree.get("key"), tree.get("secret")]
+    if set(tree) != {"key", "secret"} or not all(isinstance(v, str) and v for v in values):
+        raise ConfigError(f'{path}: write two lines, key = "…" and secret = "…", and nothing else')
+    return ApiKeys(*(Secret(str(value).strip()) for value in values))
 
 
 def _from_file(path: Path) -> str:

@@ -92,6 +92,9 @@ class LinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     probe_backoff_seconds: float = 0.02
     """First wait after a failed probe; doubles up to `probe_backoff_max_seconds`."""
     probe_backoff_max_seconds: float = 1.0
+    max_clock_skew_seconds: float | None = 1.0
+    """The machine's clock and the venue's may be so far apart, and neither may jump by more.
+    None: nobody looks."""
 
 
 class ReconcileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -224,6 +227,7 @@ BOUNDS: Final[tuple[tuple[str, float, float], ...]] = (
     ("links.probe_timeout_seconds", 0.05, 60),
     ("links.probe_backoff_seconds", 0.001, 60),
     ("links.probe_backoff_max_seconds", 0.001, 600),
+    ("links.max_clock_skew_seconds", 0.05, 3600),
     ("reconcile.audit_seconds", 0.5, 86_400),
     ("reconcile.snapshot_timeout_seconds", 0.05, 60),
     ("reconcile.settle_seconds", 0, 60),

@@ -2,35 +2,44 @@
 
 Attempts are stamped with it and absence is judged on it. It is carried by the
 monotonic clock, so that a jump of the machine's wall clock can not stamp an
-order wrongly; a jump of the venue's is noticed by the refusal it causes.
+order wrongly; a jump of the venue's is noticed by the next measurement, which the
+refusal that it causes asks for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from .clock_offset import ENOUGH_ERROR_MS, SAMPLES, ClockOffset
+from .errors import LinkDown
 from .ports import Clock, ExecutionClient
 
 
 class VenueClock:
     """
-    :ivar error_ms: half of the round trip of the last measurement: how far off it may be.
+    :ivar on_jump: called with the milliseconds by which the venue's clock was found set.
     """
 
     def __init__(self, client: ExecutionClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._offset_ms: int | None = None
-        self.error_ms = 0
+        self._offset = ClockOffset()
+        self.on_jump: Callable[[int], None] = _nobody_cares
 
     @property
     def is_measured(self) -> bool:
         """Whether the venue has been asked for its time in this life."""
-        return self._offset_ms is not None
+        return self._offset.is_measured
+
+    @property
+    def error_ms(self) -> int:
+        """How far off it may be: half of the best round trip."""
+        return self._offset.error_ms
 
     def now_ms(self) -> int:
         """Milliseconds UTC on the venue's clock; the machine's own until measured once."""
-        if self._offset_ms is None:
-            return self._clock.time_ns() // 1_000_000
-        return self._clock.monotonic_ns() // 1_000_000 + self._offset_ms
+        venue_ms = self._offset.venue_ms(self._clock.monotonic_ns())
+        return self._clock.time_ns() // 1_000_000 if venue_ms is None else venue_ms
 
     @property
     def skew_ms(self) -> int:
@@ -38,12 +47,27 @@ class VenueClock:
         return self._clock.time_ns() // 1_000_000 - self.now_ms()
 
     async def sync(self, *, timeout_seconds: float) -> None:
-        """Measure. The reply's stamp is taken to be of the middle of the round trip.
+        """Measure: the best of several, or the first that is good enough.
 
-        :raises LinkDown: the venue could not be asked.
+        :raises LinkDown: the venue could not be asked even once.
         """
-        before = self._clock.monotonic_ns()
-        venue_ms = await self._client.venue_time_ms(timeout_seconds=timeout_seconds)
-        after = self._clock.monotonic_ns()
-        self._offset_ms = venue_ms - (before + after) // 2_000_000
-        self.error_ms = (after - before) // 2_000_000 + 1
+        for number in range(SAMPLES):
+            before_ns = self._clock.monotonic_ns()
+            try:
+                venue_ms = await self._client.venue_time_ms(timeout_seconds=timeout_seconds)
+            except LinkDown:
+                if number:
+                    return
+                raise
+            after_ns = self._clock.monotonic_ns()
+            jump_ms = self._offset.observe(
+                before_ns=before_ns, after_ns=after_ns, venue_ms=venue_ms
+            )
+            if jump_ms:
+                self.on_jump(jump_ms)
+            if self._offset.error_ms <= ENOUGH_ERROR_MS:
+                return
+
+
+def _nobody_cares(_jump_ms: int) -> None:
+    pass

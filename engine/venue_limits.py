@@ -27,11 +27,14 @@ def check(order: Order, instruments: Mapping[str, Instrument], *, held: Decimal)
             known = ", ".join(sorted(instruments)[:5])
             raise InvalidOrder(f"symbol: the venue does not list {order.symbol!r} ({known}, …)")
         return
-    if order.quantity < step.min_quantity:
-        raise InvalidOrder(f"quantity: {order.quantity} is under the minimum {step.min_quantity}")
-    if not _is_multiple(order.quantity, step.quantity_step):
+    least, most, quantity_step, of_market = _quantity_limits(step, order)
+    if order.quantity < least:
+        raise InvalidOrder(f"quantity: {order.quantity} is under the minimum {least}{of_market}")
+    if most is not None and order.quantity > most:
+        raise InvalidOrder(f"quantity: {order.quantity} is over the maximum {most}{of_market}")
+    if not _is_multiple(order.quantity, quantity_step):
         raise InvalidOrder(
-            f"quantity: {order.quantity} is not a multiple of the step {step.quantity_step}"
+            f"quantity: {order.quantity} is not a multiple of the step {quantity_step}{of_market}"
         )
     for name, price in (("price", order.price), ("trigger_price", order.trigger_price)):
         if price is not None and not _is_multiple(price, step.price_step):
@@ -47,6 +50,21 @@ def check(order: Order, instruments: Mapping[str, Instrument], *, held: Decimal)
             f"quantity: {order.quantity} would close more than the {held:f} held "
             f"{order.position_side}"
         )
+
+
+def _quantity_limits(
+    step: Instrument, order: Order
+) -> tuple[Decimal, Decimal | None, Decimal, str]:
+    """Minimum, maximum and step of the quantity, and a word for what they are those of."""
+    least, most, quantity_step = step.min_quantity, step.max_quantity, step.quantity_step
+    if order.price is not None:
+        return least, most, quantity_step, ""
+    return (
+        least if step.market_min_quantity is None else step.market_min_quantity,
+        most if step.market_max_quantity is None else step.market_max_quantity,
+        quantity_step if step.market_quantity_step is None else step.market_quantity_step,
+        " of market orders",
+    )
 
 
 def _is_multiple(value: Decimal, step: Decimal) -> bool:

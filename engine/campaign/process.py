@@ -15,6 +15,7 @@ from holdfast.reconcile import Kind
 from holdfast.settings import (
     GateSettings,
     LeaseSettings,
+    LinkSettings,
     OrderSettings,
     OutboxSettings,
     PolicySettings,
@@ -64,6 +65,9 @@ def settings_for(conditions: Conditions) -> Settings:
             audit_seconds=AUDIT_SECONDS,
             rules=dict.fromkeys(POSITIONS, "adopt") if conditions.adopt_positions else {},
         ),
+        # A wall clock that jumps stays wrong here, since nobody sets it right; the promises
+        # have to hold although it does.
+        links=LinkSettings(max_clock_skew_seconds=None),
     )
 
 

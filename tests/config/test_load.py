@@ -69,7 +69,7 @@ def test_what_the_example_leaves_commented_out_is_right(load_text: Load) -> None
     commented = [line for line in text.splitlines() if re.match(r"# \w+ = ", line)]
     assert len(commented) >= 4
     for line in commented:
-        if "${" not in line:
+        if "${" not in line and "key_file" not in line:  # what they name has to be there
             text = text.replace(line, line.removeprefix("# "))
     config = load_text(text)
     assert config.policy.url != config.bus.url

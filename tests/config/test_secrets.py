@@ -118,3 +118,52 @@ def test_a_whole_address_from_the_environment_needs_a_scheme(
     with pytest.raises(ConfigError) as caught:
         resolve_address("${REDIS_URL}", Path())
     assert HIDDEN not in str(caught.value)
+
+
+def key_file(folder: Path, text: str, mode: int = 0o600) -> Path:
+    path = folder / "keys.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_keys_come_from_a_private_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key_file(tmp_path, f'key = "{HIDDEN}"\nsecret = """\n-----BEGIN-----\n{HIDDEN}\n"""\n')
+    monkeypatch.chdir(tmp_path)
+    config = load(tree("redis://h", key_file="keys.toml"))
+    assert config.credentials["api_key"].reveal() == HIDDEN
+    assert config.credentials["api_secret"].reveal() == f"-----BEGIN-----\n{HIDDEN}"
+    assert HIDDEN not in repr(config)
+
+
+def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = key_file(tmp_path, f'key = "{HIDDEN}"\nsecret = "{HIDDEN}"\n', 0o644)
+    with pytest.raises(ConfigError, match=r"exchange.key_file: .*mode 0644\); chmod 600"):
+        load(tree("redis://h", key_file=str(path)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'key = "{HIDDEN}"',
+        f'key = "{HIDDEN}"\nsecret = ""',
+        f'key = "{HIDDEN}"\nsecret = 7',
+        f'key = "{HIDDEN}"\nsecret = "{HIDDEN}"\nseceret = "{HIDDEN}"',
+        f"{HIDDEN}\n{HIDDEN}",
+        f'key = "{HIDDEN}\n',
+    ],
+)
+def test_a_key_file_of_another_shape_is_refused_without_showing_it(
+    tmp_path: Path, text: str
+) -> None:
+    path = key_file(tmp_path, text)
+    with pytest.raises(ConfigError, match=r'key = "…" and secret = "…"') as caught:
+        load(tree("redis://h", key_file=str(path)))
+    assert HIDDEN not in "".join(traceback.format_exception(caught.value))
+
+
+def test_keys_are_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PW", HIDDEN)
+    path = key_file(tmp_path, f'key = "{HIDDEN}"\nsecret = "{HIDDEN}"\n')
+    with pytest.raises(ConfigError, match=r"exchange.key_file: leave it out, or api_key"):
+        load(tree("redis://h", key_file=str(path), api_key="${PW}"))

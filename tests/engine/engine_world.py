@@ -57,6 +57,8 @@ class World:
         self.lives += 1
         links = changes.pop("links", ())
         market = changes.pop("market_data", None)
+        if (link_settings := changes.pop("link_settings", None)) is not None:
+            changes["links"] = link_settings
         entropy = self.entropy.child(f"life{self.lives}")
         journal = MemoryJournal.open(
             self.disk,

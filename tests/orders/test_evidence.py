@@ -128,6 +128,7 @@ def test_the_same_order_written_otherwise_is_the_same() -> None:
         ("price", Decimal("64000.1")),
         ("price", None),
         ("reduce_only", True),
+        ("position_side", "LONG"),
     ],
 )
 def test_any_difference_makes_it_another_order(field: str, value: object) -> None:
@@ -135,7 +136,18 @@ def test_any_difference_makes_it_another_order(field: str, value: object) -> Non
 
     why = mismatch(ORDER, replace(FOUND, **{field: value}))
     assert why is not None
-    assert why.startswith(field)
+    assert why.startswith(field.replace("position_side", "position side"))
+
+
+def test_in_hedge_mode_the_side_says_that_an_order_only_reduces() -> None:
+    """The venue is not sent `reduceOnly` there, and does not tell it back."""
+    from msgspec.structs import replace
+
+    close = Order(BTC, "sell", "0.010", "64000", position_side="LONG", reduce_only=True)
+    found = replace(FOUND, side="sell", position_side="LONG", reduce_only=False)
+    assert mismatch(close, found) is None
+    short = replace(found, position_side="SHORT")
+    assert mismatch(close, short) == "position side SHORT, meant LONG"
 
 
 def test_the_price_of_a_market_order_is_the_venues_affair() -> None:

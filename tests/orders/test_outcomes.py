@@ -18,7 +18,7 @@ from holdfast.errors import (
     TradingHalted,
 )
 from holdfast.model import Order, OrderStatus
-from holdfast.settings import OrderSettings
+from holdfast.settings import LinkSettings, OrderSettings
 from holdfast.simulation import run
 from holdfast.states.table import Level, State
 from holdfast.transports.sim.faults import Fault
@@ -468,6 +468,19 @@ def test_a_refused_stamp_is_made_anew_from_the_venues_clock(skew_ms: int) -> Non
         assert len(rig.orders) == 1
         await anyio.sleep(1)
         rig.assert_clean()
+
+    healthy(body, link_settings=LinkSettings(max_clock_skew_seconds=None))
+
+
+def test_a_clock_that_jumped_takes_no_order_before_the_books_are_compared_again() -> None:
+    async def body(rig: Rig) -> None:
+        rig.venue.faults.clock_skew_ms = 5000
+        with pytest.raises(NotExecuted, match=r"gate shut .* clock was set by"):
+            await rig.engine.submit(ENTRY)
+        assert rig.orders == []
+        rig.venue.faults.clock_skew_ms = 0
+        await rig.engine.until_healthy()
+        assert (await rig.engine.submit(ENTRY)).status == "accepted"
 
     healthy(body)
 

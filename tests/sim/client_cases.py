@@ -11,8 +11,8 @@ import anyio
 from sim_rigs import BTC, TIMEOUT_SECONDS, Rig
 
 from holdfast.model import OutcomeKind, QueryKind
-from holdfast.transports.sim import Fault, SimExecutionClient
-from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.ports import CountsDown
+from holdfast.transports.sim import Fault
 
 D = Decimal
 
@@ -34,7 +34,7 @@ async def speaks_in_the_venues_numbers(rig: Rig) -> None:
 
 async def a_countdown_cancels_unless_it_is_renewed(rig: Rig) -> None:
     client = rig.client
-    assert isinstance(client, SimExecutionClient | SimHttpExecutionClient)
+    assert isinstance(client, CountsDown)
     await rig.place("a", price="49000")
     await client.countdown_cancel_all(BTC, countdown_seconds=30, timeout_seconds=2)
     await client.countdown_cancel_all(BTC, countdown_seconds=0, timeout_seconds=2)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 
 import anyio
-from sim_rigs import BTC
+from sim_rigs import BTC, MakeWireClient, signs_itself
 
 from holdfast import simulation
 from holdfast.clock import SystemClock, SystemEntropy
@@ -23,8 +23,9 @@ from holdfast.transports.sim import (
     SimulatedVenue,
 )
 from holdfast.transports.sim.faults import RequestKind
-from holdfast.transports.sim.http import PAGE, SimHttpExecutionClient
 from holdfast.transports.sim.server import VenueServer
+from holdfast.transports.usdm.client import UsdmExecutionClient
+from holdfast.transports.usdm.fills import PAGE
 
 MARKET_PRICE, RESTING_PRICE = Decimal(50_000), Decimal(49_000)
 KINDS: dict[Call, RequestKind] = {
@@ -171,22 +172,16 @@ def on_local(
     simulation.run(main)
 
 
-def on_http(check: Check) -> None:
+def on_http(check: Check, make: MakeWireClient = signs_itself) -> None:
     async def main() -> None:
         clock = SystemClock()
         control = HttpControl(SimulatedVenue(time_ns=clock.time_ns), clock)
         async with control.serving():
 
-            def make() -> SimHttpExecutionClient:
-                return SimHttpExecutionClient(
-                    f"http://127.0.0.1:{control.port}",
-                    key="k",
-                    secret="s",
-                    clock=clock,
-                    entropy=SystemEntropy(),
-                )
+            def made() -> UsdmExecutionClient:
+                return make(f"http://127.0.0.1:{control.port}")
 
             with anyio.fail_after(60):
-                await check(make, control)
+                await check(made, control)
 
     anyio.run(main)

@@ -1,7 +1,8 @@
-"""Both clients of the simulated venue behind one handle: one suite states what they promise.
+"""The clients of the simulated venue behind one handle: one suite states what they promise.
 
-The local client runs in virtual time, the HTTP client against a server with real
-sockets in the same process.
+The local client runs in virtual time; those that speak Binance's protocol, the one that signs
+by itself and the one for which ccxt signs, against a server with real sockets in the same
+process.
 """
 
 from __future__ import annotations
@@ -23,15 +24,43 @@ from holdfast import simulation
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.model import ExecutionReport, Order, PlaceOutcome, PlaceRequest
 from holdfast.ports import Clock, ExecutionClient
+from holdfast.secret import Secret
 from holdfast.simulation import VirtualClock
+from holdfast.transports import binance
 from holdfast.transports.sim import LocalLine, SimExecutionClient, SimulatedVenue
 from holdfast.transports.sim.http import SimHttpExecutionClient
 from holdfast.transports.sim.requests import SeenRequest
 from holdfast.transports.sim.server import VenueServer
+from holdfast.transports.usdm.client import UsdmExecutionClient
 
 BTC = "BTC/USDT:USDT"
 TIMEOUT_SECONDS = 0.3
 PATIENCE_SECONDS = 10.0
+
+MakeWireClient = Callable[..., UsdmExecutionClient]
+
+
+def signs_itself(url: str, *, key: str = "k", secret: str = "s") -> UsdmExecutionClient:
+    return SimHttpExecutionClient(
+        url, key=key, secret=secret, clock=SystemClock(), entropy=SystemEntropy()
+    )
+
+
+def signed_by_ccxt(url: str, *, key: str = "k", secret: str = "s") -> UsdmExecutionClient:
+    client = binance.factory(
+        "binance://usdm",
+        api_key=Secret(key),
+        api_secret=Secret(secret),
+        server=url,
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+    )
+    assert isinstance(client, UsdmExecutionClient)
+    return client
+
+
+WIRE_CLIENTS: dict[str, MakeWireClient] = {"own": signs_itself, "ccxt": signed_by_ccxt}
+"""Those that speak Binance's protocol, by who signs."""
 
 
 @dataclass
@@ -74,6 +103,8 @@ class Rig:
     watch: RecordingWatch
     cut_stream: Callable[[], object]
     server: VenueServer | None = None
+    another: Callable[[], UsdmExecutionClient] | None = None
+    """Makes one more client, which knows nothing of what the first one has learnt."""
     permits: int = 0
 
     def requests(self, kind: str) -> list[SeenRequest]:
@@ -120,16 +151,13 @@ async def local_rig(*, latency_seconds: float = 0.0) -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
-async def http_rig() -> AsyncIterator[Rig]:
+async def http_rig(make: MakeWireClient = signs_itself) -> AsyncIterator[Rig]:
     clock = SystemClock()
     venue = SimulatedVenue(time_ns=clock.time_ns)
     server = VenueServer(venue, key="k", secret="s", entropy=SystemEntropy())
     async with server.serve() as port:
-        client = SimHttpExecutionClient(
-            f"http://127.0.0.1:{port}", key="k", secret="s", clock=clock, entropy=SystemEntropy()
-        )
-        watch = RecordingWatch()
-        made = Rig(client, venue, clock, watch, server.cut_streams, server=server)
+        another = functools.partial(make, f"http://127.0.0.1:{port}")
+        made = Rig(another(), venue, clock, RecordingWatch(), server.cut_streams, server, another)
         async with _running(made) as rig:
             yield rig
 
@@ -177,9 +205,9 @@ def run_local(case: Case, **options: Any) -> None:
     simulation.run(main)
 
 
-def run_http(case: Case) -> None:
+def run_http(case: Case, make: MakeWireClient = signs_itself) -> None:
     async def main() -> None:
-        async with http_rig() as rig:
+        async with http_rig(make) as rig:
             with anyio.fail_after(30):
                 await case(rig)
 
@@ -190,4 +218,5 @@ RUNNERS: dict[str, Callable[[Case], None]] = {
     "local": run_local,
     "local-latency": functools.partial(run_local, latency_seconds=0.02),
     "http": run_http,
+    "ccxt": functools.partial(run_http, make=signed_by_ccxt),
 }

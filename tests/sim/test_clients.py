@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from client_cases import CASES
 from sim_controls import HttpControl, LocalControl, on_http, on_local
-from sim_rigs import RUNNERS, Case
+from sim_rigs import RUNNERS, Case, signed_by_ccxt
 
 from holdfast.transports.conformance import (
     EXECUTION_CHECKS,
@@ -25,6 +25,7 @@ CLIENTS: dict[str, Callable[[Check], None]] = {
     "local": on_local,
     "local-latency": functools.partial(on_local, latency_seconds=0.02),
     "http": on_http,
+    "ccxt": functools.partial(on_http, make=signed_by_ccxt),
 }
 
 

@@ -1,24 +1,38 @@
-"""What each kind of failure proves about an order, seen through a real socket."""
+"""What each kind of failure proves about an order, and what has to follow from it.
+
+Each row goes through a real socket, for every client that speaks Binance's protocol.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import anyio
 import pytest
-from sim_rigs import BTC
+from sim_rigs import BTC, WIRE_CLIENTS, MakeWireClient
 
 from holdfast.clock import SystemClock, SystemEntropy
-from holdfast.errors import TradingHalted
-from holdfast.model import Order, OutcomeKind, PlaceOutcome, PlaceRequest, QueryKind, QueryOutcome
+from holdfast.errors import LinkDown, TradingHalted
+from holdfast.evidence import Decision, Next, decide
+from holdfast.model import (
+    Order,
+    OrderStatus,
+    OutcomeKind,
+    PlaceOutcome,
+    PlaceRequest,
+    QueryKind,
+    QueryOutcome,
+)
 from holdfast.transports.sim import Fault, SimulatedVenue
-from holdfast.transports.sim.http import SimHttpExecutionClient
 from holdfast.transports.sim.server import VenueServer
-from holdfast.transports.usdm.errors import classify_refusal
+from holdfast.transports.usdm.client import UsdmExecutionClient
+from holdfast.transports.usdm.errors import SHORTEST_BAN_SECONDS, classify_refusal
 
 UNKNOWN, NOT_EXECUTED = OutcomeKind.UNKNOWN, OutcomeKind.NOT_EXECUTED
 REJECTED, THROTTLED = OutcomeKind.REJECTED, OutcomeKind.THROTTLED
@@ -27,19 +41,18 @@ KEY = "key-that-must-not-leak"
 SECRET = "s3cr3t-that-must-not-leak"
 
 
-def client_of(url: str) -> SimHttpExecutionClient:
-    return SimHttpExecutionClient(
-        url,
-        key=KEY,
-        secret=SECRET,
-        clock=SystemClock(),
-        entropy=SystemEntropy(),
-    )
+MakeClient = Callable[[str], UsdmExecutionClient]
 
 
-def request() -> PlaceRequest:
+@pytest.fixture(params=WIRE_CLIENTS)
+def make(request: pytest.FixtureRequest) -> MakeClient:
+    client: MakeWireClient = WIRE_CLIENTS[request.param]
+    return functools.partial(client, key=KEY, secret=SECRET)
+
+
+def request(client_order_id: str = "h1") -> PlaceRequest:
     return PlaceRequest(
-        client_order_id="h1",
+        client_order_id=client_order_id,
         order=Order(symbol=BTC, side="buy", quantity="0.010", price="50000"),  # type: ignore[arg-type]
         timestamp_ms=SystemClock().time_ns() // 1_000_000,
         recv_window_ms=5000,
@@ -47,29 +60,59 @@ def request() -> PlaceRequest:
 
 
 async def place(
+    make: MakeClient,
     url: str,
     *,
     permit: Callable[[], object] = lambda: None,
     timeout_seconds: float = 5.0,
 ) -> PlaceOutcome:
-    client = client_of(url)
+    client = make(url)
     try:
         return await client.place(request(), permit=permit, timeout_seconds=timeout_seconds)
     finally:
         await client.aclose()
 
 
-def place_at(fault: Fault) -> PlaceOutcome:
-    """Place one order at the venue that shows this fault."""
+class Met(NamedTuple):
+    """How an order met a fault.
 
-    async def main() -> PlaceOutcome:
+    :ivar decision: what the engine makes of the outcome of a first attempt.
+    :ivar then: a second order at once, by the same client.
+    :ivar read: whether a question at once was answered.
+    :ivar arrived: how many orders the venue has seen in all.
+    """
+
+    outcome: PlaceOutcome
+    decision: Decision
+    then: PlaceOutcome
+    read: bool
+    arrived: int
+
+
+def place_at(make: MakeClient, fault: Fault) -> Met:
+    """Place one order at the venue that shows this fault, then another."""
+
+    async def main() -> Met:
         venue = SimulatedVenue(time_ns=SystemClock().time_ns)
+        venue.on_price(BTC, Decimal(60_000))
         server = VenueServer(venue, key=KEY, secret=SECRET, entropy=SystemEntropy())
         venue.faults.arm("place", fault)
         async with server.serve() as port:
-            outcome = await place(f"http://127.0.0.1:{port}")
+            client = make(f"http://127.0.0.1:{port}")
+            try:
+                first = await client.place(request(), permit=lambda: None, timeout_seconds=5)
+                then = await client.place(request("h2"), permit=lambda: None, timeout_seconds=5)
+                try:
+                    await client.positions(timeout_seconds=5)
+                    read = True
+                except LinkDown:
+                    read = False
+            finally:
+                await client.aclose()
         assert venue.executions("h1") == fault.executes
-        return outcome
+        arrived = [seen for seen in server.requests.after(0) if seen.kind == "place"]
+        decision = decide(first, attempts=1, backoff_seconds=(1.0, 2.0, 4.0), jitter=0.0)
+        return Met(first, decision, then, read, len(arrived))
 
     return anyio.run(main)
 
@@ -125,8 +168,23 @@ ROWS: list[tuple[int, int | None, str, OutcomeKind]] = [
 ]
 
 
+FOLLOWS: dict[OutcomeKind, tuple[Next, float]] = {
+    # What follows, and after how many seconds at least.
+    UNKNOWN: (Next.ASK, 0.0),
+    OutcomeKind.EXISTS: (Next.ASK, 0.0),
+    NOT_EXECUTED: (Next.SEND_AGAIN, 1.0),
+    THROTTLED: (Next.SEND_AGAIN, 1.0),
+    CLOCK: (Next.SEND_AGAIN, 1.0),
+    REJECTED: (Next.REJECT, 0.0),
+    BANNED: (Next.HALT, 0.0),
+    AUTH: (Next.HALT, 0.0),
+}
+
+
 @pytest.mark.parametrize(("status", "code", "text", "kind"), ROWS)
-def test_status_and_code(status: int, code: int | None, text: str, kind: OutcomeKind) -> None:
+def test_status_and_code(
+    make: MakeClient, status: int, code: int | None, text: str, kind: OutcomeKind
+) -> None:
     fault = Fault(
         executes=kind is UNKNOWN,
         reply="error",
@@ -135,14 +193,98 @@ def test_status_and_code(status: int, code: int | None, text: str, kind: Outcome
         message=text,
         body=text if code is None else None,
     )
-    outcome = place_at(fault)
+    met = place_at(make, fault)
+    outcome, decision = met.outcome, met.decision
     assert (outcome.kind, outcome.code, outcome.order) == (kind, code, None)
     assert str(status) in outcome.reason
+    assert (decision.next, decision.wait_seconds) == FOLLOWS[kind]
+    assert decision.resync_clock == (kind is CLOCK)
+    # Only a ban keeps the client from sending what comes next.
+    if kind is BANNED:
+        assert (met.then.kind, met.arrived, met.read) == (THROTTLED, 1, False)
+        assert met.then.retry_after_seconds == pytest.approx(SHORTEST_BAN_SECONDS, abs=5)
+    else:
+        assert (met.then.kind, met.arrived, met.read) == (OutcomeKind.ACCEPTED, 2, True)
 
 
-def test_retry_after_is_read() -> None:
-    fault = Fault(executes=False, reply="error", status=429, code=-1003, retry_after_seconds=7)
-    assert place_at(fault).retry_after_seconds == 7.0
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "follows"),
+    [
+        (429, -1003, THROTTLED, Next.SEND_AGAIN),
+        (429, -1015, THROTTLED, Next.SEND_AGAIN),
+        (418, -1003, BANNED, Next.HALT),
+    ],
+)
+def test_nothing_is_sent_before_the_end_of_retry_after(
+    make: MakeClient, status: int, code: int, kind: OutcomeKind, follows: Next
+) -> None:
+    fault = Fault(executes=False, reply="error", status=status, code=code, retry_after_seconds=700)
+    met = place_at(make, fault)
+    assert (met.outcome.kind, met.outcome.retry_after_seconds) == (kind, 700.0)
+    assert met.decision.next is follows
+    assert met.decision.wait_seconds == (700.0 if follows is Next.SEND_AGAIN else 0.0)
+    assert (met.then.kind, met.arrived, met.read) == (THROTTLED, 1, False)
+    assert met.then.retry_after_seconds == pytest.approx(700, abs=5)
+
+
+def test_a_ban_lasts_until_the_moment_that_its_text_names(make: MakeClient) -> None:
+    until_ms = SystemClock().time_ns() // 1_000_000 + 3_600_000
+    fault = Fault(
+        executes=False, reply="error", status=418, code=-1003, message=BAN.format(until_ms)
+    )
+    met = place_at(make, fault)
+    assert (met.outcome.kind, met.decision.next) == (BANNED, Next.HALT)
+    assert met.outcome.retry_after_seconds == pytest.approx(3600, abs=60)
+    assert (met.then.kind, met.arrived, met.read) == (THROTTLED, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (-2013, QueryKind.ABSENT),  # not yet a proof
+        (-2011, QueryKind.UNANSWERED),  # no answer to a question
+        (-1000, QueryKind.UNANSWERED),
+        (-1021, QueryKind.UNANSWERED),
+    ],
+)
+def test_what_a_question_for_an_order_may_be_told(
+    make: MakeClient, code: int, kind: QueryKind
+) -> None:
+    async def ask(client: UsdmExecutionClient, venue: SimulatedVenue) -> QueryOutcome:
+        venue.faults.arm("query", Fault.refusal(code, "no"))
+        return await client.query(BTC, "h1", timeout_seconds=5)
+
+    assert at_venue(make, ask).kind is kind
+
+
+def test_an_unknown_order_to_a_cancel_is_asked_for(make: MakeClient) -> None:
+    async def cancel(client: UsdmExecutionClient, venue: SimulatedVenue) -> QueryOutcome:
+        venue.on_price(BTC, Decimal(50_000))
+        outcome = await client.place(request(), permit=lambda: None, timeout_seconds=5)
+        assert outcome.kind is OutcomeKind.ACCEPTED
+        return await client.cancel(BTC, "h1", timeout_seconds=5)
+
+    told = at_venue(make, cancel)
+    assert told.kind is QueryKind.FOUND
+    assert told.order is not None
+    assert told.order.status is OrderStatus.FILLED
+
+
+def at_venue(
+    make: MakeClient,
+    act: Callable[[UsdmExecutionClient, SimulatedVenue], Awaitable[QueryOutcome]],
+) -> QueryOutcome:
+    async def main() -> QueryOutcome:
+        venue = SimulatedVenue(time_ns=SystemClock().time_ns)
+        server = VenueServer(venue, key=KEY, secret=SECRET, entropy=SystemEntropy())
+        async with server.serve() as port:
+            client = make(f"http://127.0.0.1:{port}")
+            try:
+                return await act(client, venue)
+            finally:
+                await client.aclose()
+
+    return anyio.run(main)
 
 
 def test_end_of_a_ban_is_read_from_its_text() -> None:
@@ -221,35 +363,35 @@ class ByteServer:
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc", UNKNOWN),
     ],
 )
-def test_answers_as_bytes(answer: bytes, kind: OutcomeKind) -> None:
+def test_answers_as_bytes(make: MakeClient, answer: bytes, kind: OutcomeKind) -> None:
     async def main() -> None:
         server = ByteServer(answer)
         async with server.serve() as url:
-            outcome = await place(url)
+            outcome = await place(make, url)
         assert outcome.kind is kind, outcome
         assert len(server.requests) == 1
 
     anyio.run(main)
 
 
-def test_reset_after_sending_is_unknown() -> None:
+def test_reset_after_sending_is_unknown(make: MakeClient) -> None:
     async def main() -> None:
         async with ByteServer(b"", reset=True).serve() as url:
-            assert (await place(url)).kind is UNKNOWN
+            assert (await place(make, url)).kind is UNKNOWN
 
     anyio.run(main)
 
 
-def test_silence_is_unknown_within_the_timeout() -> None:
+def test_silence_is_unknown_within_the_timeout(make: MakeClient) -> None:
     async def main() -> None:
         async with ByteServer(b"", stay=True).serve() as url:
             with anyio.fail_after(5):
-                assert (await place(url, timeout_seconds=0.2)).kind is UNKNOWN
+                assert (await place(make, url, timeout_seconds=0.2)).kind is UNKNOWN
 
     anyio.run(main)
 
 
-def test_refused_connection_is_not_executed_and_takes_no_permit() -> None:
+def test_refused_connection_is_not_executed_and_takes_no_permit(make: MakeClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -257,7 +399,7 @@ def test_refused_connection_is_not_executed_and_takes_no_permit() -> None:
 
         async def main() -> None:
             outcome = await place(
-                f"http://127.0.0.1:{port}", permit=lambda: taken_permits.append(1)
+                make, f"http://127.0.0.1:{port}", permit=lambda: taken_permits.append(1)
             )
             assert outcome.kind is NOT_EXECUTED
 
@@ -280,24 +422,27 @@ def slow_names(
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
 
 
-def test_unknown_name_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_name_is_not_executed(make: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     slow_names(monkeypatch, fail)
-    outcome = anyio.run(lambda: place("http://venue.example:1"))
+    outcome = anyio.run(lambda: place(make, "http://localhost:1"))
     assert outcome.kind is NOT_EXECUTED
 
 
 def test_timeout_before_the_connection_stands_is_not_executed(
+    make: MakeClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow_names(monkeypatch, lambda: None, seconds=30)
-    outcome = anyio.run(lambda: place("http://venue.example:1", timeout_seconds=0.2))
+    outcome = anyio.run(lambda: place(make, "http://localhost:1", timeout_seconds=0.2))
     assert outcome.kind is NOT_EXECUTED
 
 
-def test_gate_shut_during_name_resolution_stops_the_write(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gate_shut_during_name_resolution_stops_the_write(
+    make: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shut: list[bool] = []
     slow_names(monkeypatch, lambda: shut.append(True))
 
@@ -309,27 +454,29 @@ def test_gate_shut_during_name_resolution_stops_the_write(monkeypatch: pytest.Mo
         server = ByteServer(ok(OURS))
         async with server.serve() as url:
             with pytest.raises(TradingHalted, match="shut while connecting"):
-                await place(url.replace("127.0.0.1", "venue.example"), permit=permit)
+                await place(make, url.replace("127.0.0.1", "localhost"), permit=permit)
         assert server.requests == []
 
     anyio.run(main)
 
 
 @pytest.mark.parametrize("refusal", [OSError(5, "x"), TimeoutError("y"), RuntimeError("z")])
-def test_whatever_the_permit_raises_passes_through(refusal: BaseException) -> None:
+def test_whatever_the_permit_raises_passes_through(
+    make: MakeClient, refusal: BaseException
+) -> None:
     def permit() -> None:
         raise refusal
 
     async def main() -> None:
         async with ByteServer(ok(OURS)).serve() as url:
             with pytest.raises(type(refusal)) as raised:
-                await place(url, permit=permit)
+                await place(make, url, permit=permit)
             assert raised.value is refusal
 
     anyio.run(main)
 
 
-def test_nothing_is_sent_twice_over_a_connection_that_dies() -> None:
+def test_nothing_is_sent_twice_over_a_connection_that_dies(make: MakeClient) -> None:
     """aiohttp repeats GET, PUT and DELETE on a dead pooled connection unless stopped."""
 
     class DiesOnTheSecond(ByteServer):
@@ -349,7 +496,7 @@ def test_nothing_is_sent_twice_over_a_connection_that_dies() -> None:
     async def main() -> None:
         server = DiesOnTheSecond(ok(OURS))
         async with server.serve() as url:
-            client = client_of(url)
+            client = make(url)
             try:
                 first = await client.cancel(BTC, "h1", timeout_seconds=2)
                 assert first.kind is QueryKind.FOUND
@@ -362,9 +509,11 @@ def test_nothing_is_sent_twice_over_a_connection_that_dies() -> None:
     anyio.run(main)
 
 
-def test_neither_key_nor_secret_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    client = client_of("http://127.0.0.1:1")
-    outcome = anyio.run(lambda: place("http://127.0.0.1:1"))
+def test_neither_key_nor_secret_is_shown(
+    make: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make("http://127.0.0.1:1")
+    outcome = anyio.run(lambda: place(make, "http://127.0.0.1:1"))
     shown = f"{client!r} {client} {outcome} {caplog.text}"
     assert "must-not-leak" not in shown
     assert "signature" not in shown

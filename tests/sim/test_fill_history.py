@@ -8,13 +8,21 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sim_rigs import BTC, Rig, http_rig
+from sim_rigs import BTC, WIRE_CLIENTS, Rig, http_rig
 
-from holdfast.clock import SystemClock, SystemEntropy
-from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.ports import FillHistory
 from holdfast.transports.sim.records import OrderTicket
-from holdfast.transports.usdm import fills
-from holdfast.transports.usdm.fills import PAGE, OrderNames, newest_id, trades_after
+from holdfast.transports.usdm import fills, questions
+from holdfast.transports.usdm.fills import (
+    DAY_MS,
+    KEPT_MS,
+    PAGE,
+    WEEK_MS,
+    OrderNames,
+    newest_id,
+    trades_after,
+    trades_since,
+)
 from holdfast.transports.usdm.wire import OrderJson, TradeJson
 
 
@@ -62,6 +70,13 @@ class History:
             rows = [t for t in self._trades if t[0] >= from_id][: fills.PAGE]
         return [trade(*row) for row in rows]
 
+    async def trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[TradeJson]:
+        """Here the time of a trade is its id. Binance refuses more than a week."""
+        self.asked.append("between")
+        assert 0 <= end_ms - start_ms < WEEK_MS
+        rows = [t for t in self._trades if start_ms <= t[0] <= end_ms][: fills.PAGE]
+        return [trade(*row) for row in rows]
+
     async def orders(self, symbol: str, from_number: int) -> list[OrderJson]:
         self.asked.append("orders")
         numbers = sorted({n for _, n in self._trades if n >= max(from_number, self._shown)})
@@ -97,6 +112,57 @@ def test_the_newest_trade_is_the_greatest(ids: set[int], recent: int, page_of_th
         history = History(dict.fromkeys(ids, 1), recent=recent)
         assert anyio.run(newest_id, history, "BTCUSDT") == max(ids, default=0)
         assert len(history.asked) < 200
+
+
+# --- since a moment ----------------------------------------------------------------------
+
+
+def since(history: History, since_ms: int, now_ms: int) -> list[int]:
+    async def main() -> list[int]:
+        rows = await trades_since(history, "BTCUSDT", since_ms=since_ms, now_ms=now_ms)
+        return [row.id for row in rows]
+
+    return anyio.run(main)
+
+
+NOW_MS = 1_700_000_000_000
+
+
+@given(
+    st.sets(st.integers(NOW_MS - KEPT_MS, NOW_MS), max_size=30),
+    st.integers(NOW_MS - KEPT_MS, NOW_MS),
+    st.booleans(),
+)
+def test_every_trade_since_a_moment_is_told_once(
+    times: set[int], since_ms: int, page_of_three: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if page_of_three:
+            patch.setattr(fills, "PAGE", 3)
+        history = History(dict.fromkeys(times, 1))
+        expected = sorted(time for time in times if time >= since_ms)
+        assert since(history, since_ms, NOW_MS) == expected
+        assert history.asked.count("between") <= KEPT_MS // WEEK_MS + 1
+
+
+def test_a_month_without_trades_is_skipped_by_the_week_and_pages_follow_by_id() -> None:
+    first = NOW_MS - 9 * DAY_MS
+    history = History(dict.fromkeys(range(first, first + 2 * PAGE + 1), 1))
+    found = since(history, NOW_MS - 30 * DAY_MS, NOW_MS)
+    assert found == list(range(first, first + 2 * PAGE + 1))
+    assert history.asked == ["between"] * 4 + ["trades"] * 3
+
+
+@pytest.mark.parametrize("edge_ms", [-1, 0, 1])
+def test_a_trade_at_the_edge_of_a_week_is_told_once(edge_ms: int) -> None:
+    since_ms = NOW_MS - 20 * DAY_MS
+    at = since_ms + WEEK_MS + edge_ms
+    assert since(History({at: 1}), since_ms, NOW_MS) == [at]
+
+
+def test_nothing_is_told_of_what_the_venue_has_forgotten() -> None:
+    with pytest.raises(ValueError, match="180 days"):
+        since(History({}), NOW_MS - KEPT_MS - 1, NOW_MS)
 
 
 # --- whose they were ---------------------------------------------------------------------
@@ -144,7 +210,8 @@ def test_orders_that_no_page_shows_are_asked_for_singly_and_may_be_forgotten() -
 # --- the same over HTTP ------------------------------------------------------------------
 
 
-def test_a_client_that_comes_to_a_long_past_asks_by_the_page() -> None:
+@pytest.mark.parametrize("signer", WIRE_CLIENTS)
+def test_a_client_that_comes_to_a_long_past_asks_by_the_page(signer: str) -> None:
     async def case(rig: Rig) -> None:
         for number in range(120):
             side = "sell" if number % 2 else "buy"
@@ -157,13 +224,8 @@ def test_a_client_that_comes_to_a_long_past_asks_by_the_page() -> None:
                     price=None,
                 )
             )
-        late = SimHttpExecutionClient(
-            rig.client._base_url,  # type: ignore[attr-defined]
-            key="k",
-            secret="s",
-            clock=SystemClock(),
-            entropy=SystemEntropy(),
-        )
+        assert rig.another is not None
+        late = rig.another()
         try:
             before = len(rig.requests("snapshot"))
             newest = await late.newest_trade_id(BTC, timeout_seconds=10)
@@ -177,7 +239,47 @@ def test_a_client_that_comes_to_a_long_past_asks_by_the_page() -> None:
             await late.aclose()
 
     async def main() -> None:
-        async with http_rig() as rig:
+        async with http_rig(WIRE_CLIENTS[signer]) as rig:
+            await case(rig)
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("signer", WIRE_CLIENTS)
+def test_fills_since_a_moment_more_than_a_page_and_a_week_ago(
+    signer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def case(rig: Rig) -> None:
+        now_ms, trades = rig.clock.time_ns() // 1_000_000, rig.venue.book(BTC).trades
+        ages_days = (40, 20, 20, 20, 8, 0)
+        for number, days in enumerate(ages_days):
+            rig.venue.faults.clock_skew_ms = -days * DAY_MS
+            rig.venue.place(
+                OrderTicket(
+                    symbol=BTC,
+                    client_order_id=f"web-{number}",
+                    side="buy",
+                    quantity=Decimal("0.01"),
+                    price=None,
+                )
+            )
+        assert len(trades) == len(ages_days)
+        monkeypatch.setattr(fills, "PAGE", 2)
+        monkeypatch.setattr(questions, "PAGE", 2)
+        assert rig.another is not None
+        late = rig.another()
+        assert isinstance(late, FillHistory)
+        try:
+            since_ms = now_ms - 30 * DAY_MS
+            found = await late.fills_since(BTC, since_ms=since_ms, timeout_seconds=10)
+            assert [f.client_order_id for f in found] == [f"web-{n}" for n in range(1, 6)]
+            assert [f.trade_id for f in found] == [t.trade_id for t in trades[1:]]
+            assert await late.fills_since(BTC, since_ms=now_ms + 60_000, timeout_seconds=10) == []
+        finally:
+            await late.aclose()
+
+    async def main() -> None:
+        async with http_rig(WIRE_CLIENTS[signer]) as rig:
             await case(rig)
 
     anyio.run(main)

@@ -9,31 +9,36 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from sim_rigs import BTC, RecordingWatch, Rig, http_rig, start, stop
+from sim_rigs import BTC, WIRE_CLIENTS, RecordingWatch, Rig, http_rig, start, stop
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import LinkDown
 from holdfast.model import OutcomeKind
-from holdfast.transports.sim import Fault, factory, http, server
-from holdfast.transports.sim.http import SimHttpExecutionClient
+from holdfast.transports.sim import Fault, factory, server
 from holdfast.transports.sim.records import OrderTicket
-from holdfast.transports.usdm import stream
+from holdfast.transports.usdm import questions, stream
 from holdfast.transports.usdm.backoff import LONGEST_SECONDS, delay_seconds
+from holdfast.transports.usdm.client import UsdmExecutionClient
 
 Case = Callable[[Rig], Awaitable[None]]
+Run = Callable[[Case], None]
 
 
-def run(case: Case) -> None:
-    async def main() -> None:
-        async with http_rig() as rig:
-            rig.watch.heard.clear()
-            with anyio.fail_after(30):
-                await case(rig)
+@pytest.fixture(params=WIRE_CLIENTS)
+def run(request: pytest.FixtureRequest) -> Run:
+    def run_case(case: Case) -> None:
+        async def main() -> None:
+            async with http_rig(WIRE_CLIENTS[request.param]) as rig:
+                rig.watch.heard.clear()
+                with anyio.fail_after(30):
+                    await case(rig)
 
-    anyio.run(main)
+        anyio.run(main)
+
+    return run_case
 
 
-def test_one_lost_answer_is_no_outage_while_the_venue_answers() -> None:
+def test_one_lost_answer_is_no_outage_while_the_venue_answers(run: Run) -> None:
     async def case(rig: Rig) -> None:
         probes = len(rig.requests("probe"))
         rig.venue.faults.arm("place", Fault.lost_reply())
@@ -45,7 +50,7 @@ def test_one_lost_answer_is_no_outage_while_the_venue_answers() -> None:
     run(case)
 
 
-def test_lost_answers_of_everything_are_an_outage() -> None:
+def test_lost_answers_of_everything_are_an_outage(run: Run) -> None:
     async def case(rig: Rig) -> None:
         until_ms = rig.venue.now_ms() + 2_500
         rig.venue.faults.arm("probe", Fault.lost_request(), until_ms=until_ms)
@@ -58,7 +63,7 @@ def test_lost_answers_of_everything_are_an_outage() -> None:
     run(case)
 
 
-def test_a_broken_connection_is_down_when_the_call_returns() -> None:
+def test_a_broken_connection_is_down_when_the_call_returns(run: Run) -> None:
     async def case(rig: Rig) -> None:
         rig.venue.faults.arm("place", Fault(reply="reset"))
         assert (await rig.place()).kind is OutcomeKind.UNKNOWN
@@ -68,7 +73,7 @@ def test_a_broken_connection_is_down_when_the_call_returns() -> None:
     run(case)
 
 
-def test_an_expired_listen_key_is_replaced() -> None:
+def test_an_expired_listen_key_is_replaced(run: Run) -> None:
     async def case(rig: Rig) -> None:
         assert rig.server is not None
         rig.server.expire_listen_key()
@@ -80,7 +85,7 @@ def test_an_expired_listen_key_is_replaced() -> None:
     run(case)
 
 
-def test_an_unreadable_frame_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_frame_ends_the_stream(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def case(rig: Rig) -> None:
         with monkeypatch.context() as patch:
             garbage = {"e": "ORDER_TRADE_UPDATE", "o": {"s": 1}}
@@ -93,7 +98,9 @@ def test_an_unreadable_frame_ends_the_stream(monkeypatch: pytest.MonkeyPatch) ->
     run(case)
 
 
-def test_the_listen_key_is_extended_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_listen_key_is_extended_more_than_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stream, "EXTEND_SECONDS", 0.02)
 
     async def case(rig: Rig) -> None:
@@ -105,9 +112,9 @@ def test_the_listen_key_is_extended_more_than_once(monkeypatch: pytest.MonkeyPat
     run(case)
 
 
-def test_clock_offset_is_measured_and_signed_with() -> None:
+def test_clock_offset_is_measured_and_signed_with(run: Run) -> None:
     async def case(rig: Rig) -> None:
-        assert isinstance(rig.client, SimHttpExecutionClient)
+        assert isinstance(rig.client, UsdmExecutionClient)
         rig.venue.faults.clock_skew_ms = -120_000
         await rig.client.venue_time_ms(timeout_seconds=2)
         assert abs(rig.client.clock_offset_ms + 120_000) < 2_000
@@ -146,6 +153,7 @@ def test_backoff_doubles_and_is_bounded() -> None:
 
 
 def test_a_trade_whose_order_the_venue_has_forgotten_is_of_another_hand(
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def case(rig: Rig) -> None:
@@ -162,18 +170,13 @@ def test_a_trade_whose_order_the_venue_has_forgotten_is_of_another_hand(
             )
         )
         # As one who comes later: not told of them by its stream, and not known by number.
-        late = SimHttpExecutionClient(
-            rig.client._base_url,  # type: ignore[attr-defined]
-            key="k",
-            secret="s",
-            clock=SystemClock(),
-            entropy=SystemEntropy(),
-        )
+        assert rig.another is not None
+        late = rig.another()
         try:
             rig.venue.faults.arm("query", Fault.refusal(-2013, "Order does not exist."), count=1)
             with pytest.raises(LinkDown, match="-2013"):  # young: it may not be shown yet
                 await late.fills(BTC, after_trade_id=0, timeout_seconds=5)
-            monkeypatch.setattr(http, "QUERY_LAG_MS", 0)
+            monkeypatch.setattr(questions, "QUERY_LAG_MS", 0)
             rig.venue.faults.arm("query", Fault.refusal(-2013, "Order does not exist."), count=1)
             for _ in range(2):  # the second time from memory
                 fills = await late.fills(BTC, after_trade_id=0, timeout_seconds=5)

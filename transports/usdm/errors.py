@@ -18,6 +18,10 @@ DOES_NOT_EXIST: Final = -2013
 """GET order: the venue has no such order, or does not show it yet."""
 UNKNOWN_ORDER: Final = -2011
 """DELETE order: filled, already cancelled, or never there."""
+TIMESTAMP_CODES: Final = (-1021, -5028)
+"""The request's time stamp was refused, by the gateway or by the matching engine."""
+SHORTEST_BAN_SECONDS: Final = 120.0
+"""Bans last "from 2 minutes to 3 days"; for one that does not say how long it lasts."""
 
 _CODES: Final[Mapping[int, OutcomeKind]] = {
     # 10xx: the server. "Execution status unknown" stands in the list for -1006 and -1007;
@@ -30,8 +34,7 @@ _CODES: Final[Mapping[int, OutcomeKind]] = {
     -1008: OutcomeKind.NOT_EXECUTED,  # overloaded: refused before the matching engine
     -1003: OutcomeKind.THROTTLED,
     -1015: OutcomeKind.THROTTLED,
-    -1021: OutcomeKind.CLOCK,
-    -5028: OutcomeKind.CLOCK,  # the same rule, at the matching engine
+    **dict.fromkeys(TIMESTAMP_CODES, OutcomeKind.CLOCK),
     -1002: OutcomeKind.AUTH,
     -1022: OutcomeKind.AUTH,
     -2014: OutcomeKind.AUTH,

@@ -18,6 +18,11 @@ PAGE: Final = 1000
 """Largest `limit` of userTrades and of allOrders."""
 GREATEST_ID: Final = 2**63 - 1
 """Trade ids are of type LONG."""
+DAY_MS: Final = 86_400_000
+WEEK_MS: Final = 7 * DAY_MS
+"""Longest time between `startTime` and `endTime` of userTrades."""
+KEPT_MS: Final = 180 * DAY_MS
+"""userTrades tells of the past six months ("Account Trade List")."""
 MAX_KNOWN_IDS: Final = 10_000
 """Client order ids remembered by order number."""
 
@@ -27,6 +32,9 @@ class Questions(Protocol):
 
     async def trades(self, symbol: str, from_id: int | None) -> list[TradeJson]:
         """At most `PAGE` rows with ids from `from_id` on; None: the latest, of 7 days at most."""
+
+    async def trades_between(self, symbol: str, start_ms: int, end_ms: int) -> list[TradeJson]:
+        """The first `PAGE` rows of that time, both ends included; at most 7 days."""
 
     async def orders(self, symbol: str, from_number: int) -> list[OrderJson]:
         """At most `PAGE` orders, open or not, with numbers from `from_number` on."""
@@ -100,6 +108,28 @@ async def trades_after(ask: Questions, symbol: str, trade_id: int) -> list[Trade
         found += sorted(rows, key=lambda row: row.id)
         if len(rows) < PAGE:
             return found
+
+
+async def trades_since(
+    ask: Questions, symbol: str, *, since_ms: int, now_ms: int
+) -> list[TradeJson]:
+    """Every row since a moment, ascending.
+
+    `fromId` and times exclude each other, so the times only find where it begins: week by
+    week, until one has a row. From there on ids are safer: none is skipped or told twice.
+
+    :raises ValueError: it is longer ago than the venue tells trades of.
+    :raises LinkDown:
+    """
+    if now_ms - since_ms > KEPT_MS:
+        raise ValueError(f"since_ms: {since_ms} is longer ago than {KEPT_MS // DAY_MS} days")
+    start_ms = since_ms
+    while start_ms <= now_ms:
+        rows = await ask.trades_between(symbol, start_ms, start_ms + WEEK_MS - 1)
+        if rows:
+            return await trades_after(ask, symbol, min(row.id for row in rows) - 1)
+        start_ms += WEEK_MS
+    return []
 
 
 async def newest_id(ask: Questions, symbol: str) -> int:

@@ -25,7 +25,7 @@ from holdfast.ports import Clock, Entropy, MarketWatch, Subscription
 from .backoff import keep_connected
 from .market_wire import Alive, read_klines, read_market_frame, stream_names
 from .parameters import venue_name
-from .session import NoReply, NotSent, open_session, send
+from .session import HttpRequest, NoReply, NotSent, open_session, send
 
 REQUEST_SECONDS: Final = 5.0
 MAX_FRAME_BYTES: Final = 1_048_576
@@ -241,7 +241,9 @@ class UsdmMarketData:
         """:raises LinkDown: no answer, or another than 200."""
         try:
             reply = await send(
-                self._session(), "GET", self._rest_url + path, timeout_seconds=timeout_seconds
+                self._session(),
+                HttpRequest("GET", self._rest_url + path),
+                timeout_seconds=timeout_seconds,
             )
         except (NotSent, NoReply) as error:
             raise LinkDown(f"{self.name}: {error}") from None
@@ -251,7 +253,7 @@ class UsdmMarketData:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._open_session is None:
-            self._open_session = open_session(key="", max_connections=10)
+            self._open_session = open_session(max_connections=10)
         return self._open_session
 
     def _now_ms(self) -> int:

@@ -4,42 +4,53 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from holdfast.model import PlaceRequest
+from holdfast.model import Order, PlaceRequest
 
 
 def venue_name(symbol: str) -> str:
-    """`BTC/USDT:USDT` to `BTCUSDT`."""
-    return symbol.partition(":")[0].replace("/", "")
+    """`BTC/USDT:USDT` to `BTCUSDT`, `BTC/USDT:USDT-261225` to `BTCUSDT_261225`."""
+    pair, _, settled = symbol.partition(":")
+    expiry = settled.partition("-")[2]
+    name = pair.replace("/", "")
+    return f"{name}_{expiry}" if expiry else name
 
 
-def order_params(request: PlaceRequest) -> list[tuple[str, str]]:
-    """The parameters of POST order, in the order in which they are signed."""
+def order_params(request: PlaceRequest, name: str) -> list[tuple[str, str]]:
+    """The parameters of POST order, in the order in which they are signed.
+
+    :param name: the venue's, of the order's symbol.
+    """
     order = request.order
     params = [
-        ("symbol", venue_name(order.symbol)),
+        ("symbol", name),
         ("side", order.side.upper()),
         ("newClientOrderId", request.client_order_id),
         ("newOrderRespType", "RESULT"),
-        ("quantity", _plain(order.quantity)),
+        ("quantity", plain(order.quantity)),
     ]
     if order.price is None:
         params.append(("type", "MARKET"))
     else:
         params += [
             ("type", "LIMIT"),
-            ("price", _plain(order.price)),
+            ("price", plain(order.price)),
             ("timeInForce", order.time_in_force or "GTC"),
         ]
-    if order.position_side != "BOTH":
-        params.append(("positionSide", order.position_side))
-    elif order.reduce_only:
-        params.append(("reduceOnly", "true"))
-    params += [
+    return [
+        *params,
+        *position_params(order),
         ("recvWindow", str(request.recv_window_ms)),
         ("timestamp", str(request.timestamp_ms)),
     ]
-    return params
 
 
-def _plain(number: Decimal) -> str:
+def position_params(order: Order) -> list[tuple[str, str]]:
+    """Which position, and whether it may only shrink: in hedge mode the side says it."""
+    if order.position_side != "BOTH":
+        return [("positionSide", order.position_side)]
+    return [("reduceOnly", "true")] if order.reduce_only else []
+
+
+def plain(number: Decimal) -> str:
+    """Without an exponent."""
     return f"{number:f}"

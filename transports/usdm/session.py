@@ -7,12 +7,16 @@ stopped: there the permit is asked, and there, too, a second sending of the same
 attempt is refused (aiohttp repeats GET, PUT and DELETE by itself when a pooled
 connection turns out to be dead). Parameters travel in the query, so that aiohttp
 writes head and request in that same call, without a task for a body.
+
+What comes of an attempt is kept in it and raised where it is asked for, not where it
+happened: the frames in between hold key and signature, and a traceback shows its frames.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
@@ -41,6 +45,23 @@ class NoReply(Exception):
         self.timed_out = timed_out
 
 
+class HttpRequest:
+    """A request as it shall be sent. What signs it, and whose it is, is not shown.
+
+    :ivar url: complete and encoded, since a signature covers it.
+    """
+
+    __slots__ = ("headers", "method", "url")
+
+    def __init__(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.url.partition('?')[0]}>"
+
+
 class Reply(NamedTuple):
     """A whole answer, whatever its status."""
 
@@ -58,16 +79,95 @@ class _Resend(aiohttp.ClientError):
     """aiohttp was about to send an attempt again."""
 
 
-class _Attempt:
-    __slots__ = ("left", "permit", "refusal")
+class Attempt:
+    """One request on its way, and what came of it.
 
-    def __init__(self, permit: Callable[[], object] | None) -> None:
-        self.permit = permit
+    :param permit: asked at the last moment before the write.
+    :ivar made: somebody has tried to send it.
+    :ivar left: the write has begun.
+    """
+
+    __slots__ = (
+        "_failure",
+        "_permit",
+        "_refusal",
+        "_refused_at",
+        "_reply",
+        "_timeout_seconds",
+        "left",
+        "made",
+    )
+
+    def __init__(
+        self, *, timeout_seconds: float, permit: Callable[[], object] | None = None
+    ) -> None:
+        self.made = False
         self.left = False
-        self.refusal: BaseException | None = None
+        self._timeout_seconds = timeout_seconds
+        self._permit = permit
+        self._refusal: BaseException | None = None
+        self._refused_at: TracebackType | None = None
+        self._failure: NotSent | NoReply | None = None
+        self._reply: Reply | None = None
+
+    def before_write(self) -> None:
+        """:raises BaseException: what the permit says, or that this would be a second time."""
+        if self.left:
+            raise _Resend("an attempt leaves only once")
+        if self._permit is not None:
+            try:
+                self._permit()
+            except BaseException as refusal:  # whatever it is must reach the caller as it is
+                self._refusal = refusal
+                traceback = refusal.__traceback__
+                self._refused_at = traceback.tb_next if traceback is not None else None
+                raise
+        self.left = True
+
+    async def make(self, session: aiohttp.ClientSession, request: HttpRequest) -> None:
+        """Send `request`, the first time this is called; what comes of it is kept."""
+        if self.made:
+            return
+        self.made = True
+        token = _attempt.set(self)
+        try:
+            async with session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
+            ) as response:
+                self._reply = Reply(response.status, response.headers, await _read(response))
+        except Exception as error:  # of network, aiohttp or permit: an attempt has no other end
+            # Never the exception's own text: it may contain the signed URL.
+            reason = type(error).__name__
+            if isinstance(error, OSError) and error.strerror:
+                reason = f"{reason} ({error.strerror})"
+            self._failure = (
+                NoReply(reason, timed_out=isinstance(error, TimeoutError))
+                if self.left
+                else NotSent(reason)
+            )
+        finally:
+            _attempt.reset(token)
+
+    def result(self) -> Reply:
+        """
+        :raises NotSent: nothing was sent.
+        :raises NoReply: something was, and no whole answer came.
+        :raises BaseException: what the permit raised; nothing was sent.
+        """
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(self._refused_at)
+        if self._failure is not None:
+            raise self._failure
+        if self._reply is None:
+            raise NotSent("nobody sent it")
+        return self._reply
 
 
-_attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
+_attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
 class GuardedRequest(aiohttp.ClientRequest):
@@ -76,24 +176,15 @@ class GuardedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> ClientResponse:
         attempt = _attempt.get()
         if attempt is not None:
-            if attempt.left:
-                raise _Resend("an attempt leaves only once")
-            if attempt.permit is not None:
-                try:
-                    attempt.permit()
-                except BaseException as refusal:  # whatever it is must reach the caller as it is
-                    attempt.refusal = refusal
-                    raise
-            attempt.left = True
+            attempt.before_write()
         return await super().send(conn)
 
 
-def open_session(*, key: str, max_connections: int) -> aiohttp.ClientSession:
-    """A session whose requests `send` guards. The caller closes it."""
+def open_session(*, max_connections: int) -> aiohttp.ClientSession:
+    """A session whose requests an `Attempt` guards. The caller closes it."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=max_connections),
         request_class=GuardedRequest,
-        headers={"X-MBX-APIKEY": key},
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -101,42 +192,12 @@ def open_session(*, key: str, max_connections: int) -> aiohttp.ClientSession:
 
 
 async def send(
-    session: aiohttp.ClientSession,
-    method: str,
-    url: str,
-    *,
-    timeout_seconds: float,
-    permit: Callable[[], object] | None = None,
+    session: aiohttp.ClientSession, request: HttpRequest, *, timeout_seconds: float
 ) -> Reply:
-    """One attempt, never repeated.
-
-    :param url: complete, encoded as it shall be sent (a signature covers it).
-    :param permit: what it raises passes through, and nothing was sent.
-    :raises NotSent: nothing was sent.
-    :raises NoReply: something was, and no whole answer came.
-    """
-    attempt = _Attempt(permit)
-    token = _attempt.set(attempt)
-    try:
-        async with session.request(
-            method,
-            URL(url, encoded=True),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-        ) as response:
-            return Reply(response.status, response.headers, await _read(response))
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        if attempt.refusal is not None:
-            raise attempt.refusal from None
-        # Never the exception's own text: it may contain the signed URL.
-        reason = type(error).__name__
-        if isinstance(error, OSError) and error.strerror:
-            reason = f"{reason} ({error.strerror})"
-        if not attempt.left:
-            raise NotSent(reason) from None
-        raise NoReply(reason, timed_out=isinstance(error, TimeoutError)) from None
-    finally:
-        _attempt.reset(token)
+    """One attempt that needs no permit. :raises NotSent, NoReply: as `Attempt.result`."""
+    attempt = Attempt(timeout_seconds=timeout_seconds)
+    await attempt.make(session, request)
+    return attempt.result()
 
 
 async def _read(response: ClientResponse) -> bytes:

@@ -1,10 +1,68 @@
-"""Binance's request signature: HMAC-SHA256 over the parameters as they are sent."""
+"""Signed requests: HMAC-SHA256 over the parameters as they are sent.
+
+`Signer` is what differs between the clients of this protocol: who makes of an endpoint and
+its parameters a request, here or in ccxt. Everything after that is the same for both.
+"""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
 from urllib.parse import quote_plus
+
+from holdfast.secret import Secret
+
+from .endpoints import Endpoint, Security
+from .session import HttpRequest
+
+Params = Sequence[tuple[str, str]]
+
+
+class Signer(Protocol):
+    """Its `repr` names the venue, and nothing secret."""
+
+    async def submit(
+        self,
+        endpoint: Endpoint,
+        params: Params,
+        transmit: Callable[[HttpRequest], Awaitable[None]],
+    ) -> None:
+        """Hand the finished request to `transmit`, which does not raise, once.
+
+        :param params: of a signed request time stamp and window are among them.
+        """
+
+
+class HmacSigner:
+    """For a key with a secret.
+
+    :param base_url: `http://host:port`.
+    """
+
+    def __init__(self, base_url: str, *, key: Secret, secret: Secret) -> None:
+        self._base_url = base_url
+        self._key = key
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return self._base_url
+
+    async def submit(
+        self,
+        endpoint: Endpoint,
+        params: Params,
+        transmit: Callable[[HttpRequest], Awaitable[None]],
+    ) -> None:
+        if endpoint.security is Security.SIGNED:
+            query = sign(params, self._secret.reveal().encode())
+        else:
+            query = encode(params)
+        headers = None
+        if endpoint.security is not Security.NONE:
+            headers = {"X-MBX-APIKEY": self._key.reveal()}
+        url = f"{self._base_url}{endpoint.path}"
+        await transmit(HttpRequest(endpoint.method, f"{url}?{query}" if query else url, headers))
 
 
 def encode(params: Iterable[tuple[str, str]]) -> str:

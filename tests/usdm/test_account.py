@@ -1,0 +1,219 @@
+"""Balances, leverage, margin mode and position mode: what is asked, and what answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import anyio
+import pytest
+from scripted_venue import Asked, Says, ScriptedVenue, with_client
+from sim_rigs import BTC, WIRE_CLIENTS, Rig, http_rig
+
+from holdfast.errors import LinkDown, Rejected
+from holdfast.evidence import mismatch
+from holdfast.model import Balance, SymbolSettings
+from holdfast.ports import AccountReader, AccountSetter, FillHistory
+from holdfast.transports.usdm.client import UsdmExecutionClient
+
+D = Decimal
+Make = Callable[[str], UsdmExecutionClient]
+
+
+@pytest.fixture(params=WIRE_CLIENTS)
+def make(request: pytest.FixtureRequest) -> Make:
+    return WIRE_CLIENTS[request.param]
+
+
+# --- at the simulated exchange -----------------------------------------------------------
+
+
+def at_exchange(make: Make, case: Callable[[Rig, UsdmExecutionClient], object]) -> None:
+    async def main() -> None:
+        async with http_rig(make) as rig:
+            assert isinstance(rig.client, UsdmExecutionClient)
+            with anyio.fail_after(20):
+                await case(rig, rig.client)  # type: ignore[misc]
+
+    anyio.run(main)
+
+
+def test_what_is_offered_is_found_by_its_port(make: Make) -> None:
+    client = make("http://127.0.0.1:1")
+    for port in (AccountReader, AccountSetter, FillHistory):
+        assert isinstance(client, port)
+
+
+def test_balances_are_exact_and_follow_the_position(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        (before,) = await client.balances(timeout_seconds=5)
+        assert before.asset == "USDT"
+        await rig.place("a", quantity="0.010")
+        rig.price("51000")
+        (after,) = await client.balances(timeout_seconds=5)
+        assert before.wallet - after.wallet == D("0.25")  # the fee of 0.05 %
+        assert (before.unrealized, after.unrealized) == (D(0), D(10))
+        assert after.available < before.available
+
+    at_exchange(make, case)
+
+
+def test_leverage_is_set_and_told(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        for _ in range(2):  # safe to repeat
+            await client.set_leverage(BTC, 7, timeout_seconds=5)
+        told = await client.symbol_settings(BTC, timeout_seconds=5)
+        assert told == SymbolSettings(BTC, 7, "cross")
+        with pytest.raises(Rejected, match="-4028"):
+            await client.set_leverage(BTC, 1000, timeout_seconds=5)
+        assert await client.symbol_settings(BTC, timeout_seconds=5) == told
+
+    at_exchange(make, case)
+
+
+@pytest.mark.parametrize("hedge", [False, True])
+def test_the_position_mode_is_told(make: Make, hedge: bool) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        rig.venue.hedge_mode = hedge
+        assert await client.hedge_mode(timeout_seconds=5) is hedge
+
+    at_exchange(make, case)
+
+
+def test_in_hedge_mode_long_and_short_stand_side_by_side(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        rig.venue.hedge_mode = True
+        await rig.place("long", position_side="LONG", quantity="0.030")
+        await rig.place("short", side="sell", position_side="SHORT", quantity="0.020")
+        await rig.place("less", side="sell", position_side="LONG", quantity="0.010")
+        held = await client.positions(timeout_seconds=5)
+        assert {p.position_side: p.quantity for p in held} == {
+            "LONG": D("0.020"),
+            "SHORT": D("-0.020"),
+        }
+        sides = [
+            f.position_side for f in await client.fills(BTC, after_trade_id=0, timeout_seconds=5)
+        ]
+        assert sides == ["LONG", "SHORT", "LONG"]
+
+    at_exchange(make, case)
+
+
+def test_an_exit_in_hedge_mode_is_recognised_when_it_is_asked_for(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        rig.venue.hedge_mode = True
+        await rig.place("long", position_side="LONG", quantity="0.030")
+        exit_terms = {"side": "sell", "position_side": "LONG", "reduce_only": True}
+        await rig.place("exit", price="51000", **exit_terms)
+        meant = rig.request("exit", price="51000", **exit_terms).order
+        found = await client.query(BTC, "exit", timeout_seconds=5)
+        assert found.order is not None
+        assert mismatch(meant, found.order) is None
+
+    at_exchange(make, case)
+
+
+# --- what Binance may answer -------------------------------------------------------------
+
+MARGIN_TYPE, MODE, LEVERAGE = (
+    "POST /fapi/v1/marginType",
+    "POST /fapi/v1/positionSide/dual",
+    "POST /fapi/v1/leverage",
+)
+DONE = Says({"code": 200, "msg": "success"})
+
+
+def test_margin_and_position_mode_are_set_by_their_names(make: Make) -> None:
+    venue = ScriptedVenue({MARGIN_TYPE: DONE, MODE: DONE})
+
+    async def act(client: UsdmExecutionClient) -> None:
+        await client.set_margin_mode(BTC, "isolated", timeout_seconds=5)
+        await client.set_margin_mode(BTC, "cross", timeout_seconds=5)
+        await client.set_hedge_mode(True, timeout_seconds=5)
+        await client.set_hedge_mode(False, timeout_seconds=5)
+
+    with_client(make, venue, act)
+    margin, mode = "/fapi/v1/marginType", "/fapi/v1/positionSide/dual"
+    assert venue.asked == [
+        Asked("POST", margin, {"symbol": "BTCUSDT", "marginType": "ISOLATED"}),
+        Asked("POST", margin, {"symbol": "BTCUSDT", "marginType": "CROSSED"}),
+        Asked("POST", mode, {"dualSidePosition": "true"}),
+        Asked("POST", mode, {"dualSidePosition": "false"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("says", "raised"),
+    [
+        (Says.refusal(-4046, "No need to change margin type."), None),
+        (Says.refusal(-4059, "No need to change position side."), None),
+        (Says.refusal(-4047, "Margin type cannot be changed: open orders"), Rejected),
+        (Says.refusal(-4028, "Leverage 500 is not valid"), Rejected),
+        (Says.refusal(-2015, "Invalid API-key", status=401), Rejected),
+        (Says.refusal(-1021, "Timestamp outside of the recvWindow."), LinkDown),
+        (Says.refusal(-5028, "Timestamp outside of the ME recvWindow."), LinkDown),
+        (Says.refusal(-1007, "Timeout", status=408), LinkDown),
+        (Says.refusal(-1003, "Too many requests.", status=429), LinkDown),
+        (Says("<html>", status=502), LinkDown),
+    ],
+)
+def test_only_what_was_refused_for_itself_is_rejected(
+    make: Make, says: Says, raised: type[Exception] | None
+) -> None:
+    venue = ScriptedVenue({MARGIN_TYPE: says, MODE: says, LEVERAGE: says})
+
+    async def act(client: UsdmExecutionClient) -> None:
+        for call in (
+            client.set_margin_mode(BTC, "cross", timeout_seconds=5),
+            client.set_hedge_mode(True, timeout_seconds=5),
+            client.set_leverage(BTC, 5, timeout_seconds=5),
+        ):
+            if raised is None:
+                await call
+            else:
+                with pytest.raises(raised):
+                    await call
+
+    with_client(make, venue, act)
+
+
+def test_settings_that_are_not_told_are_not_made_up(make: Make) -> None:
+    venue = ScriptedVenue(
+        {
+            "GET /fapi/v1/symbolConfig": [
+                Says([]),
+                Says([{"symbol": "ETHUSDT", "marginType": "CROSSED", "leverage": 5}]),
+                Says([{"symbol": "BTCUSDT", "marginType": "SOMETHING", "leverage": 5}]),
+            ],
+            "GET /fapi/v3/account": Says({"assets": [{"asset": "USDT"}]}),
+            "GET /fapi/v1/positionSide/dual": Says({}),
+        }
+    )
+
+    async def act(client: UsdmExecutionClient) -> None:
+        for _ in range(3):
+            with pytest.raises(LinkDown):
+                await client.symbol_settings(BTC, timeout_seconds=5)
+        with pytest.raises(LinkDown):
+            await client.balances(timeout_seconds=5)
+        with pytest.raises(LinkDown):
+            await client.hedge_mode(timeout_seconds=5)
+
+    with_client(make, venue, act)
+
+
+def test_every_asset_is_told_in_its_own_digits(make: Make) -> None:
+    row = {
+        "asset": "BNB",
+        "walletBalance": "0.00000001",
+        "unrealizedProfit": "-1234567890.12345678",
+        "availableBalance": "23.72469206",
+    }
+    venue = ScriptedVenue({"GET /fapi/v3/account": Says({"assets": [row, {**row, "asset": "X"}]})})
+
+    async def act(client: UsdmExecutionClient) -> None:
+        found = await client.balances(timeout_seconds=5)
+        numbers = (D("0.00000001"), D("23.72469206"), D("-1234567890.12345678"))
+        assert found == [Balance("BNB", *numbers), Balance("X", *numbers)]
+
+    with_client(make, venue, act)

@@ -1,0 +1,104 @@
+"""How the account is set up, and changing it: `ports.AccountReader` and `AccountSetter`.
+
+Every call may be repeated: what is set already is refused by Binance with a code of its own,
+which is taken for what it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.errors import LinkDown, Rejected
+from holdfast.model import Balance, MarginMode, SymbolSettings
+
+from . import endpoints
+from .account_wire import AccountJson, PositionModeJson, SymbolConfigJson
+from .endpoints import Endpoint
+from .errors import TIMESTAMP_CODES
+from .line import Line
+from .symbols import Symbols
+from .wire import read_error
+
+NO_NEED_TO_CHANGE: Final = (-4046, -4059)
+"""The margin type, or the position side mode, is what it shall be."""
+FIRST_OF_REQUESTS: Final = -1100
+"""From here on codes speak of the request; those above, of the server ("Error Codes")."""
+_MARGIN_TYPE: Final[dict[MarginMode, str]] = {"cross": "CROSSED", "isolated": "ISOLATED"}
+
+
+class AccountAccess:
+    """The part of the client that speaks of the account as a whole."""
+
+    def __init__(self, line: Line, symbols: Symbols) -> None:
+        self._line = line
+        self._symbols = symbols
+
+    async def balances(self, *, timeout_seconds: float) -> list[Balance]:
+        """See `ports.AccountReader`."""
+        account = await self._line.read(
+            endpoints.ACCOUNT, [], AccountJson, timeout_seconds=timeout_seconds
+        )
+        return [asset.balance for asset in account.assets]
+
+    async def hedge_mode(self, *, timeout_seconds: float) -> bool:
+        """See `ports.AccountReader`."""
+        mode = await self._line.read(
+            endpoints.POSITION_MODE, [], PositionModeJson, timeout_seconds=timeout_seconds
+        )
+        return mode.dualSidePosition
+
+    async def symbol_settings(self, symbol: str, *, timeout_seconds: float) -> SymbolSettings:
+        """See `ports.AccountReader`."""
+        rows = await self._line.read(
+            endpoints.SYMBOL_CONFIG,
+            [("symbol", self._symbols.at_venue(symbol))],
+            list[SymbolConfigJson],
+            timeout_seconds=timeout_seconds,
+        )
+        for row in rows:
+            if row.symbol == self._symbols.at_venue(symbol):
+                return row.settings(lambda _name: symbol)
+        raise LinkDown(f"{self._line.name}: the venue tells no settings of {symbol}")
+
+    async def set_leverage(self, symbol: str, leverage: int, *, timeout_seconds: float) -> None:
+        """See `ports.AccountSetter`."""
+        name = self._symbols.at_venue(symbol)
+        await self._set(
+            endpoints.SET_LEVERAGE,
+            [("symbol", name), ("leverage", str(leverage))],
+            timeout_seconds,
+        )
+
+    async def set_margin_mode(
+        self, symbol: str, mode: MarginMode, *, timeout_seconds: float
+    ) -> None:
+        """See `ports.AccountSetter`."""
+        name = self._symbols.at_venue(symbol)
+        await self._set(
+            endpoints.SET_MARGIN_TYPE,
+            [("symbol", name), ("marginType", _MARGIN_TYPE[mode])],
+            timeout_seconds,
+        )
+
+    async def set_hedge_mode(self, hedge: bool, *, timeout_seconds: float) -> None:
+        """See `ports.AccountSetter`."""
+        await self._set(
+            endpoints.SET_POSITION_MODE,
+            [("dualSidePosition", "true" if hedge else "false")],
+            timeout_seconds,
+        )
+
+    async def _set(
+        self, endpoint: Endpoint, params: list[tuple[str, str]], timeout_seconds: float
+    ) -> None:
+        """:raises Rejected, LinkDown:"""
+        reply = await self._line.ask(endpoint, params, timeout_seconds=timeout_seconds)
+        if reply.status == 200:
+            return
+        code, message = read_error(reply.body)
+        if code in NO_NEED_TO_CHANGE:
+            return
+        reason = f"{endpoint.name}: HTTP {reply.status}, {code}: {message}"
+        if code is not None and code <= FIRST_OF_REQUESTS and code not in TIMESTAMP_CODES:
+            raise Rejected(reason, code=code)
+        raise LinkDown(f"{self._line.name}: {reason}")

@@ -1,0 +1,45 @@
+"""How the account is set up, as Binance's USDⓈ-M JSON tells it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from holdfast.model import Balance, MarginMode, SymbolSettings
+
+from .wire import Unified
+
+
+class AssetJson(msgspec.Struct, frozen=True):
+    """One of `assets` of account."""
+
+    asset: str
+    walletBalance: Decimal  # noqa: N815
+    unrealizedProfit: Decimal  # noqa: N815
+    availableBalance: Decimal  # noqa: N815
+
+    @property
+    def balance(self) -> Balance:
+        return Balance(self.asset, self.walletBalance, self.availableBalance, self.unrealizedProfit)
+
+
+class AccountJson(msgspec.Struct, frozen=True):
+    assets: list[AssetJson]
+
+
+class PositionModeJson(msgspec.Struct, frozen=True):
+    dualSidePosition: bool  # noqa: N815
+
+
+class SymbolConfigJson(msgspec.Struct, frozen=True):
+    """One row of symbolConfig."""
+
+    symbol: str
+    marginType: Literal["CROSSED", "ISOLATED"]  # noqa: N815
+    leverage: int
+
+    def settings(self, unified: Unified) -> SymbolSettings:
+        mode: MarginMode = "isolated" if self.marginType == "ISOLATED" else "cross"
+        return SymbolSettings(unified(self.symbol), self.leverage, mode)
