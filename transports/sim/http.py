@@ -31,7 +31,13 @@ from holdfast.model import (
     QueryOutcome,
 )
 from holdfast.ports import Clock, Entropy, ExecutionWatch
+from holdfast.transports.usdm.algo import AlgoOrderJson, algo_order, conditional_params
 from holdfast.transports.usdm.backoff import delay_seconds
+from holdfast.transports.usdm.conditional import (
+    ALGO_ORDER,
+    OPEN_ALGO_ORDERS,
+    ConditionalCalls,
+)
 from holdfast.transports.usdm.errors import DOES_NOT_EXIST, UNKNOWN_ORDER
 from holdfast.transports.usdm.fills import PAGE, OrderNames, newest_id, trades_after
 from holdfast.transports.usdm.parameters import order_params, venue_name
@@ -41,11 +47,14 @@ from holdfast.transports.usdm.stream import UserStream
 from holdfast.transports.usdm.wire import (
     ExchangeInfoJson,
     ListenKeyJson,
+    NamedOrder,
     OrderJson,
     PositionJson,
     PriceJson,
+    Read,
     TimeJson,
     TradeJson,
+    order_json,
     place_outcome,
     query_outcome,
     read_error,
@@ -97,6 +106,7 @@ class SimHttpExecutionClient:
         self._names: dict[str, str] = {}
         self._instruments: dict[str, Instrument] = {}
         self._order_names = OrderNames()
+        self._conditional = ConditionalCalls(self._ask_signed, clock=clock)
         self._watch: ExecutionWatch | None = None
         self._is_up = False
         self._doubt = anyio.Event()
@@ -170,7 +180,7 @@ class SimHttpExecutionClient:
         self._doubt.set()
 
     def _on_report(self, report: ExecutionReport) -> None:
-        self._remember(report.order)
+        report = ExecutionReport(self._remember(report.order), report.fill)
         if self._watch is not None:
             self._watch.report(report)
 
@@ -192,15 +202,15 @@ class SimHttpExecutionClient:
         permit: Callable[[], object],
         timeout_seconds: float,
     ) -> PlaceOutcome:
+        path, params = "/fapi/v1/order", order_params(request)
+        read: Read = order_json.decode
         if request.order.conditional:
-            return PlaceOutcome(
-                kind=OutcomeKind.REJECTED, reason="this venue takes no conditional orders"
-            )
-        query = sign(order_params(request), self._secret)
+            name = venue_name(request.order.symbol)
+            path, params = ALGO_ORDER, conditional_params(request, name)
+            read = algo_order.decode
+        query = sign(params, self._secret)
         try:
-            reply = await self._send(
-                "POST", "/fapi/v1/order", query, timeout_seconds, permit=permit
-            )
+            reply = await self._send("POST", path, query, timeout_seconds, permit=permit)
         except NotSent as error:
             return PlaceOutcome(kind=OutcomeKind.NOT_EXECUTED, reason=f"not sent: {error}")
         except NoReply as error:
@@ -211,6 +221,7 @@ class SimHttpExecutionClient:
             request=request,
             retry_after_seconds=reply.retry_after_seconds,
             now_ms=self._now_ms(),
+            read=read,
         )
         if outcome.order is not None:
             self._remember(outcome.order)
@@ -224,15 +235,14 @@ class SimHttpExecutionClient:
         conditional: bool = False,
         timeout_seconds: float,
     ) -> QueryOutcome:
+        if conditional:
+            return await self._conditional.cancel(symbol, client_order_id, timeout_seconds)
         deadline = self._clock.monotonic() + timeout_seconds
         outcome, code = await self._look("DELETE", symbol, client_order_id, timeout_seconds)
         if code != UNKNOWN_ORDER:
             return outcome
         # "Unknown order" to a cancel: filled, cancelled before, or never there.
-        remaining_seconds = max(0.05, deadline - self._clock.monotonic())
-        return await self.query(
-            symbol, client_order_id, conditional=conditional, timeout_seconds=remaining_seconds
-        )
+        return await self.query(symbol, client_order_id, timeout_seconds=self._left(deadline))
 
     async def query(
         self,
@@ -242,6 +252,8 @@ class SimHttpExecutionClient:
         conditional: bool = False,
         timeout_seconds: float,
     ) -> QueryOutcome:
+        if conditional:
+            return await self._conditional.query(symbol, client_order_id, timeout_seconds)
         outcome, _ = await self._look("GET", symbol, client_order_id, timeout_seconds)
         return outcome
 
@@ -265,6 +277,10 @@ class SimHttpExecutionClient:
             self._remember(outcome.order)
         return outcome, code
 
+    def _left(self, deadline: float) -> float:
+        """For the second of two requests; a little even when the first took all the time."""
+        return max(0.05, deadline - self._clock.monotonic())
+
     async def countdown_cancel_all(
         self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
     ) -> None:
@@ -278,11 +294,20 @@ class SimHttpExecutionClient:
     # --- snapshots -----------------------------------------------------------------
 
     async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
-        rows = await self._read("GET", "/fapi/v1/openOrders", [], list[OrderJson], timeout_seconds)
-        snapshots = [self._readable(partial(row.snapshot, self._unified)) for row in rows]
-        for snapshot in snapshots:
-            self._remember(snapshot)
-        return snapshots
+        deadline = self._clock.monotonic() + timeout_seconds
+        # First those that wait: one that is triggered in between is told twice, never not at all.
+        waiting = await self._read(
+            "GET", OPEN_ALGO_ORDERS, [], list[AlgoOrderJson], timeout_seconds
+        )
+        resting = await self._read(
+            "GET", "/fapi/v1/openOrders", [], list[OrderJson], self._left(deadline)
+        )
+        snapshots: dict[str, OrderSnapshot] = {}
+        rows: list[NamedOrder] = [*waiting, *resting]
+        for row in rows:
+            snapshot = self._readable(partial(row.snapshot, self._unified))
+            snapshots[snapshot.client_order_id] = self._remember(snapshot)
+        return list(snapshots.values())
 
     async def positions(self, *, timeout_seconds: float) -> list[Position]:
         rows = await self._read(
@@ -380,6 +405,12 @@ class SimHttpExecutionClient:
         except (NotSent, NoReply) as error:
             raise LinkDown(f"{self.name}: {path}: {error}") from None
 
+    async def _ask_signed(
+        self, method: str, path: str, params: list[tuple[str, str]], timeout_seconds: float
+    ) -> Reply:
+        """:raises NotSent, NoReply:"""
+        return await self._send(method, path, self._signed(params), timeout_seconds)
+
     def _decoded(self, path: str, reply: Reply, kind: type[_T]) -> _T:
         """:raises LinkDown: it is a refusal, or unreadable."""
         if reply.status != 200:
@@ -413,8 +444,11 @@ class SimHttpExecutionClient:
     def _unified(self, name: str) -> str:
         return self._names.get(name, name)
 
-    def _remember(self, order: OrderSnapshot) -> None:
-        self._order_names.remember(int(order.venue_order_id), order.client_order_id)
+    def _remember(self, order: OrderSnapshot) -> OrderSnapshot:
+        """The order, with the trigger that it once waited for."""
+        if order.trigger is None:
+            self._order_names.remember(int(order.venue_order_id), order.client_order_id)
+        return self._conditional.triggers.marked(order)
 
     # --- listen key ----------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from holdfast.model import PlaceRequest
+from holdfast.model import Order, PlaceRequest
 
 
 def venue_name(symbol: str) -> str:
@@ -20,26 +20,31 @@ def order_params(request: PlaceRequest) -> list[tuple[str, str]]:
         ("side", order.side.upper()),
         ("newClientOrderId", request.client_order_id),
         ("newOrderRespType", "RESULT"),
-        ("quantity", _plain(order.quantity)),
+        ("quantity", plain(order.quantity)),
     ]
     if order.price is None:
         params.append(("type", "MARKET"))
     else:
         params += [
             ("type", "LIMIT"),
-            ("price", _plain(order.price)),
+            ("price", plain(order.price)),
             ("timeInForce", order.time_in_force or "GTC"),
         ]
-    if order.position_side != "BOTH":
-        params.append(("positionSide", order.position_side))
-    elif order.reduce_only:
-        params.append(("reduceOnly", "true"))
-    params += [
+    return [
+        *params,
+        *position_params(order),
         ("recvWindow", str(request.recv_window_ms)),
         ("timestamp", str(request.timestamp_ms)),
     ]
-    return params
 
 
-def _plain(number: Decimal) -> str:
+def position_params(order: Order) -> list[tuple[str, str]]:
+    """Which position, and whether it may only shrink: in hedge mode the side says it."""
+    if order.position_side != "BOTH":
+        return [("positionSide", order.position_side)]
+    return [("reduceOnly", "true")] if order.reduce_only else []
+
+
+def plain(number: Decimal) -> str:
+    """Without an exponent."""
     return f"{number:f}"

@@ -21,7 +21,8 @@ from holdfast.model import ExecutionReport
 from holdfast.ports import Entropy
 
 from .backoff import keep_connected
-from .wire import Unified, read_frame
+from .frames import read_frame
+from .wire import Unified
 
 EXTEND_SECONDS: Final = 1800.0
 """Binance recommends a keepalive about every 60 minutes, when it is too late if it slips."""

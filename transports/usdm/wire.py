@@ -1,4 +1,4 @@
-"""Binance's USDⓈ-M JSON read into the values of the ports.
+"""Binance's USDⓈ-M JSON (REST answers) read into the values of the ports.
 
 Only the fields that are needed are declared; a message that lacks one of them, or
 has it in another type, is a `msgspec.DecodeError`, and the caller decides what that
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from holdfast.model import (
-    ExecutionReport,
     Fill,
     Instrument,
     OrderSnapshot,
@@ -70,11 +69,11 @@ class OrderJson(msgspec.Struct, frozen=True):
             symbol=unified(self.symbol),
             client_order_id=self.clientOrderId,
             venue_order_id=str(self.orderId),
-            side=_side(self.side),
+            side=side_of(self.side),
             quantity=self.origQty,
             price=self.price or None,
             filled=self.executedQty,
-            status=_status(self.status),
+            status=status_of(self.status),
             average_price=self.avgPrice or None,
             reduce_only=self.reduceOnly,
             position_side=self.positionSide,
@@ -102,7 +101,7 @@ class TradeJson(msgspec.Struct, frozen=True):
             trade_id=self.id,
             client_order_id=client_order_id,
             venue_order_id=str(self.orderId),
-            side=_side(self.side),
+            side=side_of(self.side),
             quantity=self.qty,
             price=self.price,
             fee=self.commission,
@@ -183,89 +182,13 @@ class ListenKeyJson(msgspec.Struct, frozen=True):
     listenKey: str  # noqa: N815
 
 
-class _UpdateJson(msgspec.Struct, frozen=True):
-    """`o` of ORDER_TRADE_UPDATE ("Event: Order Update" explains the letters)."""
-
-    s: str
-    c: str
-    S: str
-    q: Decimal
-    p: Decimal
-    x: str
-    X: str
-    i: int
-    l: Decimal  # noqa: E741
-    z: Decimal
-    L: Decimal
-    T: int
-    t: int
-    ap: Decimal = Decimal(0)
-    n: Decimal = Decimal(0)
-    N: str = ""
-    R: bool = False
-    ps: PositionSide = "BOTH"
-
-    def report(self, unified: Unified) -> ExecutionReport:
-        symbol, side = unified(self.s), _side(self.S)
-        order = OrderSnapshot(
-            symbol=symbol,
-            client_order_id=self.c,
-            venue_order_id=str(self.i),
-            side=side,
-            quantity=self.q,
-            price=self.p or None,
-            filled=self.z,
-            status=_status(self.X),
-            average_price=self.ap or None,
-            reduce_only=self.R,
-            position_side=self.ps,
-            updated_ms=self.T,
-        )
-        if not self.t or not self.l:
-            return ExecutionReport(order)
-        fill = Fill(
-            symbol=symbol,
-            trade_id=self.t,
-            client_order_id=self.c,
-            venue_order_id=order.venue_order_id,
-            side=side,
-            quantity=self.l,
-            price=self.L,
-            fee=self.n,
-            fee_asset=self.N,
-            time_ms=self.T,
-            position_side=self.ps,
-        )
-        return ExecutionReport(order, fill)
-
-
-class FrameJson(msgspec.Struct, frozen=True):
-    """A frame of the user stream; `o` is read only where `e` says what it is."""
-
-    e: str = ""
-    o: msgspec.Raw = msgspec.Raw()
-
-
 class _ErrorJson(msgspec.Struct, frozen=True):
     code: int | None = None
     msg: str = ""
 
 
-_order = msgspec.json.Decoder(OrderJson)
+order_json: Final = msgspec.json.Decoder(OrderJson)
 _error = msgspec.json.Decoder(_ErrorJson)
-_frame = msgspec.json.Decoder(FrameJson)
-_update = msgspec.json.Decoder(_UpdateJson)
-
-
-def read_frame(frame: str | bytes, unified: Unified) -> ExecutionReport | str:
-    """The report in a user-stream frame, or, of any other event, its name.
-
-    :raises msgspec.DecodeError: not readable.
-    """
-    head = _frame.decode(frame)
-    if head.e != "ORDER_TRADE_UPDATE":
-        return head.e
-    return _update.decode(head.o).report(unified)
 
 
 def read_error(body: bytes) -> tuple[int | None, str]:
@@ -277,6 +200,21 @@ def read_error(body: bytes) -> tuple[int | None, str]:
     return error.code, error.msg
 
 
+class NamedOrder(Protocol):
+    """An order in an answer, with its names."""
+
+    @property
+    def orderId(self) -> int: ...  # noqa: N802
+
+    @property
+    def clientOrderId(self) -> str: ...  # noqa: N802
+
+    def snapshot(self, unified: Unified) -> OrderSnapshot: ...
+
+
+Read = Callable[[bytes], NamedOrder]
+
+
 def place_outcome(
     *,
     status: int,
@@ -284,11 +222,15 @@ def place_outcome(
     request: PlaceRequest,
     retry_after_seconds: float | None,
     now_ms: int,
+    read: Read = order_json.decode,
 ) -> PlaceOutcome:
-    """What the answer to POST order proves. Accepted is only what names our own order."""
+    """What the answer to an order proves. Accepted is only what names our own order.
+
+    :param read: raises `msgspec.DecodeError` for what is no order.
+    """
     if status == 200:
         try:
-            order = _order.decode(body)
+            order = read(body)
             snapshot = order.snapshot(lambda _name: request.order.symbol)
         except msgspec.DecodeError as error:
             return PlaceOutcome(
@@ -308,36 +250,43 @@ def place_outcome(
 
 
 def query_outcome(
-    *, status: int, body: bytes, client_order_id: str, symbol: str
+    *, status: int, body: bytes, client_order_id: str, symbol: str, read: Read = order_json.decode
 ) -> tuple[QueryOutcome, int | None]:
-    """What the answer to GET or DELETE order says, and the code of a refusal."""
+    """What the answer to a question after an order, or to its cancel, says, and the code of a
+    refusal.
+
+    :param read: raises `msgspec.DecodeError` for what is no order.
+    """
     if status == 200:
         try:
-            order = _order.decode(body)
+            order = read(body)
             snapshot = order.snapshot(lambda _name: symbol)
         except msgspec.DecodeError as error:
-            return _unanswered(f"HTTP 200 without an order: {error}"), None
+            return unanswered(f"HTTP 200 without an order: {error}"), None
         if not order.orderId or order.clientOrderId != client_order_id:
-            return _unanswered("HTTP 200 about another order"), None
+            return unanswered("HTTP 200 about another order"), None
         return QueryOutcome(kind=QueryKind.FOUND, order=snapshot), None
     code, message = read_error(body)
     if status == 400 and code == DOES_NOT_EXIST:
         return QueryOutcome(kind=QueryKind.ABSENT, reason=f"{code}: {message}"), code
-    return _unanswered(f"HTTP {status}, {code}: {message}"), code
+    return unanswered(f"HTTP {status}, {code}: {message}"), code
 
 
-def _unanswered(reason: str) -> QueryOutcome:
+def unanswered(reason: str) -> QueryOutcome:
+    """Nothing was learnt."""
     return QueryOutcome(kind=QueryKind.UNANSWERED, reason=reason)
 
 
-def _side(side: str) -> Side:
+def side_of(side: str) -> Side:
+    """:raises msgspec.ValidationError: not known."""
     try:
         return _SIDE[side]
     except KeyError:
         raise msgspec.ValidationError(f"side {side!r} is not known") from None
 
 
-def _status(status: str) -> OrderStatus:
+def status_of(status: str) -> OrderStatus:
+    """:raises msgspec.ValidationError: not known."""
     try:
         return _STATUS[status]
     except KeyError:
