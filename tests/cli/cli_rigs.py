@@ -110,7 +110,8 @@ def write_config(
 @contextmanager
 def exchange() -> Iterator[int]:
     """The port of a simulated exchange."""
-    with process("-m", "holdfast", "exchange", "--port", "0", "--still", "--json") as child:
+    still = ("--still", "--limits", "off")
+    with process("-m", "holdfast", "exchange", "--port", "0", *still, "--json") as child:
         yield int(json.loads(first_line(child))["port"])
 
 

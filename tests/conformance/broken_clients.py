@@ -17,6 +17,7 @@ from holdfast.model import (
     Fill,
     Instrument,
     OrderSnapshot,
+    OrderStatus,
     OutcomeKind,
     PlaceOutcome,
     PlaceRequest,
@@ -26,6 +27,7 @@ from holdfast.model import (
 )
 from holdfast.ports import ExecutionWatch
 from holdfast.transports.sim import SimExecutionClient
+from holdfast.transports.sim.conditional import FIRST_ALGO_ID
 
 Permit = Callable[[], object]
 PAGE = 1000
@@ -127,6 +129,7 @@ class Renames(SimExecutionClient):
 @caught_by("a_lost_request_is_unknown", "nobody can tell")
 @caught_by("a_lost_reply_is_unknown_and_sent_once", "nobody can tell")
 @caught_by("a_broken_connection_is_unknown", "nobody can tell")
+@caught_by("an_attempt_at_a_conditional_order_is_judged_as_any", "nobody can tell")
 @caught_by("a_request_held_up_is_unknown", "nobody can tell")
 @caught_by("a_failing_venue_is_unknown", "says nothing of the order")
 class TakesSilenceForNo(Renames):
@@ -197,6 +200,7 @@ class CrossesAnswers(SimExecutionClient):
 
 @caught_by("found_absent_and_unanswered_are_told_apart", "nobody answered")
 @caught_by("a_cancel_without_an_answer_can_be_repeated", "nobody answered")
+@caught_by("questions_after_a_conditional_order_can_fail", "nobody answered")
 class TakesSilenceForAbsence(SimExecutionClient):
     async def query(self, *order: Any, **more: Any) -> QueryOutcome:
         return self._absent(await super().query(*order, **more))
@@ -212,14 +216,65 @@ class TakesSilenceForAbsence(SimExecutionClient):
 
 @caught_by("cancel_tells_how_the_order_stands", "safe to repeat")
 @caught_by("a_cancel_without_an_answer_can_be_repeated", "safe to repeat")
+@caught_by("a_conditional_order_waits_and_is_cancelled", "safe to repeat")
 class CancelsOnce(SimExecutionClient):
-    async def cancel(
-        self, symbol: str, client_order_id: str, *, timeout_seconds: float
-    ) -> QueryOutcome:
-        before = await self.query(symbol, client_order_id, timeout_seconds=timeout_seconds)
+    async def cancel(self, *order: Any, **more: Any) -> QueryOutcome:
+        before = await self.query(*order, **more)
         if before.order is not None and before.order.status.final:
             return QueryOutcome(kind=QueryKind.ABSENT, reason="unknown order")
-        return await super().cancel(symbol, client_order_id, timeout_seconds=timeout_seconds)
+        return await super().cancel(*order, **more)
+
+
+# --- conditional orders ------------------------------------------------------------
+
+
+@caught_by("a_triggered_order_that_rests_is_open_and_can_be_cancelled", "what it waits, or waited")
+@caught_by("a_triggered_order_is_told_as_one_with_the_order_made_of_it", "waits, or waited, for")
+class ForgetsTheTrigger(SimExecutionClient):
+    """Once an order was made of it, tells of that one as of any."""
+
+    def plain(self, order: OrderSnapshot) -> OrderSnapshot:
+        if int(order.venue_order_id) >= FIRST_ALGO_ID:
+            return order
+        return msgspec.structs.replace(order, trigger=None, trigger_price=None)
+
+    async def query(self, *order: Any, **more: Any) -> QueryOutcome:
+        outcome = await super().query(*order, **more)
+        if outcome.order is None:
+            return outcome
+        return msgspec.structs.replace(outcome, order=self.plain(outcome.order))
+
+    async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
+        return list(map(self.plain, await super().open_orders(timeout_seconds=timeout_seconds)))
+
+
+@caught_by("a_triggered_order_is_told_as_one_with_the_order_made_of_it", "status of the order made")
+@caught_by("a_triggered_order_that_rests_is_open_and_can_be_cancelled", "reaches the order made")
+class StopsAtTheTrigger(SimExecutionClient):
+    """Knows the place where conditional orders wait, and not what becomes of them."""
+
+    async def query(self, *order: Any, conditional: bool = False, **more: Any) -> QueryOutcome:
+        outcome = await super().query(*order, conditional=conditional, **more)
+        if not conditional or outcome.order is None:
+            return outcome
+        status = outcome.order.status
+        waits = OrderStatus.OPEN if status is OrderStatus.FILLED else status
+        return msgspec.structs.replace(
+            outcome, order=msgspec.structs.replace(outcome.order, status=waits)
+        )
+
+    async def cancel(self, *order: Any, conditional: bool = False, **more: Any) -> QueryOutcome:
+        found = await self.query(*order, conditional=conditional, **more)
+        if conditional and found.order and int(found.order.venue_order_id) < FIRST_ALGO_ID:
+            return found
+        return await super().cancel(*order, conditional=conditional, **more)
+
+
+@caught_by("a_conditional_order_waits_and_is_cancelled", "among the open orders")
+class ListsOrdersOnly(SimExecutionClient):
+    async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
+        found = await super().open_orders(timeout_seconds=timeout_seconds)
+        return [order for order in found if not order.conditional]
 
 
 # --- reading -----------------------------------------------------------------------

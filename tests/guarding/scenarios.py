@@ -5,6 +5,7 @@ Functions that take a bot. `bot.exchange` is guarded, `bot.raw` is the same exch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -174,12 +175,16 @@ async def the_same_client_id_is_the_same_order(bot: Bot) -> None:
     again = await bot.limit(newClientOrderId="signal-17")
     assert again["id"] == first["id"]
     assert again["timestamp"] == first["timestamp"]
-    # The bot has thought again about the price: it is told what stands.
-    other = await bot.limit(48_000, clientOrderId="signal-17")
-    assert (other["id"], other["price"]) == (first["id"], 49_000)
-    error = await bot.fails(lambda: bot.limit(amount=0.020, clientOrderId="signal-17"))
-    assert isinstance(error, holdfast.InvalidOrder)
-    assert "signal-17" in str(error)
+    # A bot that has thought again is told that it would be another order, and what differs.
+    asked: list[tuple[str, Callable[[], Any]]] = [
+        ("price", lambda: bot.limit(48_000, clientOrderId="signal-17")),
+        ("quantity", lambda: bot.limit(amount=0.020, clientOrderId="signal-17")),
+    ]
+    for what, other in asked:
+        error = await bot.fails(other)
+        assert isinstance(error, holdfast.InvalidOrder)
+        assert "signal-17" in str(error)
+        assert f"{what} was" in str(error)
     assert len(bot.served.log()) == 1
 
 

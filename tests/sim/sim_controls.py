@@ -61,6 +61,7 @@ class SimControl(VenueControl):
         await self.line_up()
         self.venue.faults.clear()
         self.venue.cancel_all(BTC)
+        self.venue.cancel_all_conditional(BTC)
         for _, _, holding in self.venue.positions():
             side: Side = "sell" if holding.quantity > 0 else "buy"
             self._trade(side, abs(holding.quantity), reduce_only=True)
@@ -70,7 +71,14 @@ class SimControl(VenueControl):
         return RESTING_PRICE
 
     async def times_taken(self, client_order_id: str) -> int:
-        return self.venue.executions(client_order_id)
+        waiting = sum(
+            order.client_id == client_order_id and order.actual is None
+            for order in self.venue.conditional_log
+        )
+        return self.venue.executions(client_order_id) + waiting
+
+    async def trigger_price(self) -> Decimal:
+        return RESTING_PRICE
 
     async def set_price(self, price: Decimal) -> None:
         self.venue.on_price(BTC, price)

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from venue_hand import BTC, DEPOSIT, Hand
 
 from holdfast.model import OrderStatus
-from holdfast.transports.sim.core import SimulatedVenue
 from holdfast.transports.sim.faults import Fault, VenueFaults
 from holdfast.transports.sim.records import OrderTicket, VenueEvent
 from holdfast.transports.sim.rules import Market, VenueError
 
 D = Decimal
-BTC = "BTC/USDT:USDT"
-DEPOSIT = D(1_000_000)
-
-
-class Hand:
-    """A venue with a clock moved by hand, and short ways to trade on it."""
-
-    def __init__(self, *, price: str | None = "50000", **options: object) -> None:
-        self.now_ns = 1_700_000_000_000_000_000
-        self.venue = SimulatedVenue(time_ns=lambda: self.now_ns, deposit=DEPOSIT, **options)  # type: ignore[arg-type]
-        self.events: list[VenueEvent] = []
-        self.venue.subscribe(self.events.append)
-        self._ids: Iterator[int] = iter(range(1, 1_000_000))
-        if price is not None:
-            self.venue.on_price(BTC, D(price))
-
-    def sleep_ms(self, ms: int) -> None:
-        self.now_ns += ms * 1_000_000
-
-    def place(self, side: str, quantity: str, price: str | None = None, **more: object):
-        more.setdefault("client_order_id", f"t{next(self._ids)}")
-        return self.venue.place(
-            OrderTicket(
-                symbol=BTC,
-                side=side,  # type: ignore[arg-type]
-                quantity=D(quantity),
-                price=None if price is None else D(price),
-                **more,  # type: ignore[arg-type]
-            )
-        )
-
-    def refused(self, *args: str, **more: object) -> int:
-        log, wallet = len(self.venue.order_log), self.venue.wallet_balance
-        with pytest.raises(VenueError) as refusal:
-            self.place(*args, **more)
-        assert len(self.venue.order_log) == log
-        assert self.venue.wallet_balance == wallet
-        return refusal.value.code
-
-    @property
-    def position(self) -> Decimal:
-        return self.venue.book(BTC).holdings["BOTH"].quantity
-
-    def history(self) -> list[tuple[str, str]]:
-        return [(event.execution, event.status.value) for event in self.events]
 
 
 def test_market_order_fills_at_the_last_price_and_pays_the_taker_fee():

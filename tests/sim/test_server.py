@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from decimal import Decimal
-from typing import Any
 
 import aiohttp
 import anyio
 import pytest
 from sim_rigs import BTC, start, stop
-from yarl import URL
+from wire_rig import KEY, Wire, wire_test
 
 from holdfast.clock import SystemClock, SystemEntropy
-from holdfast.transports.sim import SimulatedVenue, factory
+from holdfast.transports.sim import factory
 from holdfast.transports.sim.http import SimHttpExecutionClient
-from holdfast.transports.sim.server import VenueServer
 from holdfast.transports.usdm.signing import sign, signature
 
-KEY = {"X-MBX-APIKEY": "k"}
 ORDER = [
     ("symbol", "BTCUSDT"),
     ("side", "BUY"),
@@ -33,65 +26,6 @@ ORDER = [
     ("timeInForce", "GTC"),
     ("newClientOrderId", "w1"),
 ]
-
-
-class Wire:
-    """A bare HTTP client of a served venue."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str, venue: SimulatedVenue) -> None:
-        self.session = session
-        self.url = url
-        self.venue = venue
-
-    def now(self) -> tuple[str, str]:
-        return ("timestamp", str(self.venue.now_ms()))
-
-    async def ask(
-        self, method: str, path: str, query: str = "", *, body: str | None = None, **more: Any
-    ) -> tuple[int, Any]:
-        more.setdefault("headers", KEY)
-        url = URL(f"{self.url}{path}?{query}" if query else self.url + path, encoded=True)
-        async with self.session.request(method, url, data=body, **more) as response:
-            return response.status, json.loads(await response.text() or "null")
-
-    async def signed(self, method: str, path: str, *params: tuple[str, str]) -> Any:
-        status, answer = await self.ask(method, path, sign([*params, self.now()], b"s"))
-        assert status == 200, answer
-        return answer
-
-    async def code(self, method: str, path: str, query: str, **more: Any) -> int:
-        status, answer = await self.ask(method, path, query, **more)
-        assert status >= 400
-        assert set(answer) == {"code", "msg"}
-        return int(answer["code"])
-
-    async def control(self, path: str, command: dict[str, Any]) -> Any:
-        status, answer = await self.ask("POST", f"/control/{path}", body=json.dumps(command))
-        assert status == 200, answer
-        return answer
-
-
-@asynccontextmanager
-async def served() -> AsyncIterator[Wire]:
-    venue = SimulatedVenue(time_ns=SystemClock().time_ns)
-    venue.on_price("BTCUSDT", Decimal(50000))
-    server = VenueServer(venue, key="k", secret="s", entropy=SystemEntropy())
-    async with server.serve() as port, aiohttp.ClientSession() as session:
-        yield Wire(session, f"http://127.0.0.1:{port}", venue)
-
-
-def served_test(test: Callable[[Wire], Awaitable[None]]) -> Callable[[], None]:
-    async def main() -> None:
-        async with served() as wire:
-            with anyio.fail_after(30):
-                await test(wire)
-
-    def run() -> None:
-        anyio.run(main)
-
-    run.__name__ = test.__name__
-    run.__doc__ = test.__doc__
-    return run
 
 
 def test_official_signature_vector():
@@ -105,7 +39,7 @@ def test_official_signature_vector():
     assert signature(payload, secret) == expected
 
 
-@served_test
+@wire_test()
 async def test_parameters_may_travel_in_query_body_or_both(wire: Wire) -> None:
     order = ORDER[:-1]
     encoded = sign([*order, ("newClientOrderId", "q"), wire.now()], b"s")
@@ -124,7 +58,7 @@ async def test_parameters_may_travel_in_query_body_or_both(wire: Wire) -> None:
     assert answer["clientOrderId"] == "m"
 
 
-@served_test
+@wire_test()
 async def test_key_time_and_signature_are_checked(wire: Wire) -> None:
     path, good = "/fapi/v1/order", [*ORDER, wire.now()]
     assert await wire.code("POST", path, sign(good, b"s"), headers={}) == -2014
@@ -144,7 +78,7 @@ async def test_key_time_and_signature_are_checked(wire: Wire) -> None:
     assert wire.venue.order_log == []
 
 
-@served_test
+@wire_test()
 async def test_malformed_requests_get_a_code_and_the_venue_goes_on(wire: Wire) -> None:
     def without(name: str) -> list[tuple[str, str]]:
         return [item for item in ORDER if item[0] != name]
@@ -182,75 +116,7 @@ async def test_malformed_requests_get_a_code_and_the_venue_goes_on(wire: Wire) -
     assert (await wire.ask("GET", "/fapi/v1/ping"))[0] == 200
 
 
-@served_test
-async def test_every_endpoint_answers_in_binances_shape(wire: Wire) -> None:
-    info = (await wire.ask("GET", "/fapi/v1/exchangeInfo"))[1]
-    assert {market["symbol"] for market in info["symbols"]} == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}
-    assert (await wire.ask("GET", "/fapi/v1/ticker/price", "symbol=BTCUSDT"))[1]["price"] == "50000"
-    placed = await wire.signed("POST", "/fapi/v1/order", *ORDER, ("newOrderRespType", "RESULT"))
-    assert (placed["status"], placed["executedQty"], placed["origType"]) == ("NEW", "0", "LIMIT")
-    name = (("symbol", "BTCUSDT"), ("origClientOrderId", "w1"))
-    by_number = (("symbol", "BTCUSDT"), ("orderId", str(placed["orderId"])))
-    assert await wire.signed("GET", "/fapi/v1/order", *name) == placed
-    assert await wire.signed("GET", "/fapi/v1/order", *by_number) == placed
-    assert await wire.signed("GET", "/fapi/v1/openOrders") == [placed]
-    assert await wire.signed("GET", "/fapi/v1/allOrders", ORDER[0]) == [placed]
-    assert len(await wire.signed("GET", "/fapi/v1/leverageBracket")) == 3
-    assert (await wire.signed("GET", "/fapi/v1/symbolConfig", ORDER[0]))[0]["leverage"] == 20
-    assert not (await wire.signed("GET", "/fapi/v1/positionSide/dual"))["dualSidePosition"]
-    assert (await wire.signed("DELETE", "/fapi/v1/order", *name))["status"] == "CANCELED"
-    await wire.signed("POST", "/fapi/v1/order", *ORDER)
-    answer = await wire.signed("DELETE", "/fapi/v1/allOpenOrders", ORDER[0])
-    assert answer["code"] == 200
-    assert wire.venue.open_orders() == []
-    market = [*ORDER[:2], ("type", "MARKET"), ORDER[3]]
-    acknowledged = await wire.signed("POST", "/fapi/v1/order", *market)
-    assert (acknowledged["status"], acknowledged["executedQty"]) == ("NEW", "0")
-    (trade,) = await wire.signed("GET", "/fapi/v1/userTrades", ORDER[0])
-    assert (trade["qty"], trade["commission"], trade["maker"]) == ("0.010", "0.25000000", False)
-    for version, rows in (("v2", 3), ("v3", 1)):
-        risk = await wire.signed("GET", f"/fapi/{version}/positionRisk")
-        assert len(risk) == rows
-        assert risk[0]["positionAmt"] == "0.010"
-        account = await wire.signed("GET", f"/fapi/{version}/account")
-        assert account["totalWalletBalance"] == "99999.75000000"
-        (balance,) = await wire.signed("GET", f"/fapi/{version}/balance")
-        assert balance["balance"] == "99999.75000000"
-    set_to = await wire.signed("POST", "/fapi/v1/leverage", ORDER[0], ("leverage", "5"))
-    assert set_to["leverage"] == 5
-    countdown = await wire.signed(
-        "POST", "/fapi/v1/countdownCancelAll", ORDER[0], ("countdownTime", "50")
-    )
-    assert countdown == {"symbol": "BTCUSDT", "countdownTime": "50"}
-    await wire.signed("POST", "/fapi/v1/order", *ORDER)
-    with anyio.fail_after(10):
-        while wire.venue.open_orders():  # noqa: ASYNC110
-            await anyio.sleep(0.01)
-
-
-@served_test
-async def test_listen_key_opens_one_stream_and_expires(wire: Wire) -> None:
-    key = (await wire.ask("POST", "/fapi/v1/listenKey"))[1]["listenKey"]
-    assert (await wire.ask("POST", "/fapi/v1/listenKey"))[1]["listenKey"] == key
-    assert (await wire.ask("PUT", "/fapi/v1/listenKey"))[0] == 200
-    assert (await wire.ask("GET", "/ws/nonsense"))[1]["code"] == -1125
-    assert (await wire.ask("GET", f"/ws/{key}"))[0] == 400
-    for path in (f"/ws/{key}", f"/private/ws?listenKey={key}"):
-        async with wire.session.ws_connect(wire.url + path) as stream:
-            await wire.control("order", {"symbol": "BTCUSDT", "side": "buy", "quantity": "0.01"})
-            frames = [(await stream.receive_json(timeout=5)) for _ in range(3)]
-            assert [frame["o"]["x"] for frame in frames[:2]] == ["NEW", "TRADE"]
-            assert frames[2]["e"] == "ACCOUNT_UPDATE"
-            (position,) = frames[2]["a"]["P"]
-            assert Decimal(position["pa"]) == wire.venue.book(BTC).holdings["BOTH"].quantity
-            assert frames[1]["o"]["c"].startswith("web_")
-    async with wire.session.ws_connect(f"{wire.url}/ws/{key}") as stream:
-        await wire.control("faults", {"expire_listen_key": True})
-        assert (await stream.receive_json(timeout=5))["e"] == "listenKeyExpired"
-    assert await wire.code("PUT", "/fapi/v1/listenKey", "") == -1125
-
-
-@served_test
+@wire_test()
 async def test_control_moves_prices_and_trades_by_another_hand(wire: Wire) -> None:
     await wire.control("price", {"symbol": BTC, "price": "51000"})
     assert wire.venue.book(BTC).last == 51000
@@ -267,7 +133,7 @@ async def test_control_moves_prices_and_trades_by_another_hand(wire: Wire) -> No
     assert (state["positions"], len(state["open_orders"])) == ([], 1)
 
 
-@served_test
+@wire_test()
 async def test_control_arms_faults_and_refuses_nonsense(wire: Wire) -> None:
     fault = {"executes": False, "reply": "error", "status": 503, "code": -1008}
     await wire.control("faults", {"kind": "query", "fault": fault, "count": 2, "clock_skew_ms": 5})
@@ -296,7 +162,7 @@ async def test_control_arms_faults_and_refuses_nonsense(wire: Wire) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_process_serves_and_ends_cleanly(number: signal.Signals) -> None:
-    process, url = start("--prices", "random-walk", "7", "--tick-seconds", "0.01")
+    process, url = start("--walk", "7", "--tick-seconds", "0.01")
 
     async def main() -> None:
         client = factory(url, clock=SystemClock(), entropy=SystemEntropy())
@@ -316,8 +182,8 @@ def test_process_serves_and_ends_cleanly(number: signal.Signals) -> None:
 
 def test_prices_come_from_a_file(tmp_path) -> None:
     path = tmp_path / "prices.csv"
-    path.write_text("BTCUSDT,61000\nBTCUSDT,62000.5,0.4\n")
-    process, url = start("--prices", str(path), "--tick-seconds", "0")
+    path.write_text("time,price,quantity\n1750000000000,61000,1\n1750000060000,62000.5,0.4\n")
+    process, url = start("--data", f"BTCUSDT={path}", "--speed", "600")
 
     async def main() -> None:
         async with aiohttp.ClientSession() as session:

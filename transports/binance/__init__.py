@@ -98,7 +98,6 @@ def factory(
         name=name,
         venue=site.venue,
         stream_ping_seconds=stream_ping_seconds,
-        conditional_orders=server is None,  # the served exchange takes none yet
     )
 
 

@@ -164,11 +164,17 @@ class Bench:
         """Place a buy that rests."""
         return await self.place_accepted(price=await self.control.resting_price())
 
-    async def spoiled(self, mishap: Mishap) -> tuple[str, PlaceOutcome]:
+    async def waiting(self) -> dict[str, Any]:
+        """A buy that waits for a lower price: what makes an order of it a conditional one."""
+        return {"trigger": "take_profit", "trigger_price": await self.control.trigger_price()}
+
+    async def spoiled(self, mishap: Mishap, **order: Any) -> tuple[str, PlaceOutcome]:
         """Place an order that meets `mishap`; its id and outcome."""
         client_order_id = self.new_id()
         await self.control.spoil("place", mishap)
-        outcome = await self.place(client_order_id, timeout_seconds=self.control.timeout_seconds)
+        outcome = await self.place(
+            client_order_id, timeout_seconds=self.control.timeout_seconds, **order
+        )
         await self.control.mend()
         return client_order_id, outcome
 
@@ -177,12 +183,18 @@ class Bench:
         call: Literal["query", "cancel"],
         client_order_id: str,
         *,
+        conditional: bool = False,
         timeout_seconds: float = CALL_SECONDS,
     ) -> QueryOutcome:
         method = self.client.query if call == "query" else self.client.cancel
         outcome = await self.answer(
             call,
-            method(self.control.symbol, client_order_id, timeout_seconds=timeout_seconds),
+            method(
+                self.control.symbol,
+                client_order_id,
+                conditional=conditional,
+                timeout_seconds=timeout_seconds,
+            ),
             timeout_seconds,
         )
         assert (outcome.order is not None) == (outcome.kind is QueryKind.FOUND), (

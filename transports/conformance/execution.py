@@ -10,10 +10,15 @@ from typing import Final
 
 from .answering import ANSWERING_CHECKS
 from .bench import Check, MakeClient
+from .conditional import CONDITIONAL_CHECKS
 from .placing import PLACING_CHECKS
 from .venue import OPTIONAL, NotChecked, VenueControl
 
-EXECUTION_CHECKS: Final[tuple[Check, ...]] = (*PLACING_CHECKS, *ANSWERING_CHECKS)
+EXECUTION_CHECKS: Final[tuple[Check, ...]] = (
+    *PLACING_CHECKS,
+    *ANSWERING_CHECKS,
+    *CONDITIONAL_CHECKS,
+)
 
 
 async def check_execution_client(

@@ -99,6 +99,13 @@ class VenueControl(ABC):
         """Let the market trade at `price`; what rests there is filled."""
         raise NotChecked("set_price")
 
+    async def trigger_price(self) -> Decimal:
+        """At which a buy waits as a take-profit: below the market, for `set_price` to reach it.
+
+        Not to be overridden where the venue keeps no conditional orders.
+        """
+        raise NotChecked("trigger_price")
+
     async def foreign_order(self, side: Side) -> str:
         """A market order of `quantity` on the same account, past the client.
 

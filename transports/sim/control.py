@@ -1,22 +1,47 @@
 """The hand of an observer on a served venue: prices, faults, foreign trades, the order log.
 
-It is no part of what Binance offers. JSON in, JSON out, loopback only.
+It is no part of what Binance offers. JSON in, JSON out, loopback only. `GET /control` says
+what there is, with the fields of each command:
+
+| request | does |
+|---|---|
+| `GET /control` | what the control API offers |
+| `GET /control/state` | prices, positions, open orders, armed faults, connections |
+| `GET /control/orders?after=N` | the order log from entry N on |
+| `GET /control/requests?after=N` | what was asked, answered or not |
+| `POST /control/price` | a trade of the market |
+| `POST /control/quote` | the best prices of the rest of the market |
+| `POST /control/mark` | the mark price, from then on one of its own |
+| `POST /control/funding` | a funding fee, now, or by the clock |
+| `POST /control/faults` | faults of requests and streams, clock skew, lagging queries |
+| `POST /control/order` | an order by another hand on the same account |
+| `POST /control/position` | trade by another hand until the position is so |
+| `POST /control/deleverage` | auto-deleverage a position |
+
+Faults of a request are armed for a kind of requests (place, cancel, query, snapshot, probe,
+stream), for a number of them or for a time, by name (`point`, see `fault_points`) or spelled
+out (`fault`, see `faults.Fault`). Those of the user stream are `drop` (a gap), `duplicate` and
+`swap` (frames in the wrong order), of the next `count` frames; `cut_streams` ends the
+connections, `expire_listen_key` the key. `clock_skew_ms` moves the venue's clock, and for
+`query_lag_ms` a new order is not found by queries and snapshots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, get_args
 
 import msgspec
 from aiohttp import web
 
-from holdfast.model import Side
+from holdfast.model import PositionSide, Side
 
-from .core import SimulatedVenue
+from .answers import answer, printable
+from .fault_points import POINTS, fault_at
 from .faults import Action, Fault, RequestKind
 from .ledger import ZERO
+from .market import MarketData
 from .records import OrderTicket, VenueOrder
 from .requests import RequestLog
 from .rules import VenueError
@@ -41,6 +66,33 @@ class SetPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     symbol: str
     price: Decimal
     quantity: Decimal | None = None
+    seller_took: bool | None = None
+
+
+class SetQuote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The best prices of the rest of the market; a quantity of none has no bound."""
+
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    bid_quantity: Decimal | None = None
+    ask_quantity: Decimal | None = None
+
+
+class SetMark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The mark price."""
+
+    symbol: str
+    price: Decimal
+
+
+class SetFunding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A funding fee now; with `interval_ms` instead at the multiples of it, until told
+    otherwise."""
+
+    symbol: str
+    rate: Decimal
+    interval_ms: int | None = None
 
 
 class SetFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +100,8 @@ class SetFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     clear: bool = False
     kind: RequestKind | None = None
+    point: str | None = None
+    seconds: float | None = None
     fault: Fault | None = None
     count: int | None = None
     for_seconds: float | None = None
@@ -76,30 +130,60 @@ class ForeignPosition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     quantity: Decimal
 
 
+class Deleverage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Without a quantity the whole position, without a price at the mark price."""
+
+    symbol: str
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    position_side: PositionSide = "BOTH"
+
+
+_COMMANDS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "price": SetPrice,
+    "quote": SetQuote,
+    "mark": SetMark,
+    "funding": SetFunding,
+    "faults": SetFaults,
+    "order": ForeignOrder,
+    "position": ForeignPosition,
+    "deleverage": Deleverage,
+}
+
+
 class ControlApi:
     """Answers `/control/...`."""
 
-    def __init__(self, venue: SimulatedVenue, streams: Streams, requests: RequestLog) -> None:
-        self._venue = venue
+    def __init__(self, market: MarketData, streams: Streams, requests: RequestLog) -> None:
+        self._market = market
+        self._venue = market.venue
         self._requests = requests
         self._streams = streams
         self._posts: Final[Mapping[str, Callable[[bytes], Any]]] = {
             "/control/price": self._on(SetPrice, self._price),
+            "/control/quote": self._on(SetQuote, self._quote),
+            "/control/mark": self._on(SetMark, self._mark),
+            "/control/funding": self._on(SetFunding, self._funding),
             "/control/faults": self._on(SetFaults, self._faults),
             "/control/order": self._on(ForeignOrder, self._order),
             "/control/position": self._on(ForeignPosition, self._position),
+            "/control/deleverage": self._on(Deleverage, self._deleverage),
         }
 
     async def handle(
         self, request: web.BaseRequest, path: str, params: Mapping[str, str]
     ) -> web.Response:
         try:
-            if request.method == "GET" and path == "/control/orders":
-                return _json(self.orders(after=int(params.get("after", "0"))))
-            if request.method == "GET" and path == "/control/requests":
-                return _json(self._requests.after(int(params.get("after", "0"))))
-            if request.method == "GET" and path == "/control/state":
-                return _json(self.state())
+            if request.method == "GET":
+                match path:
+                    case "/control" | "/control/":
+                        return _json(catalogue())
+                    case "/control/orders":
+                        return _json(self.orders(after=int(params.get("after", "0"))))
+                    case "/control/requests":
+                        return _json(self._requests.after(int(params.get("after", "0"))))
+                    case "/control/state":
+                        return _json(self.state())
             post = self._posts.get(path)
             if request.method == "POST" and post is not None:
                 return _json(post(await request.read()))
@@ -107,7 +191,7 @@ class ControlApi:
             return _json({"code": error.code, "msg": error.message}, 400)
         except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
             return _json({"error": f"{type(error).__name__}: {error}"}, 400)
-        return _json({"error": f"no {request.method} {path}"}, 404)
+        return _json({"error": printable(f"no {request.method} {path}; see GET /control")}, 404)
 
     def orders(self, *, after: int = 0) -> list[dict[str, Any]]:
         """The order log from entry number `after` on."""
@@ -134,22 +218,64 @@ class ControlApi:
         return lambda body: act(decoder.decode(body))
 
     def _price(self, command: SetPrice) -> Any:
+        if command.quantity is not None and command.quantity < 0:
+            raise ValueError(f"quantity: {command.quantity} is below zero")
+        self._market.trade(
+            command.symbol, command.price, command.quantity, seller_took=command.seller_took
+        )
+        return {"price": text(self._venue.book(command.symbol).last)}
+
+    def _quote(self, command: SetQuote) -> Any:
         book = self._venue.book(command.symbol)
-        book.market.check_price(command.price)
-        self._venue.on_price(command.symbol, command.price, command.quantity)
-        return {"price": text(book.last)}
+        book.market.check_price(command.bid)
+        book.market.check_price(command.ask)
+        self._venue.on_quote(
+            command.symbol, command.bid, command.ask, command.bid_quantity, command.ask_quantity
+        )
+        return {"bid": text(book.bid), "ask": text(book.ask), "price": text(book.last)}
+
+    def _mark(self, command: SetMark) -> Any:
+        book = self._venue.book(command.symbol)
+        if not command.price > 0:
+            raise ValueError(f"price: {command.price} is not above zero")
+        self._venue.on_mark(command.symbol, command.price)
+        return {"mark": text(book.mark)}
+
+    def _funding(self, command: SetFunding) -> Any:
+        if not command.rate.is_finite() or abs(command.rate) > 1:
+            raise ValueError(f"rate: {command.rate} is no fraction of the notional")
+        if command.interval_ms is None:
+            self._venue.on_funding(command.symbol, command.rate)
+        else:
+            self._venue.set_funding(command.symbol, command.rate, command.interval_ms)
+        return {"wallet_balance": rounded(self._venue.wallet_balance)}
+
+    def _deleverage(self, command: Deleverage) -> Any:
+        return log_json(
+            self._venue.deleverage(
+                command.symbol,
+                quantity=command.quantity,
+                price=command.price,
+                position_side=command.position_side,
+            )
+        )
 
     def _faults(self, command: SetFaults) -> Any:
         venue, faults = self._venue, self._venue.faults
         if command.clear:
             faults.clear()
-        if (command.fault is None) != (command.kind is None):
-            raise ValueError("give kind and fault together")
-        if command.fault is not None and command.kind is not None:
+        fault = command.fault
+        if command.point is not None:
+            if fault is not None:
+                raise ValueError("give either point or fault")
+            fault = fault_at(command.point, seconds=command.seconds)
+        if (fault is None) != (command.kind is None):
+            raise ValueError("give kind together with point or fault")
+        if fault is not None and command.kind is not None:
             until = None
             if command.for_seconds is not None:
                 until = venue.now_ms() + round(command.for_seconds * 1000)
-            faults.arm(command.kind, command.fault, count=command.count, until_ms=until)
+            faults.arm(command.kind, fault, count=command.count, until_ms=until)
         if command.stream is not None:
             faults.arm_stream(command.stream, count=1 if command.count is None else command.count)
         if command.clock_skew_ms is not None:
@@ -220,7 +346,33 @@ def log_json(order: VenueOrder) -> dict[str, Any]:
     }
 
 
+def catalogue() -> dict[str, Any]:
+    """What there is to ask for, and to command: fields with their types, `?` for optional."""
+    return {
+        "get": ["/control", "/control/state", "/control/orders", "/control/requests"],
+        "post": {
+            f"/control/{name}": {
+                "does": " ".join((kind.__doc__ or "").split()),
+                "fields": {
+                    field.encode_name + ("" if field.required else "?"): _readable(field.type)
+                    for field in msgspec.structs.fields(kind)
+                },
+            }
+            for name, kind in _COMMANDS.items()
+        },
+        "kinds": list(get_args(RequestKind)),
+        "points": {
+            name: {"executes": fault.executes, "reply": fault.reply, "status": fault.status}
+            for name, fault in POINTS.items()
+        },
+        "stream": list(get_args(Action)),
+    }
+
+
+def _readable(kind: Any) -> str:
+    name = getattr(kind, "__name__", None)
+    return name if name and not get_args(kind) else str(kind).replace("typing.", "")
+
+
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
+    return answer(value, status=status)

@@ -16,7 +16,7 @@ import msgspec
 RequestKind = Literal["place", "cancel", "query", "snapshot", "probe", "stream"]
 """`snapshot`: open orders, positions, account, fills; `probe`: ping, time, balance, which
 clients ask by themselves; `stream`: listen keys."""
-Reply = Literal["normal", "error", "lost", "reset", "truncated"]
+Reply = Literal["normal", "error", "lost", "reset", "truncated", "garbage"]
 Action = Literal["drop", "duplicate", "swap"]
 
 _T = TypeVar("_T")
@@ -29,7 +29,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     :ivar executes: whether the venue does what was asked before the reply goes wrong.
     :ivar reply: `normal`; `error` (`status` with `code`/`message`, or with `body` as it
         stands); `lost` (no answer, the connection stays open); `reset` (the connection
-        is cut without an answer); `truncated` (it is cut in the middle of the answer).
+        is cut without an answer); `truncated` (it is cut in the middle of the answer);
+        `garbage` (status 200 with a page that is no JSON).
     :ivar delay_before_seconds: between arrival and acceptance.
     :ivar delay_after_seconds: between acceptance and reply.
     """

@@ -33,5 +33,4 @@ class SimHttpExecutionClient(UsdmExecutionClient):
             name=name,
             venue="sim",
             stream_ping_seconds=stream_ping_seconds,
-            conditional_orders=False,
         )

@@ -16,7 +16,7 @@ from holdfast.ports import ExecutionWatch
 
 from .core import SimulatedVenue
 from .faults import Fault, RequestKind, StreamFilter
-from .records import VenueEvent
+from .records import ConditionalEvent, VenueEvent
 from .rules import VenueError
 
 _T = TypeVar("_T")
@@ -128,15 +128,21 @@ class LocalLine:
         """Report to `watch` from now on; returns what ends that."""
         shape: StreamFilter[ExecutionReport] = StreamFilter(self.core.faults)
 
-        def listen(event: VenueEvent) -> None:
-            if self.stream_down is not None:
-                return
-            trade = event.trade
-            report = ExecutionReport(event.snapshot(), None if trade is None else trade.fill())
-            for delivered in shape(report):
-                watch.report(delivered)
+        def tell(report: ExecutionReport) -> None:
+            if self.stream_down is None:
+                for delivered in shape(report):
+                    watch.report(delivered)
 
-        unsubscribe = self.core.subscribe(listen)
+        def on_order(event: VenueEvent) -> None:
+            trade = event.trade
+            tell(ExecutionReport(event.snapshot(), None if trade is None else trade.fill()))
+
+        def on_conditional(event: ConditionalEvent) -> None:
+            # From its trigger on the order made of it tells, under the same client id.
+            if event.actual is None and event.status != "TRIGGERING":
+                tell(ExecutionReport(event.order.snapshot()))
+
+        unsubscribe = self.core.subscribe(on_order, conditional=on_conditional)
         self._watches.append(watch)
 
         def detach() -> None:
@@ -208,6 +214,8 @@ class LocalLine:
                 error = BadReply(fault)
             case "reset" | "truncated":
                 error = NoReply("the connection was cut after the request had left")
+            case "garbage":
+                error = NoReply("the answer could not be read")
             case "normal":
                 if not fault.executes:
                     error = NoReply("the venue dropped the request")

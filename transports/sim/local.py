@@ -30,7 +30,7 @@ from holdfast.transports.usdm.errors import DOES_NOT_EXIST, UNKNOWN_ORDER, class
 
 from .faults import RequestKind
 from .line import BadReply, LocalLine, NoReply
-from .records import OrderTicket
+from .records import ConditionalTicket, ConditionalType, OrderTicket
 from .rules import VenueError
 
 _T = TypeVar("_T")
@@ -83,10 +83,6 @@ class SimExecutionClient:
         permit: Callable[[], object],
         timeout_seconds: float,
     ) -> PlaceOutcome:
-        if request.order.conditional:
-            return PlaceOutcome(
-                kind=OutcomeKind.REJECTED, reason="this venue takes no conditional orders"
-            )
         if self.line.refused:
             return PlaceOutcome(
                 kind=OutcomeKind.NOT_EXECUTED, reason=f"not sent: {self.line.rest_down}"
@@ -118,6 +114,13 @@ class SimExecutionClient:
         timeout_seconds: float,
     ) -> QueryOutcome:
         def act() -> OrderSnapshot:
+            if conditional:
+                try:
+                    return self._core.cancel_conditional(client_id=client_order_id).snapshot()
+                except VenueError as refusal:
+                    if refusal.code != UNKNOWN_ORDER:
+                        raise
+                    # It waits no more: what was made of it may still be open.
             return self._core.cancel(symbol, client_order_id=client_order_id).snapshot()
 
         outcome = await self._look("cancel", act, timeout_seconds)
@@ -136,6 +139,8 @@ class SimExecutionClient:
         timeout_seconds: float,
     ) -> QueryOutcome:
         def act() -> OrderSnapshot:
+            if conditional:
+                return self._core.query_conditional(client_id=client_order_id).snapshot()
             return self._core.query(symbol, client_order_id=client_order_id).snapshot()
 
         outcome = await self._look("query", act, timeout_seconds)
@@ -143,11 +148,11 @@ class SimExecutionClient:
         return outcome
 
     async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
-        return await self._read(
-            "snapshot",
-            lambda: [order.snapshot() for order in self._core.open_orders()],
-            timeout_seconds,
-        )
+        def act() -> list[OrderSnapshot]:
+            resting = [order.snapshot() for order in self._core.open_orders()]
+            return resting + [order.snapshot() for order in self._core.open_conditional()]
+
+        return await self._read("snapshot", act, timeout_seconds)
 
     async def positions(self, *, timeout_seconds: float) -> list[Position]:
         def act() -> list[Position]:
@@ -220,6 +225,8 @@ class SimExecutionClient:
     def _accept(self, request: PlaceRequest) -> OrderSnapshot:
         order = request.order
         self._core.check_time(request.timestamp_ms, request.recv_window_ms)
+        if order.trigger is not None:
+            return self._core.place_conditional(_conditional_ticket(request)).snapshot()
         ticket = OrderTicket(
             symbol=order.symbol,
             client_order_id=request.client_order_id,
@@ -274,3 +281,26 @@ class SimExecutionClient:
         return self.line.carry(
             kind, act, latency_seconds=self._latency_seconds, timeout_seconds=timeout_seconds
         )
+
+
+def _conditional_ticket(request: PlaceRequest) -> ConditionalTicket:
+    order = request.order
+    stop = order.trigger == "stop"
+    kind: ConditionalType
+    if order.price is None:
+        kind = "STOP_MARKET" if stop else "TAKE_PROFIT_MARKET"
+    else:
+        kind = "STOP" if stop else "TAKE_PROFIT"
+    return ConditionalTicket(
+        symbol=order.symbol,
+        client_id=request.client_order_id,
+        type=kind,
+        side=order.side,
+        quantity=order.quantity,
+        price=order.price,
+        trigger_price=order.trigger_price,
+        trigger_by=order.trigger_by,
+        time_in_force=order.time_in_force or "GTC",
+        reduce_only=order.reduce_only,
+        position_side=order.position_side,
+    )

@@ -14,8 +14,12 @@ from .rules import VenueError
 
 Params = Mapping[str, str]
 
+MAX_PAGE: Final = 1000
+WEEK_MS: Final = 7 * 86_400_000
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,19}")
+_SELF_TRADE_PREVENTION: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
+"""All the same here: our orders never meet each other."""
 _ALGO_TYPES: Final = frozenset(
     ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 )
@@ -50,6 +54,43 @@ def integer(params: Params, name: str, default: int | None = None) -> int:
     if value is None or not _INTEGER.fullmatch(value):
         raise malformed(name)
     return int(value)
+
+
+def flag(params: Params, name: str) -> bool:
+    """False unless given. :raises VenueError: -1102."""
+    value = params.get(name, "false").lower()
+    if value not in ("true", "false"):
+        raise malformed(name)
+    return value == "true"
+
+
+def page_size(params: Params, *, default: int = 500, most: int = MAX_PAGE) -> int:
+    """The parameter `limit`. :raises VenueError: -1130."""
+    limit = integer(params, "limit", default)
+    if not 0 < limit <= most:
+        raise VenueError(-1130, "Data sent for parameter 'limit' is not valid.")
+    return limit
+
+
+def period(params: Params, now_ms: int) -> tuple[int, int | None]:
+    """First and last millisecond of what is asked for, at most seven days (Binance, "All
+    Orders", "Account Trade List"): the last seven unless told otherwise. The end is None for
+    "until now".
+
+    :raises VenueError: -1023 (ends before it starts), -4165 (longer).
+    """
+    start, end = integer(params, "startTime", 0), integer(params, "endTime", 0)
+    if start and end:
+        if start > end:
+            raise VenueError(-1023, "Start time is greater than end time.")
+        if end - start > WEEK_MS:
+            raise VenueError(-4165, "Invalid time interval. Maximum time interval is 7 days.")
+        return start, end
+    if start:
+        return start, start + WEEK_MS
+    if end:
+        return end - WEEK_MS, end
+    return now_ms - WEEK_MS, None
 
 
 def order_name(params: Params) -> tuple[str, int]:
@@ -94,9 +135,15 @@ def ticket_of(params: Params, *, default_id: str) -> OrderTicket:
         for name in ("price", "timeInForce"):
             if name in params:
                 raise VenueError(-1106, f"Parameter '{name}' sent when not required.")
-    reduce_only = params.get("reduceOnly", "false").lower()
-    if reduce_only not in ("true", "false"):
-        raise malformed("reduceOnly")
+    reduce_only = flag(params, "reduceOnly")
+    if flag(params, "closePosition"):
+        raise VenueError(-4136, f"Target strategy invalid for orderType {kind},closePosition true")
+    if params.get("priceMatch", "NONE") != "NONE":
+        raise VenueError(-5037, "Invalid price match")
+    if params.get("selfTradePreventionMode", "NONE") not in _SELF_TRADE_PREVENTION:
+        raise VenueError(-5039, "Invalid self trade prevention mode")
+    if params.get("newOrderRespType", "ACK") not in ("ACK", "RESULT"):
+        raise VenueError(-1136, "Invalid newOrderRespType.")
     position_side = params.get("positionSide", "BOTH")
     if position_side not in ("BOTH", "LONG", "SHORT"):
         raise VenueError(-4060, "Invalid position side.")
@@ -107,7 +154,7 @@ def ticket_of(params: Params, *, default_id: str) -> OrderTicket:
         quantity=quantity,
         price=price,
         time_in_force=cast("VenueTimeInForce", time_in_force),
-        reduce_only=reduce_only == "true",
+        reduce_only=reduce_only,
         position_side=cast("PositionSide", position_side),
     )
 

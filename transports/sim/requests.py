@@ -56,7 +56,9 @@ class RequestLog:
             arrived_us=self._time_ns() // 1000,
             kind=kind,
             path=path,
-            client_order_id=params.get("newClientOrderId") or params.get("origClientOrderId"),
+            client_order_id=params.get("newClientOrderId")
+            or params.get("origClientOrderId")
+            or params.get("clientAlgoId"),
             timestamp=params.get("timestamp"),
             recv_window=params.get("recvWindow"),
         )

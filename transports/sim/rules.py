@@ -7,11 +7,13 @@ Codes and texts are those of Binance's USDⓈ-M error list
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from holdfast.model import Instrument
+
+from .brackets import BTC_BRACKETS, Bracket
 
 CLIENT_ORDER_ID: Final = re.compile(r"[\.A-Z\:/a-z0-9_-]{1,36}")
 """Binance, "New Order", newClientOrderId."""
@@ -38,6 +40,9 @@ class Market:
     :param symbol: the unified name, `BTC/USDT:USDT`.
     :param max_quantity: per order (LOT_SIZE).
     :param liquidity: base units that takers find per price tick; None: without bound.
+    :param brackets: margin tiers, smallest first.
+    :param liquidation_fee: on the notional that is liquidated (`liquidationFee` of
+        exchangeInfo; 0.0125 is BTCUSDT's in 2025).
     """
 
     name: str
@@ -50,6 +55,14 @@ class Market:
     min_notional: Decimal
     max_quantity: Decimal = Decimal(1_000_000)
     liquidity: Decimal | None = None
+    brackets: tuple[Bracket, ...] = BTC_BRACKETS
+    liquidation_fee: Decimal = Decimal("0.0125")
+    ticks_per_unit: float = field(init=False, repr=False, compare=False)
+    steps_per_unit: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ticks_per_unit", float(1 / self.price_step))
+        object.__setattr__(self, "steps_per_unit", float(1 / self.quantity_step))
 
     @classmethod
     def perpetual(
@@ -62,6 +75,7 @@ class Market:
         min_quantity: str = "0.001",
         min_notional: str = "5",
         liquidity: Decimal | None = None,
+        brackets: tuple[Bracket, ...] = BTC_BRACKETS,
     ) -> Market:
         """A linear contract settled in `quote`, with steps given as text."""
         return cls(
@@ -74,7 +88,24 @@ class Market:
             min_quantity=Decimal(min_quantity),
             min_notional=Decimal(min_notional),
             liquidity=liquidity,
+            brackets=brackets,
         )
+
+    def price(self, value: Decimal | float) -> Decimal:
+        """A price of market data, exact: a Decimal as it is, a float on the nearest tick.
+
+        What was recorded as text and read as a float comes back as that text says, as long
+        as it has fewer than 2**53 ticks.
+        """
+        if isinstance(value, Decimal):
+            return value
+        return round(value * self.ticks_per_unit) * self.price_step
+
+    def quantity(self, value: Decimal | float) -> Decimal:
+        """A quantity of market data, exact: a Decimal as it is, a float on the nearest step."""
+        if isinstance(value, Decimal):
+            return value
+        return round(value * self.steps_per_unit) * self.quantity_step
 
     @property
     def instrument(self) -> Instrument:

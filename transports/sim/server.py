@@ -2,81 +2,52 @@
 
 One raw aiohttp handler instead of an application with a router and middlewares, raw
 parsing of parameters, msgspec for JSON: the venue must not be the slow part of a
-measurement. The checks and their order are Binance's: key, time stamp, signature.
+measurement. The checks and their order are Binance's: limits, key, time stamp, signature.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from holdfast.ports import Entropy
-from holdfast.transports.usdm.signing import signature
 
-from .api import ROUTES, Account, ListenKeys, Route, Security
+from .access import Access, unsigned
+from .algo_wire import algo_update
+from .answers import NO_HEADERS, Headers, answer, limited, not_found, refusal, spoiled
+from .api import Account, ListenKeys, Route
 from .control import ControlApi
 from .core import SimulatedVenue
-from .faults import Fault, StreamFilter
-from .parameters import integer, malformed, recv_window
-from .records import VenueEvent
+from .faults import Fault
+from .limits import LimitExceeded, Limits, RateLimiter
+from .market import MarketData
+from .market_streams import MarketStreams
+from .records import AccountEvent, ConditionalEvent, VenueEvent
 from .requests import RequestLog, SeenRequest
+from .routes import ROUTES
 from .rules import VenueError
-from .wire import account_update, order_update
+from .stream_paths import StreamPath, read_stream_path
+from .streams import MAX_MESSAGE_BYTES, PING_SECONDS, PONG_SECONDS, Connection, Hub, converse, obey
+from .wire import account_update, force_order, order_update, trade_lite
+from .ws_api import WsApi
 
 _log = logging.getLogger(__name__)
 _encode: Final = msgspec.json.Encoder().encode
 
 MAX_BODY_BYTES: Final = 65_536
-MAX_QUEUED_FRAMES: Final = 10_000
-"""A user stream whose reader is further behind is cut, as a venue does with slow readers."""
 TICK_SECONDS: Final = 0.01
 """Binance checks its countdowns "about every 10 milliseconds"."""
+WS_API_PATH: Final = "/ws-fapi/v1"
 _LOOPBACK: Final = frozenset(("127.0.0.1", "::1"))
-_HTTP_STATUS: Final = {-2014: 401, -2015: 401, -1003: 429, -1015: 429}
-
-
-class UserStream:
-    """One connected user stream: frames wait here until its socket takes them."""
-
-    def __init__(self, venue: SimulatedVenue, socket: web.WebSocketResponse) -> None:
-        self.socket = socket
-        self._shape: StreamFilter[bytes] = StreamFilter(venue.faults)
-        self._frames: deque[bytes] = deque()
-        self._wake = asyncio.Event()
-        self._cut = False
-
-    def send(self, frame: bytes) -> None:
-        """Through the armed stream faults."""
-        for delivered in self._shape(frame):
-            self.send_untouched(delivered)
-
-    def send_untouched(self, frame: bytes) -> None:
-        if len(self._frames) >= MAX_QUEUED_FRAMES:
-            self.cut()
-            return
-        self._frames.append(frame)
-        self._wake.set()
-
-    def cut(self) -> None:
-        """End it without a goodbye."""
-        self._cut = True
-        self._wake.set()
-
-    async def write(self) -> None:
-        while not self._cut:
-            while self._frames and not self._cut:
-                await self.socket.send_str(self._frames.popleft().decode())
-            self._wake.clear()
-            if not self._frames and not self._cut:
-                await self._wake.wait()
+_WEIGHTS: Final = tuple({"X-MBX-USED-WEIGHT-1M": str(weight)} for weight in range(2401))
 
 
 class VenueServer:
@@ -84,19 +55,39 @@ class VenueServer:
 
     :param key, secret: the one API key that is accepted.
     :param entropy: makes listen keys.
+    :param market: the public side of the venue, if something feeds it; else one is made.
+    :param limits: of requests and orders; None: counted, and never refused.
+    :param ping_seconds, pong_seconds: of WebSocket connections.
     :ivar requests: what was asked, answered or not.
     """
 
-    def __init__(self, venue: SimulatedVenue, *, key: str, secret: str, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        venue: SimulatedVenue,
+        *,
+        key: str,
+        secret: str,
+        entropy: Entropy,
+        market: MarketData | None = None,
+        limits: Limits | None = None,
+        ping_seconds: float = PING_SECONDS,
+        pong_seconds: float = PONG_SECONDS,
+    ) -> None:
         self.venue = venue
-        self._key = key
-        self._secret = secret.encode()
-        self._account = Account(venue, ListenKeys(lambda: f"{entropy.randbits(256):064x}"))
-        self._streams: set[UserStream] = set()
+        self.market = market or MarketData(venue)
         self.requests = RequestLog(venue.machine_ns)
-        self._control = ControlApi(venue, self, self.requests)
+        self._keys = ListenKeys(lambda: f"{entropy.randbits(256):064x}")
+        self._account = Account(venue, self._keys, market=self.market, limits=limits)
+        self._access = Access(venue, key=key, secret=secret)
+        self._limiter = RateLimiter(limits)
+        self._hub = Hub()
+        self._market_streams = MarketStreams(self._account, self._hub)
+        self._ws_api = WsApi(self._account, self._access, self._limiter, self.requests)
+        self._control = ControlApi(self.market, self, self.requests)
         self._request_count = 0
-        venue.subscribe(self._on_event)
+        self._ping_seconds = ping_seconds
+        self._pong_seconds = pong_seconds
+        venue.subscribe(self._on_order, conditional=self._on_conditional, account=self._on_account)
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
@@ -110,124 +101,133 @@ class VenueServer:
             handle_signals=False,
         )
         await runner.setup()
-        ticker = asyncio.create_task(self._tick(), name="venue countdowns")
+        tasks = (
+            asyncio.create_task(self._tick(), name="venue countdowns"),
+            asyncio.create_task(self._market_streams.run(), name="market streams"),
+        )
         try:
             site = web.TCPSite(runner, host, port)
             await site.start()
             yield runner.addresses[0][1]
         finally:
-            ticker.cancel()
-            self.cut_streams()
+            for task in tasks:
+                task.cancel()
+            for connection in tuple(self._hub.connections):
+                connection.cut()
             await runner.cleanup()
 
     # --- for the control API -------------------------------------------------------
 
     def cut_streams(self) -> int:
         """Cut every user stream; returns how many there were."""
-        for stream in tuple(self._streams):
-            stream.cut()
-        return len(self._streams)
+        users = [one for one in self._hub.connections if one.user]
+        for connection in users:
+            connection.cut()
+        return len(users)
 
     def expire_listen_key(self) -> None:
-        key = self._account.listen_keys.expire()
-        if key is not None:
+        if (key := self._keys.expire()) is not None:
             frame = {"e": "listenKeyExpired", "E": self.venue.now_ms(), "listenKey": key}
-            for stream in tuple(self._streams):
-                stream.send_untouched(_encode(frame))
+            self._hub.publish(key, _encode(frame))
 
     def describe(self) -> dict[str, Any]:
-        return {"streams": len(self._streams), "requests": self._request_count}
+        return {
+            "streams": sum(one.user for one in self._hub.connections),
+            "connections": len(self._hub.connections),
+            "requests": self._request_count,
+        }
 
-    # --- sockets -------------------------------------------------------------------
+    # --- requests ------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._request_count += 1
         path, _, query = request.raw_path.partition("?")
         route = ROUTES.get((request.method, path))
         if route is not None:
-            return await self._answer(request, route, query)
-        if path.startswith("/control/"):
-            if request.remote not in _LOOPBACK:
-                return _json({"error": "only from this machine"}, 403)
-            return await self._control.handle(request, path, parse(query))
-        if path.startswith(("/ws", "/private/ws")):
-            return await self._stream(request, path, query)
-        return _json(
-            {"code": -5000, "msg": f"Path {path}, Method {request.method} is invalid"}, 404
-        )
+            return await self._answer(request, route, path, query)
+        try:
+            params = parse(query)
+            if path.startswith("/control"):
+                if request.remote not in _LOOPBACK:
+                    return answer({"error": "only from this machine"}, status=403)
+                return await self._control.handle(request, path, params)
+            if path == WS_API_PATH:
+                return await self._serve_ws_api(request)
+            if (wanted := read_stream_path(path, params)) is not None:
+                return await self._serve_streams(request, wanted)
+            return not_found(request.method, path, self._charge(request, 1))
+        except LimitExceeded as error:
+            return limited(error, NO_HEADERS)
+        except VenueError as error:
+            return refusal(error)
 
     async def _answer(
-        self, request: web.BaseRequest, route: Route, query: str
+        self, request: web.BaseRequest, route: Route, path: str, query: str
     ) -> web.StreamResponse:
+        headers = NO_HEADERS
         try:
-            body = await self._body(request)
-            params = parse(query)
-            if body:
-                params = {**parse(body), **params}
-            self._authorize(request, route, query, body, params)
+            try:
+                body = await _body(request) if request.can_read_body else ""
+                params = parse(query)
+                if body:
+                    params = {**parse(body), **params}
+            except VenueError as error:
+                return refusal(error, self._charge(request, 1))
+            weight = route.weight if isinstance(route.weight, int) else route.weight(params)
+            headers = self._charge(request, weight, route.orders)
+            payload = unsigned(query) + unsigned(body)
+            self._access.check(route.security, request.headers.get("X-MBX-APIKEY"), params, payload)
+        except LimitExceeded as error:
+            return limited(error, self._usage(request))
         except VenueError as error:
-            return _refusal(error)
-        seen = self.requests.arrived(route.kind, request.path, params)
+            return refusal(error, headers)
+        seen = self.requests.arrived(route.kind, path, params)
         faults = self.venue.faults
         fault = None if faults.idle else faults.take(route.kind, self.venue.now_ms())
         if fault is None:
-            return self._perform(route, params, seen)
-        return await self._answer_with_fault(request, route, params, fault, seen)
+            return self._perform(route, params, seen, headers)
+        return await self._answer_with_fault(request, route, params, fault, seen, headers)
 
-    @staticmethod
-    async def _body(request: web.BaseRequest) -> str:
-        if not request.can_read_body:
-            return ""
-        if (request.content_length or 0) > MAX_BODY_BYTES:
-            raise VenueError(-1101, "Too many parameters sent for this endpoint.")
-        try:
-            return (await request.read()).decode()
-        except (UnicodeDecodeError, web.HTTPRequestEntityTooLarge):
-            raise VenueError(-1100, "Illegal characters found in a parameter.") from None
+    def _charge(
+        self, request: web.BaseRequest, weight: int, orders: tuple[int, int] = (0, 0)
+    ) -> Headers:
+        """The headers of an answer. :raises LimitExceeded:"""
+        now_ms = self.venue.machine_ns() // 1_000_000
+        used = self._limiter.charge(request.remote or "", now_ms, weight, orders)
+        headers: Headers = (
+            _WEIGHTS[used] if used < len(_WEIGHTS) else {"X-MBX-USED-WEIGHT-1M": str(used)}
+        )
+        if not orders[0]:
+            return headers
+        ten_seconds, minute = self._limiter.order_counts(now_ms)
+        return {
+            **headers,
+            "X-MBX-ORDER-COUNT-10S": str(ten_seconds),
+            "X-MBX-ORDER-COUNT-1M": str(minute),
+        }
 
-    def _authorize(
-        self,
-        request: web.BaseRequest,
-        route: Route,
-        query: str,
-        body: str,
-        params: dict[str, str],
-    ) -> None:
-        """:raises VenueError: -2014, -2015, -1102, -1021 or -1022."""
-        if route.security is Security.NONE:
-            return
-        key = request.headers.get("X-MBX-APIKEY")
-        if not key:
-            raise VenueError(-2014, "API-key format invalid.")
-        if key != self._key:
-            raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.")
-        if route.security is Security.KEY:
-            return
-        self.venue.check_time(integer(params, "timestamp"), recv_window(params))
-        given = params.get("signature")
-        if not given:
-            raise malformed("signature")
-        payload = _unsigned(query) + _unsigned(body)
-        if given != signature(payload.encode(), self._secret):
-            raise VenueError(-1022, "Signature for this request is not valid.")
+    def _usage(self, request: web.BaseRequest) -> Headers:
+        now_ms = self.venue.machine_ns() // 1_000_000
+        used = self._limiter.used_weight(request.remote or "", now_ms)
+        return {"X-MBX-USED-WEIGHT-1M": str(used)}
 
-    def _perform(self, route: Route, params: dict[str, str], seen: SeenRequest) -> web.Response:
+    def _perform(
+        self, route: Route, params: dict[str, str], seen: SeenRequest, headers: Headers
+    ) -> web.Response:
         """Do what is asked. The reply is noted as sent; a fault may say otherwise."""
         try:
-            response = _json(route.handle(self._account, params))
+            response = answer(route.handle(self._account, params), headers)
             seen.taken = True
             seen.status = response.status
             return response
         except VenueError as error:
-            response = _refusal(error)
+            response = refusal(error, headers)
             seen.status, seen.code = response.status, error.code
             return response
         except Exception:  # whatever a request does to a handler, the venue must go on
             _log.exception("a handler of the simulated venue failed")
-            return _json(
-                {"code": -1000, "msg": "An unknown error occurred while processing the request."},
-                500,
-            )
+            text = "An unknown error occurred while processing the request."
+            return answer({"code": -1000, "msg": text}, headers, status=500)
 
     async def _answer_with_fault(
         self,
@@ -236,101 +236,151 @@ class VenueServer:
         params: dict[str, str],
         fault: Fault,
         seen: SeenRequest,
+        headers: Headers,
     ) -> web.StreamResponse:
         if fault.delay_before_seconds:
             await asyncio.sleep(fault.delay_before_seconds)
-        response = self._perform(route, params, seen) if fault.executes else None
+        response = self._perform(route, params, seen, headers) if fault.executes else None
         if fault.delay_after_seconds:
             await asyncio.sleep(fault.delay_after_seconds)
         if fault.reply != "normal":
-            seen.status = fault.status if fault.reply == "error" else 0
+            seen.status = {"error": fault.status, "garbage": 200}.get(fault.reply, 0)
             seen.code = fault.code
-        match fault.reply:
-            case "error":
-                return _fault_response(fault)
-            case "normal" if response is not None:
-                return response
-            case "truncated":
-                whole = response.body if response is not None else b'{"orderId":'
-                assert isinstance(whole, bytes)
-                if (transport := request.transport) is not None:
-                    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(whole) + 1}\r\n"
-                    transport.write(
-                        head.encode()
-                        + b"Content-Type: application/json\r\n\r\n"
-                        + whole[: len(whole) // 2]
-                    )
-                    transport.close()
-            case "lost":
-                # The client must find out by itself; the handler ends with its connection.
-                while request.transport is not None:  # noqa: ASYNC110  aiohttp has no event for it
-                    await asyncio.sleep(TICK_SECONDS)
-            case _:
-                if request.transport is not None:
-                    request.transport.abort()
-        return web.Response()
+        return await spoiled(request, fault, response)
 
-    async def _stream(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        keys = self._account.listen_keys
-        key = parse(query).get("listenKey") or path.rpartition("/")[2]
-        if keys.current is None or key != keys.current:
-            return _refusal(VenueError(-1125, "This listenKey does not exist."))
-        socket = web.WebSocketResponse(max_msg_size=MAX_BODY_BYTES)
-        if not socket.can_prepare(request):
-            return _refusal(VenueError(-1100, "A WebSocket upgrade was expected."))
-        await socket.prepare(request)
-        stream = UserStream(self.venue, socket)
-        self._streams.add(stream)
-        reader = asyncio.create_task(_drain(socket, stream), name="user stream reader")
+    # --- WebSockets ----------------------------------------------------------------
+
+    async def _serve_streams(
+        self, request: web.BaseRequest, wanted: StreamPath
+    ) -> web.StreamResponse:
+        """:raises VenueError: -1125, or -1100 (no WebSocket)."""
+        if any(key != self._keys.current for key in wanted.listen_keys):
+            raise VenueError(-1125, "This listenKey does not exist.")
+        connection = await self._connect(request, wanted.combined, wanted.events)
+        limits, hub = self._limiter.limits, self._hub
+        hub.enter(connection)
+        for name in (*wanted.names, *wanted.listen_keys):
+            hub.subscribe(connection, name)
         try:
-            await stream.write()
-        except ConnectionError:
-            pass  # the client went away: nothing to tell it any more
+            await converse(
+                connection,
+                lambda message: obey(hub, connection, message),
+                messages_per_second=None if limits is None else limits.messages_per_second,
+                ping_seconds=self._ping_seconds,
+                pong_seconds=self._pong_seconds,
+            )
         finally:
-            self._streams.discard(stream)
-            reader.cancel()
-            if request.transport is not None:
-                request.transport.abort()
-        return socket
+            hub.leave(connection)
+            _end(request)
+        return connection.socket
 
-    def _on_event(self, event: VenueEvent) -> None:
-        if self._streams:
-            # The order first, then what it did to the account. Faults hit frames of orders:
-            # a test that drops one means the order's.
-            frame = _encode(order_update(event))
-            account = None
-            if event.trade is not None:
-                account = _encode(account_update(self.venue, event))
-            for stream in tuple(self._streams):
-                stream.send(frame)
-                if account is not None:
-                    stream.send_untouched(account)
+    async def _serve_ws_api(self, request: web.BaseRequest) -> web.StreamResponse:
+        """:raises VenueError: -1100 (no WebSocket)."""
+        connection = await self._connect(request, False, None)
+        session = self._ws_api.session(request.remote or "", connection)
+        self._hub.enter(connection)
+        try:
+            await converse(
+                connection,
+                lambda message: self._ws_api.answer(session, message),
+                messages_per_second=None,
+                ping_seconds=self._ping_seconds,
+                pong_seconds=self._pong_seconds,
+            )
+        finally:
+            self._hub.leave(connection)
+            _end(request)
+        return connection.socket
+
+    async def _connect(
+        self, request: web.BaseRequest, combined: bool, events: frozenset[str] | None
+    ) -> Connection:
+        socket = web.WebSocketResponse(
+            max_msg_size=MAX_MESSAGE_BYTES, autoping=False, compress=False
+        )
+        if not socket.can_prepare(request):
+            raise VenueError(-1100, "A WebSocket upgrade was expected.")
+        await socket.prepare(request)
+        return Connection(self.venue.faults, socket, combined=combined, events=events)
+
+    # --- what happens --------------------------------------------------------------
+
+    # Stream faults hit frames of orders: a test that drops one means the order's.
+
+    def _on_order(self, event: VenueEvent) -> None:
+        if event.execution == "CALCULATED":
+            self._market_streams.force_order(event.order.market.name, force_order(event))
+        if not self._heard:
+            return
+        frame = _encode(order_update(event))
+        for key, connection in self._user_connections():
+            wanted = connection.events
+            if wanted is not None and event.trade is not None and "TRADE_LITE" in wanted:
+                connection.send(key, _encode(trade_lite(event)))
+            if wanted is None or "ORDER_TRADE_UPDATE" in wanted:
+                connection.send_through_faults(key, frame)
+
+    def _on_conditional(self, event: ConditionalEvent) -> None:
+        if not self._heard:
+            return
+        frame = _encode(algo_update(event))
+        for key, connection in self._user_connections():
+            if connection.events is None or "ALGO_UPDATE" in connection.events:
+                connection.send_through_faults(key, frame)
+
+    def _on_account(self, event: AccountEvent) -> None:
+        if not self._heard:
+            return
+        frame = _encode(account_update(event))
+        for key, connection in self._user_connections():
+            if connection.events is None or "ACCOUNT_UPDATE" in connection.events:
+                connection.send(key, frame)
+
+    @property
+    def _heard(self) -> bool:
+        """Whether anybody listens to the user stream."""
+        return self._keys.current is not None and self._keys.current in self._hub
+
+    def _user_connections(self) -> list[tuple[str, Connection]]:
+        key = self._keys.current
+        return [] if key is None else [(key, one) for one in self._hub.listeners(key)]
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            self.market.note_fundings()
             if self.venue.counting_down:
                 self.venue.advance()
-            if self._account.listen_keys.expired(self.venue.now_ms()):
+            if self._keys.expired(self.venue.now_ms()):
                 self.expire_listen_key()
 
 
-async def _drain(socket: web.WebSocketResponse, stream: UserStream) -> None:
-    """Read what the client says (pings are answered on the way) until it goes."""
-    async for message in socket:
-        if message.type is not WSMsgType.TEXT:
-            continue
-        await socket.close(
-            code=WSCloseCode.UNSUPPORTED_DATA, message=b"this stream takes no requests"
-        )
-    stream.cut()
+async def _body(request: web.BaseRequest) -> str:
+    """:raises VenueError: -1101 (too long) or -1100 (no text)."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise VenueError(-1101, "Too many parameters sent for this endpoint.")
+    try:
+        return (await request.read()).decode()
+    except (
+        UnicodeDecodeError,
+        web.HTTPRequestEntityTooLarge,
+        HttpProcessingError,
+        ClientPayloadError,
+        web.RequestPayloadError,
+    ):
+        raise illegal() from None
 
 
 def parse(encoded: str) -> dict[str, str]:
-    """Form-encoded parameters; the first of a name wins, what has no name is dropped."""
+    """Form-encoded parameters; the first of a name wins, what has no name is dropped.
+
+    :raises VenueError: -1100, what can not stand in a form unescaped.
+    """
     params: dict[str, str] = {}
     if not encoded:
         return params
+    if not encoded.isascii():
+        raise illegal()
     escaped = "%" in encoded or "+" in encoded
     for pair in encoded.split("&"):
         name, _, value = pair.partition("=")
@@ -341,38 +391,10 @@ def parse(encoded: str) -> dict[str, str]:
     return params
 
 
-def _unsigned(encoded: str) -> str:
-    """Without the parameter `signature`, wherever it stands."""
-    if "signature=" not in encoded:
-        return encoded
-    return "&".join([pair for pair in encoded.split("&") if not pair.startswith("signature=")])
+def illegal() -> VenueError:
+    return VenueError(-1100, "Illegal characters found in a parameter.")
 
 
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=_encode(value), status=status, content_type="application/json")
-
-
-def _refusal(error: VenueError) -> web.Response:
-    status = _HTTP_STATUS.get(error.code, 400)
-    return _json({"code": error.code, "msg": error.message}, status)
-
-
-def _fault_response(fault: Fault) -> web.Response:
-    headers = (
-        {"Retry-After": str(fault.retry_after_seconds)}
-        if fault.retry_after_seconds is not None
-        else None
-    )
-    if fault.body is not None:
-        return web.Response(
-            text=fault.body, status=fault.status, content_type="text/html", headers=headers
-        )
-    value: dict[str, Any] = {"msg": fault.message}
-    if fault.code is not None:
-        value = {"code": fault.code, **value}
-    return web.Response(
-        body=_encode(value),
-        status=fault.status,
-        content_type="application/json",
-        headers=headers,
-    )
+def _end(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -10,10 +10,11 @@ from holdfast.model import OrderStatus, PositionSide
 from .book import Book
 from .core import SimulatedVenue
 from .ledger import ZERO, Holding
-from .records import Trade, VenueEvent, VenueOrder
+from .margin import initial, maintenance_of
+from .records import AccountEvent, PositionNow, Trade, VenueEvent, VenueOrder
 from .rules import Market
 
-_STATUS: Final = {
+STATUS: Final = {
     OrderStatus.OPEN: "NEW",
     OrderStatus.PARTIALLY_FILLED: "PARTIALLY_FILLED",
     OrderStatus.FILLED: "FILLED",
@@ -21,7 +22,8 @@ _STATUS: Final = {
     OrderStatus.EXPIRED: "EXPIRED",
     OrderStatus.REJECTED: "REJECTED",
 }
-_SIDE: Final = {"buy": "BUY", "sell": "SELL"}
+SIDE: Final = {"buy": "BUY", "sell": "SELL"}
+_MARGIN_TYPE: Final = {False: "cross", True: "isolated"}
 _AVERAGE_STEP: Final = Decimal("0.00000001")
 MARGIN_ASSET: Final = "USDT"
 
@@ -42,7 +44,7 @@ def order_json(order: VenueOrder, *, acknowledged_only: bool = False) -> dict[st
     return {
         "orderId": order.order_id,
         "symbol": order.market.name,
-        "status": "NEW" if acknowledged_only else _STATUS[order.status],
+        "status": "NEW" if acknowledged_only else STATUS[order.status],
         "clientOrderId": order.client_order_id,
         "price": text(order.price),
         "avgPrice": "0.00" if acknowledged_only else rounded(order.average_price),
@@ -54,7 +56,7 @@ def order_json(order: VenueOrder, *, acknowledged_only: bool = False) -> dict[st
         "type": order.type,
         "reduceOnly": order.reduce_only,
         "closePosition": False,
-        "side": _SIDE[order.side],
+        "side": SIDE[order.side],
         "positionSide": order.position_side,
         "stopPrice": "0",
         "workingType": "CONTRACT_PRICE",
@@ -74,7 +76,7 @@ def trade_json(trade: Trade) -> dict[str, Any]:
         "symbol": order.market.name,
         "id": trade.trade_id,
         "orderId": order.order_id,
-        "side": _SIDE[order.side],
+        "side": SIDE[order.side],
         "price": text(trade.price),
         "qty": text(trade.quantity),
         "quoteQty": text(trade.price * trade.quantity),
@@ -89,12 +91,25 @@ def trade_json(trade: Trade) -> dict[str, Any]:
 
 
 def position_json(
-    book: Book, side: PositionSide, holding: Holding, *, now_ms: int
+    venue: SimulatedVenue, book: Book, side: PositionSide, holding: Holding, *, now_ms: int
 ) -> dict[str, Any]:
     """One row of positionRisk; the fields of v3, and v2's leverage and margin type."""
-    mark = book.last if book.last is not None else ZERO
+    mark = book.mark if book.mark is not None else ZERO
     notional = holding.quantity * mark
-    margin = abs(notional) / book.leverage
+    margin = initial(abs(notional), book.leverage)
+    bids = book.bid_notional if side != "SHORT" else ZERO
+    asks = book.ask_notional if side != "LONG" else ZERO
+    if side == "BOTH":
+        total = max(abs(notional + bids), abs(notional - asks))
+    else:
+        total = abs(notional) + bids + asks
+    required = initial(total, book.leverage)
+    liquidation, maintenance, isolated = None, ZERO, ZERO
+    if holding.quantity:
+        liquidation = venue.account.liquidation_price(book, holding)
+        maintenance = maintenance_of(book, holding)
+        if book.isolated:
+            isolated = holding.isolated_wallet + holding.unrealized(mark)
     return {
         "symbol": book.market.name,
         "positionSide": side,
@@ -103,20 +118,22 @@ def position_json(
         "breakEvenPrice": rounded(holding.entry_price),
         "markPrice": text(mark),
         "unRealizedProfit": rounded(holding.unrealized(mark)),
-        "liquidationPrice": "0",
-        "isolatedMargin": "0",
+        "liquidationPrice": rounded(liquidation),
+        "isolatedMargin": rounded(isolated),
         "notional": rounded(notional),
         "marginAsset": book.market.quote,
-        "isolatedWallet": "0",
-        "initialMargin": rounded(margin),
-        "maintMargin": "0",
+        "isolatedWallet": rounded(holding.isolated_wallet),
+        "initialMargin": rounded(required),
+        "maintMargin": rounded(maintenance),
         "positionInitialMargin": rounded(margin),
-        "openOrderInitialMargin": "0",
+        "openOrderInitialMargin": rounded(required - margin),
         "adl": 1,
-        "bidNotional": "0",
-        "askNotional": "0",
+        "bidNotional": rounded(bids),
+        "askNotional": rounded(asks),
         "leverage": str(book.leverage),
-        "marginType": "cross",
+        "maxNotionalValue": text(book.max_notional),
+        "marginType": _MARGIN_TYPE[book.isolated],
+        "isolated": book.isolated,
         "updateTime": now_ms if holding.quantity else 0,
     }
 
@@ -129,7 +146,7 @@ def positions_json(
     sides: tuple[PositionSide, ...] = ("LONG", "SHORT") if venue.hedge_mode else ("BOTH",)
     books = venue.books.values() if symbol is None else (venue.book(symbol),)
     return [
-        position_json(book, side, book.holdings[side], now_ms=now_ms)
+        position_json(venue, book, side, book.holdings[side], now_ms=now_ms)
         for book in books
         for side in sides
         if flat or book.holdings[side].quantity
@@ -142,8 +159,8 @@ def balance_json(venue: SimulatedVenue) -> dict[str, Any]:
         "accountAlias": "SgsR",
         "asset": MARGIN_ASSET,
         "balance": rounded(venue.wallet_balance),
-        "crossWalletBalance": rounded(venue.wallet_balance),
-        "crossUnPnl": rounded(venue.unrealized()),
+        "crossWalletBalance": rounded(venue.account.cross_wallet),
+        "crossUnPnl": rounded(venue.account.totals().cross_unrealized),
         "availableBalance": available,
         "maxWithdrawAmount": available,
         "marginAvailable": True,
@@ -152,28 +169,20 @@ def balance_json(venue: SimulatedVenue) -> dict[str, Any]:
 
 
 def account_json(venue: SimulatedVenue) -> dict[str, Any]:
-    wallet, unrealized = venue.wallet_balance, venue.unrealized()
+    totals = venue.account.totals()
     available = rounded(max(ZERO, venue.available_balance()))
-    used = rounded(wallet + unrealized - venue.available_balance())
-    totals = {
-        "initialMargin": used,
-        "maintMargin": "0",
-        "positionInitialMargin": used,
-        "openOrderInitialMargin": "0",
-        "maxWithdrawAmount": available,
-        "availableBalance": available,
+    amounts = {
+        "initialMargin": rounded(totals.position_margin + totals.order_margin),
+        "maintMargin": rounded(totals.maintenance),
+        "walletBalance": rounded(venue.wallet_balance),
+        "unrealizedProfit": rounded(totals.unrealized),
+        "marginBalance": rounded(venue.wallet_balance + totals.unrealized),
+        "positionInitialMargin": rounded(totals.position_margin),
+        "openOrderInitialMargin": rounded(totals.order_margin),
+        "crossWalletBalance": rounded(venue.account.cross_wallet),
+        "crossUnPnl": rounded(totals.cross_unrealized),
     }
-    asset = {
-        "asset": MARGIN_ASSET,
-        "walletBalance": rounded(wallet),
-        "unrealizedProfit": rounded(unrealized),
-        "marginBalance": rounded(wallet + unrealized),
-        "crossWalletBalance": rounded(wallet),
-        "crossUnPnl": rounded(unrealized),
-        "marginAvailable": True,
-        "updateTime": venue.now_ms(),
-        **totals,
-    }
+    free = {"availableBalance": available, "maxWithdrawAmount": available}
     return {
         "feeTier": 0,
         "canTrade": True,
@@ -181,25 +190,19 @@ def account_json(venue: SimulatedVenue) -> dict[str, Any]:
         "canWithdraw": True,
         "dualSidePosition": venue.hedge_mode,
         "multiAssetsMargin": False,
-        "totalInitialMargin": used,
-        "totalMaintMargin": "0",
-        "totalWalletBalance": rounded(wallet),
-        "totalUnrealizedProfit": rounded(unrealized),
-        "totalMarginBalance": rounded(wallet + unrealized),
-        "totalPositionInitialMargin": used,
-        "totalOpenOrderInitialMargin": "0",
-        "totalCrossWalletBalance": rounded(wallet),
-        "totalCrossUnPnl": rounded(unrealized),
-        "availableBalance": available,
-        "maxWithdrawAmount": available,
-        "assets": [asset],
-        "positions": [
+        **{f"total{name[0].upper()}{name[1:]}": amount for name, amount in amounts.items()},
+        **free,
+        "assets": [
             {
-                **row,
-                "unrealizedProfit": row["unRealizedProfit"],
-                "isolated": False,
+                "asset": MARGIN_ASSET,
+                "marginAvailable": True,
+                "updateTime": venue.now_ms(),
+                **amounts,
+                **free,
             }
-            for row in positions_json(venue)
+        ],
+        "positions": [
+            {**row, "unrealizedProfit": row["unRealizedProfit"]} for row in positions_json(venue)
         ],
     }
 
@@ -221,7 +224,16 @@ def market_json(market: Market) -> dict[str, Any]:
         "baseAssetPrecision": 8,
         "quotePrecision": 8,
         "underlyingType": "COIN",
-        "orderTypes": ["LIMIT", "MARKET"],
+        "liquidationFee": text(market.liquidation_fee),
+        "orderTypes": [
+            "LIMIT",
+            "MARKET",
+            "STOP",
+            "STOP_MARKET",
+            "TAKE_PROFIT",
+            "TAKE_PROFIT_MARKET",
+            "TRAILING_STOP_MARKET",
+        ],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
         "filters": [
             {
@@ -255,7 +267,7 @@ def order_update(event: VenueEvent) -> dict[str, Any]:
         "o": {
             "s": order.market.name,
             "c": order.client_order_id,
-            "S": _SIDE[order.side],
+            "S": SIDE[order.side],
             "o": order.type,
             "f": order.time_in_force,
             "q": text(order.quantity),
@@ -263,7 +275,7 @@ def order_update(event: VenueEvent) -> dict[str, Any]:
             "ap": rounded(event.average_price),
             "sp": "0",
             "x": event.execution,
-            "X": _STATUS[event.status],
+            "X": STATUS[event.status],
             "i": order.order_id,
             "l": text(trade.quantity if trade else None),
             "z": text(event.filled),
@@ -291,33 +303,83 @@ def order_update(event: VenueEvent) -> dict[str, Any]:
     }
 
 
-def account_update(venue: SimulatedVenue, event: VenueEvent) -> dict[str, Any]:
-    """ACCOUNT_UPDATE after an execution: wallet and the one position it changed."""
-    order = event.order
-    book = venue.book(order.market.name)
-    holding = book.holdings[order.position_side]
-    mark = book.last if book.last is not None else ZERO
-    wallet = rounded(venue.wallet_balance)
+def trade_lite(event: VenueEvent) -> dict[str, Any]:
+    """TRADE_LITE: an execution in few words ("Event: Trade Lite")."""
+    order, trade = event.order, event.trade
+    return {
+        "e": "TRADE_LITE",
+        "E": event.time_ms,
+        "T": event.time_ms,
+        "s": order.market.name,
+        "c": order.client_order_id,
+        "S": SIDE[order.side],
+        "q": text(order.quantity),
+        "p": text(order.price),
+        "i": order.order_id,
+        "l": text(trade.quantity if trade else None),
+        "L": text(trade.price if trade else None),
+        "t": trade.trade_id if trade else 0,
+        "m": trade.maker if trade else False,
+    }
+
+
+def account_update(event: AccountEvent) -> dict[str, Any]:
+    """ACCOUNT_UPDATE ("Event: Balance and Position Update"). `bep`, the break-even price, is
+    given without the fees.
+    """
     return {
         "e": "ACCOUNT_UPDATE",
         "E": event.time_ms,
         "T": event.time_ms,
         "a": {
-            "m": "ORDER",
-            "B": [{"a": order.market.quote, "wb": wallet, "cw": wallet, "bc": "0"}],
-            "P": [
+            "m": event.reason,
+            "B": [
                 {
-                    "s": order.market.name,
-                    "pa": text(holding.quantity),
-                    "ep": rounded(holding.entry_price),
-                    "bep": rounded(holding.entry_price),
-                    "cr": rounded(holding.realized),
-                    "up": rounded(holding.unrealized(mark)),
-                    "mt": "cross",
-                    "iw": "0",
-                    "ps": order.position_side,
+                    "a": event.asset,
+                    "wb": rounded(event.wallet),
+                    "cw": rounded(event.cross_wallet),
+                    "bc": rounded(event.change),
                 }
             ],
+            "P": [_position_frame(position) for position in event.positions],
+        },
+    }
+
+
+def _position_frame(position: PositionNow) -> dict[str, Any]:
+    return {
+        "s": position.market.name,
+        "pa": text(position.quantity),
+        "ep": rounded(position.entry_price),
+        "bep": rounded(position.entry_price),
+        "cr": rounded(position.realized),
+        "up": rounded(position.unrealized),
+        "mt": _MARGIN_TYPE[position.isolated],
+        "iw": rounded(position.isolated_wallet),
+        "ps": position.side,
+    }
+
+
+def force_order(event: VenueEvent) -> dict[str, Any]:
+    """`<symbol>@forceOrder` of the market streams ("Liquidation Order Streams"), from the
+    CALCULATED execution of a liquidation.
+    """
+    order, trade = event.order, event.trade
+    return {
+        "e": "forceOrder",
+        "E": event.time_ms,
+        "o": {
+            "s": order.market.name,
+            "S": SIDE[order.side],
+            "o": order.type,
+            "f": order.time_in_force,
+            "q": text(order.quantity),
+            "p": text(order.price),
+            "ap": rounded(event.average_price),
+            "X": STATUS[event.status],
+            "l": text(trade.quantity if trade else None),
+            "z": text(event.filled),
+            "T": event.time_ms,
         },
     }
 

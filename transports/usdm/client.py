@@ -76,8 +76,6 @@ class UsdmExecutionClient(AccountAccess):
     :param name: of the link, in reports.
     :param venue: part of what is journalled.
     :param stream_ping_seconds: interval of the pings on the user stream.
-    :param conditional_orders: whether the venue takes them; one that does not knows no path
-        where they would be asked for.
     """
 
     def __init__(
@@ -90,7 +88,6 @@ class UsdmExecutionClient(AccountAccess):
         name: str = "exchange",
         venue: str,
         stream_ping_seconds: float = 5.0,
-        conditional_orders: bool = True,
     ) -> None:
         self.name = name
         self.venue = venue
@@ -103,7 +100,6 @@ class UsdmExecutionClient(AccountAccess):
         )
         self._instruments: dict[str, Instrument] = {}
         self._order_names = OrderNames()
-        self._takes_conditional = conditional_orders
         self._conditional = ConditionalCalls(self._ask_conditional, clock=clock)
         self._watch: ExecutionWatch | None = None
         self._stream = UserStream(
@@ -178,10 +174,6 @@ class UsdmExecutionClient(AccountAccess):
     ) -> PlaceOutcome:
         """See `ports.ExecutionClient`."""
         order = request.order
-        if order.conditional and not self._takes_conditional:
-            return PlaceOutcome(
-                kind=OutcomeKind.REJECTED, reason="this venue takes no conditional orders"
-            )
         name = self._symbols.at_venue(order.symbol)
         endpoint, params = endpoints.NEW_ORDER, order_params(request, name)
         read: Read = order_json.decode
@@ -318,14 +310,12 @@ class UsdmExecutionClient(AccountAccess):
         """See `ports.ExecutionClient`."""
         countdown = Countdown(self._line, timeout_seconds)
         # First those that wait: one that is triggered in between is told twice, never not at all.
-        waiting: list[AlgoOrderJson] = []
-        if self._takes_conditional:
-            waiting = await self._line.read(
-                endpoints.OPEN_ALGO_ORDERS,
-                [],
-                list[AlgoOrderJson],
-                timeout_seconds=countdown.seconds_left(),
-            )
+        waiting = await self._line.read(
+            endpoints.OPEN_ALGO_ORDERS,
+            [],
+            list[AlgoOrderJson],
+            timeout_seconds=countdown.seconds_left(),
+        )
         resting = await self._line.read(
             endpoints.OPEN_ORDERS, [], list[OrderJson], timeout_seconds=countdown.seconds_left()
         )

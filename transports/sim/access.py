@@ -1,0 +1,61 @@
+"""Who may ask: Binance's checks of key, time stamp and signature, in Binance's order."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+
+from holdfast.transports.usdm.signing import signature
+
+from .api import Security
+from .core import SimulatedVenue
+from .parameters import integer, malformed, recv_window
+from .rules import VenueError
+
+
+class Access:
+    """The one API key that the venue knows.
+
+    :param secret: of HMAC-SHA256 signatures; the venue has no others.
+    """
+
+    def __init__(self, venue: SimulatedVenue, *, key: str, secret: str) -> None:
+        self._venue = venue
+        self._key = key
+        self._secret = secret.encode()
+
+    def check(
+        self, security: Security, key: str | None, params: Mapping[str, str], payload: str
+    ) -> None:
+        """
+        :param key: as the request gave it.
+        :param payload: what was signed.
+        :raises VenueError: -2014, -2015, -1102, -1131, -1021 or -1022.
+        """
+        if security is Security.NONE:
+            return
+        if not key:
+            raise VenueError(-2014, "API-key format invalid.")
+        if key != self._key:
+            raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.")
+        if security is Security.KEY:
+            return
+        self._venue.check_time(integer(params, "timestamp"), recv_window(params))
+        given = params.get("signature")
+        if not given:
+            raise malformed("signature")
+        expected = signature(payload.encode(errors="replace"), self._secret)
+        if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
+            raise VenueError(-1022, "Signature for this request is not valid.")
+
+
+def unsigned(encoded: str) -> str:
+    """A query or a form body without the parameter `signature`, wherever it stands."""
+    if "signature=" not in encoded:
+        return encoded
+    return "&".join([pair for pair in encoded.split("&") if not pair.startswith("signature=")])
+
+
+def sorted_payload(params: Mapping[str, str]) -> str:
+    """What is signed of a WebSocket API request: its parameters by name, not escaped."""
+    return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
