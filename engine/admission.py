@@ -1,8 +1,8 @@
-"""The word of lease and policy on an order, at its making and again at its write.
+"""The word of lease, dead-man switch and policy on an order, at its making and at its write.
 
 The gate says whether anything may be opened; this says whether this order may: under the
-lease as the clock has it, and, if it opens, under the policy of the moment, with all that is
-held, open or unknown counted as filled.
+lease as the clock has it, and, if it opens, with the venue's dead-man switch armed and under
+the policy of the moment, with all that is held, open or unknown counted as filled.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from math import inf
 from typing import Final
 
 from . import policy as policy_rules
+from .dead_man import LAPSED, DeadManSwitch
 from .errors import LinkDown, Rejected, TradingHalted
 from .lease import LeaseKeeper
 from .ledger import Ledger
@@ -39,6 +40,7 @@ class Admission:
         client: ExecutionClient,
         policy: PolicyCell,
         lease: LeaseKeeper,
+        dead_man: DeadManSwitch,
         ledger: Ledger,
         clock: Clock,
         timeout_seconds: float,
@@ -47,6 +49,7 @@ class Admission:
         self._client = client
         self._policy = policy
         self._lease = lease
+        self._dead_man = dead_man
         self._ledger = ledger
         self._clock = clock
         self._timeout_seconds = timeout_seconds
@@ -84,7 +87,8 @@ class Admission:
         keeper's timers may lag behind it, for those of a machine that slept have slept as
         well, and the position may be another instance's by now.
 
-        :raises TradingHalted: nothing may be sent (no lease), or opened (no policy, mode HALT).
+        :raises TradingHalted: nothing may be sent (no lease), or opened (no dead-man switch, no
+            policy, mode HALT).
         :raises Rejected: a limit of the policy forbids this order.
         """
         if not self._lease.held:
@@ -93,6 +97,9 @@ class Admission:
             raise TradingHalted(f"lease: {reason}")
         if not order.opening:
             return
+        if not self._dead_man.armed:
+            self._on_blocked(LAPSED)
+            raise TradingHalted(f"exchange: {LAPSED}")
         policy = self._policy.get()
         if policy is None:
             reason = self._policy.problem() or "no policy"

@@ -157,6 +157,8 @@ class Core:
             clock=clock,
             on_lost=lambda why: self.fault("lease", why),
             on_change=self._on_lease_change,
+            on_renewed=self.outbox.show_presence,
+            fence=bus.fence,
         )
         self.execution = Execution(
             settings=settings,
@@ -395,10 +397,9 @@ class Core:
         self.refresh_floor()
         self.changes.notify()
 
-    def _on_fenced(self) -> None:
-        if self.lease.held:  # we believed so; the store knows better
-            self.lease.renew_now()
-            self.fault("lease", "a newer holder of it writes to the bus")
+    def _on_fenced(self, token: int) -> None:
+        if token == self.lease.fencing_token:  # else it was of a lease that we gave up since
+            self.lease.fenced()
 
     def _on_stall(self, reason: str) -> None:
         self.fault("event loop", reason)

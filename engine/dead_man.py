@@ -10,7 +10,10 @@ not documented; assume that stops stay.
 Only the latest holder of the lease renews: a copy that waits would keep a dead bot's orders
 alive. The holder goes on when the lease has run out because its store can not be asked:
 that is the night in which Redis dies. It ends when the store says that another one holds it.
-After a takeover nothing goes on before it is armed (`until_armed`).
+After a takeover nothing goes on before it is armed (`until_armed`), and nothing opens when it
+could not be renewed in time: then the venue has cancelled what rested, or is about to, and
+what is placed from there on would outlive the bot. So a countdown that has ended here is a
+fault. Here it ends first, for it counts from before the request left.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ RENEWALS_PER_COUNTDOWN: Final = 4
 """Binance's own example renews every 30 s a countdown of 120 s."""
 RETRY_SECONDS: Final = 1.0
 
+LAPSED: Final = "the dead-man switch could not be renewed in time; the venue cancels what rests"
+
 
 class DeadManSwitch:
     """
@@ -39,6 +44,7 @@ class DeadManSwitch:
     :param countdown_seconds: None: not used.
     :param may_renew: whether the venue can be asked now, and no other copy is known to hold
         the lease.
+    :param on_lapsed: told when a countdown has ended that could not be renewed.
     :param changes: notified whenever `may_renew` may answer differently.
     """
 
@@ -51,6 +57,7 @@ class DeadManSwitch:
         timeout_seconds: float,
         clock: Clock,
         may_renew: Callable[[], bool],
+        on_lapsed: Callable[[str], None],
         changes: Broadcast,
     ) -> None:
         self._venue = venue if countdown_seconds is not None else None
@@ -59,6 +66,7 @@ class DeadManSwitch:
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._may_renew = may_renew
+        self._on_lapsed = on_lapsed
         self._changes = changes
         self._armed_at = -inf
         """Monotonic moment at which the oldest of the running countdowns was begun."""
@@ -77,6 +85,24 @@ class DeadManSwitch:
         """Renew until cancelled; at once when the venue can be asked again."""
         if self._venue is None:
             return
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._tell_of_lapses)
+            await self._renew(self._venue)
+            group.cancel_scope.cancel()
+
+    async def _tell_of_lapses(self) -> None:
+        """By a timer of its own: a renewal may be waiting for its answer meanwhile."""
+        while not self._released:
+            if self._armed_at == -inf:
+                await self._renewed.wait()
+            left = self._armed_at + self._countdown_seconds - self._clock.monotonic()
+            if left > 0:
+                await anyio.sleep(left)
+            else:
+                self._on_lapsed(LAPSED)
+                await self._renewed.wait()
+
+    async def _renew(self, venue: CountsDown) -> None:
         was_able = False
         while not self._released:
             if not self._may_renew():
@@ -89,7 +115,7 @@ class DeadManSwitch:
                 await self._changes.wait_at_most(pause)
                 continue
             was_able = True
-            if not await self._arm(self._venue):
+            if not await self._arm(venue):
                 await anyio.sleep(RETRY_SECONDS)
 
     @property

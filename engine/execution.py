@@ -93,10 +93,21 @@ class Execution:
             clock=clock,
             can_ask=lambda: link.is_up,
         )
+        self.dead_man = DeadManSwitch(
+            venue=client if isinstance(client, CountsDown) else None,
+            symbols=settings.symbols,
+            countdown_seconds=settings.orders.dead_man_seconds,
+            timeout_seconds=settings.orders.timeout_seconds,
+            clock=clock,
+            may_renew=lambda: link.is_up and lease.latest_holder and not self.silence.seconds,
+            on_lapsed=on_fault,
+            changes=changes,
+        )
         self.admission = Admission(
             client=client,
             policy=policy,
             lease=lease,
+            dead_man=self.dead_man,
             ledger=recorder.ledger,
             clock=clock,
             timeout_seconds=settings.orders.timeout_seconds,
@@ -123,15 +134,6 @@ class Execution:
             resting=lambda: recorder.ledger.book.resting(),
             unwanted=self._entries_are_unwanted,
             epoch=lambda: gate.epoch,
-        )
-        self.dead_man = DeadManSwitch(
-            venue=client if isinstance(client, CountsDown) else None,
-            symbols=settings.symbols,
-            countdown_seconds=settings.orders.dead_man_seconds,
-            timeout_seconds=settings.orders.timeout_seconds,
-            clock=clock,
-            may_renew=lambda: link.is_up and lease.latest_holder and not self.silence.seconds,
-            changes=changes,
         )
         self.reports = ExecutionReports(
             exchange=link,

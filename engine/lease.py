@@ -5,19 +5,26 @@ request was *sent* it can not have run out. An unanswered renewal therefore cost
 nothing until then, and after it the engine is HALTED, because from that moment
 another instance may hold it. A store that had never heard of a lease may have
 lost one: then a full term is waited, unless our own still runs.
+
+The bus is the second witness. It refuses what carries a token older than one it has
+seen, and then our lease is worth nothing, whatever its store says: perhaps the store
+lost its memory, perhaps two copies use different ones. It is given up at once, and taken
+anew, with a token above the one that the bus has seen, only when nobody has written with
+that for a full term. Every holder writes to the bus with each renewal, so one that is
+alive is never pushed aside; and as long as it is, the bus is asked about once a term.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import inf
 
 import anyio
 
 from .broadcast import Broadcast
 from .errors import LinkDown
-from .ports import Clock, LeaseStore
+from .ports import Clock, Fence, LeaseStore
 
 log = logging.getLogger("holdfast.lease")
 
@@ -30,6 +37,8 @@ class LeaseKeeper:
     :param store: None: no lease is used, and it counts as held.
     :param owner: this instance's name in the store.
     :param on_lost: called synchronously when it is no longer held.
+    :param on_renewed: called with every grant: now is the time to show that we are there.
+    :param fence: asks the bus for the newest token it has seen.
     """
 
     def __init__(
@@ -41,6 +50,8 @@ class LeaseKeeper:
         clock: Clock,
         on_lost: Callable[[str], None],
         on_change: Callable[[], None],
+        on_renewed: Callable[[], None],
+        fence: Callable[[], Awaitable[Fence]],
     ) -> None:
         self._store = store
         self._owner = owner
@@ -48,6 +59,11 @@ class LeaseKeeper:
         self._clock = clock
         self._on_lost = on_lost
         self._on_change = on_change
+        self._on_renewed = on_renewed
+        self._ask_fence = fence
+        self._fenced = False
+        self._above = 0
+        """Newest token that the bus has seen of somebody else; ours has to be greater."""
         self._expires_at = inf if store is None else -inf
         self._usable_from = -inf
         self.fencing_token = 0
@@ -57,7 +73,7 @@ class LeaseKeeper:
         self._can_ask = False
         self._last_look = (False, 0)
         self.latest_holder = store is None
-        """Whether the store's last word was that the lease is ours. Stays so while the store
+        """Whether the last word of store and bus was that the lease is ours. Stays so while they
         can not be asked: then the lease runs out, but nobody is known to have taken it."""
 
     @property
@@ -73,6 +89,18 @@ class LeaseKeeper:
         """Ask the store again at once."""
         self.link_changed.notify()
 
+    def fenced(self) -> None:
+        """The bus has refused our token: give the lease up, and see who is there."""
+        if self._fenced or not self.held:
+            return
+        self._fenced = True
+        self._expires_at = -inf
+        self.latest_holder = False
+        self.reason = f"the bus has seen a newer fencing token than ours, {self.fencing_token}"
+        log.warning(self.reason)
+        self._look()
+        self.link_changed.notify()
+
     async def run(self) -> None:
         """Acquire and renew until cancelled."""
         if self._store is None:
@@ -81,7 +109,7 @@ class LeaseKeeper:
             # Looked at before asking, too: if it ran out while the machine slept, the next
             # grant would hide that somebody else may have held it in between.
             self._look()
-            pause = await self._renew(self._store) if self._can_ask else inf
+            pause = await self._ask(self._store) if self._can_ask else inf
             self._look()
             now = self._clock.monotonic()
             for moment in (self._usable_from, self._expires_at):
@@ -107,6 +135,38 @@ class LeaseKeeper:
             self._on_lost(self.reason)
         self._on_change()
 
+    async def _ask(self, store: LeaseStore) -> float:
+        """Ask store and bus for what is due; returns how long to wait before asking again."""
+        if self._fenced:
+            pause = await self._pass_fence(store)
+            if self._fenced:
+                return pause
+        return await self._renew(store)
+
+    async def _pass_fence(self, store: LeaseStore) -> float:
+        """See whether the holder of the token that fenced us off is gone."""
+        fence: Fence | None = None
+        try:
+            with anyio.move_on_after(self._ttl_seconds):
+                await store.release(self._owner)
+                fence = await self._ask_fence()
+        except LinkDown as error:
+            log.info("fence not asked for", extra={"reason": str(error)})
+        if fence is None:
+            return RETRY_SECONDS
+        left = self._ttl_seconds - fence.silent_seconds
+        if fence.token > self.fencing_token and left > 0:
+            self.reason = (
+                f"the bus was written to with fencing token {fence.token}, which is newer than "
+                f"ours: another instance has the lease, perhaps of another store. Ours is taken "
+                f"anew when it has been silent for {self._ttl_seconds:g} s"
+            )
+            self._on_change()
+            return max(left, RETRY_SECONDS)
+        self._above = max(self._above, fence.token)
+        self._fenced = False
+        return 0.0
+
     async def _renew(self, store: LeaseStore) -> float:
         """One request; returns how long to wait before the next."""
         sent = self._clock.monotonic()
@@ -115,7 +175,9 @@ class LeaseKeeper:
         try:
             # A request that hangs must not keep the end of the term from being noticed.
             with anyio.move_on_after(left if left > 0 else self._ttl_seconds):
-                grant = await store.acquire(self._owner, ttl_seconds=self._ttl_seconds)
+                grant = await store.acquire(
+                    self._owner, ttl_seconds=self._ttl_seconds, above=self._above
+                )
                 answered = True
         except LinkDown as error:
             log.info("lease not renewed", extra={"reason": str(error)})
@@ -123,6 +185,8 @@ class LeaseKeeper:
         if not answered:
             log.info("lease not renewed", extra={"reason": "no answer"})
             return RETRY_SECONDS
+        if self._fenced:
+            return 0.0  # while we asked; what was granted has the token that was refused
         self.latest_holder = grant is not None
         if grant is None:
             self._expires_at = -inf
@@ -140,6 +204,7 @@ class LeaseKeeper:
             self.reason = ""
         self._expires_at = grant.expires_at
         self.fencing_token = grant.fencing_token
+        self._on_renewed()
         return inf if grant.expires_at == inf else self._ttl_seconds / 3
 
     async def release(self) -> None:

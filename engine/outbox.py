@@ -57,6 +57,7 @@ class _InFlight(NamedTuple):
     last_sequence: int
     size: int
     """Bytes of payload."""
+    fencing_token: int
 
 
 class _Agreement(NamedTuple):
@@ -75,7 +76,7 @@ class Outbox:
     """
     :param on_fault: told when the bus refuses or contradicts the journal; shuts the gate.
     :param on_disk_fault: told when the journal takes no record; shuts the gate.
-    :param on_fenced: told when a newer holder of the lease has written to the bus.
+    :param on_fenced: told of a token that the bus has refused, for it has seen a newer one.
     :param on_gap: told of events that no longer exist anywhere.
     :param last_of_lives: per incarnation, oldest first, the number of its last event: also of
         lives whose events the journal has let go.
@@ -94,7 +95,7 @@ class Outbox:
         batches_in_flight: int,
         on_fault: Callable[[str], None],
         on_disk_fault: Callable[[str], None],
-        on_fenced: Callable[[], None],
+        on_fenced: Callable[[int], None],
         on_gap: Callable[[Gap], None],
         last_of_lives: Callable[[], Mapping[int, int]],
         on_published: Callable[[int, int], None],
@@ -128,6 +129,8 @@ class Outbox:
         self._confirmed: dict[str, int] = {}
         """Per producer, the last sequence the bus has confirmed in this life of ours."""
         self._shipped_record = journal.acked
+        self._silent = False
+        """Whether the bus should be told that we are there, though there is nothing to send."""
         self._batch_bytes = BATCH_BYTES
         """Halved by a loss with batches in flight, grows a little with each confirmed one."""
 
@@ -136,6 +139,11 @@ class Outbox:
         self._connected = connected
         self._connection += 1
         self._agreed = False
+        self.changes.notify()
+
+    def show_presence(self) -> None:
+        """Write to the bus, be it nothing, so that it knows the holder of our token is there."""
+        self._silent = True
         self.changes.notify()
 
     def producer_of(self, incarnation: int) -> str:
@@ -288,24 +296,19 @@ class Outbox:
                 if batch is None:  # the bus has them, and all that was before them
                     self._confirm(last_record)
                     continue
-                last = batch.first + len(batch.payloads) - 1
-                skip[batch.producer] = last
-                in_flight.append(
-                    _InFlight(
-                        self._bus.append(batch),
-                        last_record,
-                        batch.producer,
-                        last,
-                        sum(map(len, batch.payloads)),
-                    )
-                )
+                in_flight.append(self._send(batch, last_record))
+                skip[batch.producer] = in_flight[-1].last_sequence
+            if self._silent and not in_flight:
+                following = skip.get(self.producer, 0) + 1
+                nothing = Batch(self.producer, following, (), lineage, self.fencing_token)
+                in_flight.append(self._send(nothing, 0))
             if in_flight:
                 try:
                     status = await in_flight[0].answer
                 except LinkDown:  # perhaps because it was more than the line carries in time
                     self._batch_bytes = max(self._batch_bytes // 2, LEAST_BATCH_BYTES)
                     raise
-                self._check(status)
+                self._check(status, in_flight[0].fencing_token)
                 self._batch_bytes = min(self._batch_bytes + LEAST_BATCH_BYTES, BATCH_BYTES)
                 taken = in_flight.popleft()
                 self._confirmed[taken.producer] = max(
@@ -314,6 +317,17 @@ class Outbox:
                 self._confirm(taken.last_record)
             else:
                 await self.changes.wait()
+
+    def _send(self, batch: Batch, reaches: int) -> _InFlight:
+        self._silent = False
+        return _InFlight(
+            self._bus.append(batch),
+            reaches,
+            batch.producer,
+            batch.first + len(batch.payloads) - 1,
+            sum(map(len, batch.payloads)),
+            batch.fencing_token,
+        )
 
     def _has_room(self, in_flight: deque[_InFlight]) -> bool:
         """For one batch more, which may be a full one."""
@@ -383,7 +397,8 @@ class Outbox:
         :raises LinkDown: the marker was not taken.
         """
         marker = Batch(gap.producer, gap.last + 1, (), lineage, self.fencing_token, gap)
-        self._check(await self._bus.append(marker))
+        sent = self._send(marker, 0)
+        self._check(await sent.answer, sent.fencing_token)
         self._on_gap(gap)
 
     def _producers(self, after: int) -> list[str]:
@@ -432,13 +447,13 @@ class Outbox:
             return None, last_record
         return Batch(producer, first, payloads, lineage, self.fencing_token, gap), last_record
 
-    def _check(self, status: AppendStatus) -> None:
+    def _check(self, status: AppendStatus, fencing_token: int) -> None:
         """:raises LinkDown: the bus did not take the batch."""
         match status.kind:
             case "ok":
                 return
             case "fenced":
-                self._on_fenced()
+                self._on_fenced(fencing_token)
                 raise LinkDown("fenced: a newer holder of the lease writes to the bus")
             case "error":
                 self._on_fault(f"bus refused an append: {status.reason}")

@@ -142,11 +142,25 @@ class BusEntry(NamedTuple):
     gap: Gap | None = None
 
 
+class Fence(NamedTuple):
+    """The newest fencing token that a bus has seen, and whether its holder is still there.
+
+    :ivar token: 0: none.
+    :ivar silent_seconds: since it was last written with, by the bus's own clock; where that
+        is not known, since somebody first asked. A holder writes at least a few times a term.
+    """
+
+    token: int
+    silent_seconds: float
+
+
 class MessageBus(Link, Protocol):
     """An ordered log that appends each event exactly once.
 
     The bus keeps the last sequence of every producer next to its data and skips
-    what it already has, so that sending again after an unknown outcome is safe.
+    what it already has, so that sending again after an unknown outcome is safe. It
+    also keeps the newest fencing token and refuses what carries an older one; a
+    batch without payloads says that its token's holder is there.
     """
 
     async def position(self, producer: str) -> BusPosition:
@@ -157,6 +171,9 @@ class MessageBus(Link, Protocol):
 
         The awaitable raises `LinkDown` when the outcome can not be learnt.
         """
+
+    async def fence(self) -> Fence:
+        """:raises LinkDown:"""
 
     def subscribe(self, *, after: str | None = None) -> AsyncIterator[BusEntry]:
         """Every entry after `after` (None: from the beginning), across reconnects, none lost."""
@@ -230,9 +247,11 @@ class LeaseGrant(NamedTuple):
 class LeaseStore(Protocol):
     """Usually the policy store itself: one connection carries both."""
 
-    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+    async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         """Take or renew the lease; None when another owner holds it.
 
+        :param above: a fencing token that was seen elsewhere: ours must be greater, so a
+            lease that we hold with a smaller one is taken anew.
         :raises LinkDown:
         """
 

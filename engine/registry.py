@@ -1,10 +1,10 @@
 """Finds the transport for a URL: its scheme names an entry point.
 
 A transport is found by name so that the engine imports none. The groups are
-`holdfast.bus`, `holdfast.policy`, `holdfast.lease`, `holdfast.execution` and
-`holdfast.market`; the
-entry point's name is the scheme, its value a `ports.Factory`. The built-in
-transports stand in `pyproject.toml` like anybody's:
+`holdfast.bus`, `holdfast.policy`, `holdfast.execution` and `holdfast.market`; the
+entry point's name is the scheme, its value a `ports.Factory`. The lease has no
+group of its own: it lives on the policy store's connection, whose health is the
+lease's too. The built-in transports stand in `pyproject.toml` like anybody's:
 
     [project.entry-points."holdfast.bus"]
     nats = "your_package.bus:factory"
@@ -26,7 +26,6 @@ from .ports import (
     Entropy,
     ExecutionClient,
     Factory,
-    LeaseStore,
     MarketData,
     MessageBus,
     PolicyStore,
@@ -34,7 +33,7 @@ from .ports import (
 from .suggestion import did_you_mean
 from .url import Url
 
-Port = Literal["bus", "policy", "lease", "execution", "market"]
+Port = Literal["bus", "policy", "execution", "market"]
 
 _PORTS_ARGUMENTS: Final = frozenset({"url", "clock", "entropy"})
 _REQUIREMENT_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -64,13 +63,6 @@ def open_policy_store(
 ) -> PolicyStore:
     """The policy store at this address. :raises ConfigError: as `open_bus`."""
     return cast(PolicyStore, _open("policy", url, clock, entropy, settings, bot))
-
-
-def open_lease_store(
-    url: str | Url, *, clock: Clock, entropy: Entropy, bot: str | None = None, **settings: Any
-) -> LeaseStore:
-    """The lease store at this address. :raises ConfigError: as `open_bus`."""
-    return cast(LeaseStore, _open("lease", url, clock, entropy, settings, bot))
 
 
 def open_execution(

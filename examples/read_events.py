@@ -20,7 +20,7 @@ async def main(url: str, bot: str, count: int) -> None:
     seen = 0
     async for entry in bus.subscribe():
         if entry.gap is not None:
-            print(f"events {entry.gap.first} to {entry.gap.last} are lost")
+            print(f"{entry.gap.producer} {entry.gap.first} to {entry.gap.last} are lost for good")
         else:
             event = decoder.decode(entry.payload)
             print(f"{event.producer} {event.sequence:>4} {event.type:<32} {event.body}")

@@ -32,10 +32,10 @@ class TimedServer(MemoryServer):
         self.stored: list[tuple[float, StoredPolicy]] = []
         """Every policy since the data were last lost, and when it was stored."""
 
-    def acquire(self, owner: str, store: MemoryStore) -> LeaseGrant | None:
+    def acquire(self, owner: str, store: MemoryStore, *, above: int = 0) -> LeaseGrant | None:
         if self._now() >= self._expires_at:
             self.expire_lease()
-        grant = super().acquire(owner, self._registrar)
+        grant = super().acquire(owner, self._registrar, above=above)
         if grant is not None:
             self._expires_at = self._now() + self._ttl_seconds
         return grant
@@ -53,7 +53,7 @@ class TimedServer(MemoryServer):
 class TimedStore(MemoryStore):
     """Counts a grant from the moment the request was sent, by its own machine's clock."""
 
-    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+    async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         sent = self._clock.monotonic()
-        grant = await super().acquire(owner, ttl_seconds=ttl_seconds)
+        grant = await super().acquire(owner, ttl_seconds=ttl_seconds, above=above)
         return None if grant is None else grant._replace(expires_at=sent + ttl_seconds)

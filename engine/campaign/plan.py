@@ -224,6 +224,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         person is waited for.
     :ivar keep_resting: entries that rest stay at the venue when trading stops.
     :ivar liquidity: base units that the venue trades with us per tick; None: without bound.
+    :ivar dead_man_seconds: of the venue's dead-man switch.
     :ivar gate_lease_seconds: None where the plan lets no process stand still; it costs
         many timers.
     """
@@ -235,6 +236,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     liquidity: Decimal | None = None
     retain_acked_seconds: float = 600.0
     latency_seconds: float = 0.01
+    dead_man_seconds: float = 120.0
     gate_lease_seconds: float | None = None
 
 

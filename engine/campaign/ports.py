@@ -30,8 +30,8 @@ from holdfast.ports import (
     Batch,
     BusEntry,
     BusPosition,
-    ExecutionClient,
     ExecutionWatch,
+    Fence,
     LeaseGrant,
     LeaseStore,
     LinkWatch,
@@ -40,6 +40,7 @@ from holdfast.ports import (
     PolicyWatch,
     StoredPolicy,
 )
+from holdfast.transports.faults import CountingClient
 
 from .witness import Witness
 
@@ -117,6 +118,10 @@ class WatchedBus:
         self._life.reached("ship")
         return answer
 
+    async def fence(self) -> Fence:
+        self._life.check()
+        return await self._inner.fence()
+
     def subscribe(self, *, after: str | None = None) -> AsyncIterator[BusEntry]:
         return self._inner.subscribe(after=after)
 
@@ -160,9 +165,9 @@ class WatchedStore:
     def verified_at(self) -> float:
         return self._inner.verified_at()
 
-    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+    async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         self._life.check()
-        return await self._lease.acquire(owner, ttl_seconds=ttl_seconds)
+        return await self._lease.acquire(owner, ttl_seconds=ttl_seconds, above=above)
 
     async def release(self, owner: str) -> None:
         self._life.check()
@@ -194,7 +199,7 @@ class WatchedClient:
     :param venue_ms: the venue's own clock.
     """
 
-    def __init__(self, inner: ExecutionClient, life: Life, *, venue_ms: Callable[[], int]) -> None:
+    def __init__(self, inner: CountingClient, life: Life, *, venue_ms: Callable[[], int]) -> None:
         self.name = inner.name
         self.venue = inner.venue
         self._inner = inner
@@ -287,6 +292,14 @@ class WatchedClient:
     async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
         self._life.check()
         return await self._inner.last_price(symbol, timeout_seconds=timeout_seconds)
+
+    async def countdown_cancel_all(
+        self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        self._life.check()
+        await self._inner.countdown_cancel_all(
+            symbol, countdown_seconds=countdown_seconds, timeout_seconds=timeout_seconds
+        )
 
 
 class PerilousJournal(MemoryJournal):

@@ -10,7 +10,7 @@ import anyio
 from holdfast.engine import Engine
 from holdfast.journal import JournalFailed, MemoryDisk
 from holdfast.model import Gap
-from holdfast.ports import ExecutionClient, LeaseStore, MessageBus, PolicyStore
+from holdfast.ports import LeaseStore, MessageBus, PolicyStore
 from holdfast.reconcile import Kind
 from holdfast.settings import (
     GateSettings,
@@ -25,7 +25,12 @@ from holdfast.settings import (
 from holdfast.simulation import SeededEntropy, VirtualClock
 from holdfast.states.machine import Step
 from holdfast.states.table import State
-from holdfast.transports.faults import FaultyBus, FaultyExecutionClient, FaultyStore
+from holdfast.transports.faults import (
+    CountingClient,
+    FaultyBus,
+    FaultyExecutionClient,
+    FaultyStore,
+)
 from holdfast.transports.memory import MemoryBus
 from holdfast.transports.sim import SimExecutionClient
 
@@ -52,7 +57,10 @@ BOT_NAME = "alpha"
 def settings_for(conditions: Conditions) -> Settings:
     return Settings(
         bot=BOT_NAME,
-        orders=OrderSettings(on_leaving_active="keep" if conditions.keep_resting else "cancel"),
+        orders=OrderSettings(
+            on_leaving_active="keep" if conditions.keep_resting else "cancel",
+            dead_man_seconds=conditions.dead_man_seconds,
+        ),
         symbols=(SYMBOL,),
         gate=GateSettings(loop_lease_seconds=conditions.gate_lease_seconds),
         policy=PolicySettings(on_empty=conditions.on_empty, freshness_seconds=FRESHNESS_SECONDS),
@@ -104,6 +112,7 @@ class Process:
         self.close = anyio.Event()
         """Set: the process ends as a careful operator would end it."""
         self.ended = anyio.Event()
+        self.killed = False
         self.name = f"copy {copy}, life {life}"
         self.entropy: SeededEntropy = world.entropy.child(self.name)
         self.witness = Witness(
@@ -113,6 +122,7 @@ class Process:
             venue_moved=lambda: world.venue_events,
             in_force=world.policy_in_force,
             others_open=others_open,
+            counts_down=lambda: world.venue.counting_down or world.venue_clock_jumps,
             halted=halted,
             unnamed=world.unnamed,
         )
@@ -170,7 +180,7 @@ class Process:
         bus: MessageBus = MemoryBus(world.bus_server)
         store: PolicyStore = timed
         lease: LeaseStore = timed
-        client: ExecutionClient = SimExecutionClient(
+        client: CountingClient = SimExecutionClient(
             world.line, latency_seconds=plan.conditions.latency_seconds
         )
         if not plan.noise.silent:
@@ -215,6 +225,7 @@ class Process:
         if not self.life.alive:
             return
         self.life.alive = False
+        self.killed = True
         self.disk.crash(lose_unsynced=power_loss)
         if power_loss:
             self.diary.power_losses.append(self.clock.monotonic())

@@ -109,7 +109,7 @@ async def _play(world: World) -> None:
         if not lives.is_set():
             world.breach("liveness", f"the process did not stop in {RECOVERY_SECONDS:g} s")
         tasks.cancel_scope.cancel()
-    check_events(world, supervisor.clock.monotonic())
+    check_events(world)
     check_orders(world, supervisor)
 
 

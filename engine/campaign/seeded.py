@@ -118,7 +118,7 @@ def _order_fault(at: float, dice: _Dice) -> AnyFault:
 def _kill(at: float, dice: _Dice) -> AnyFault:
     return Kill(
         at_seconds=at,
-        seconds=dice.pick(0.1, 1.0) * dice.between(0.1, 8),
+        seconds=dice.pick(0.1, 1.0, 1.0) * dice.between(0.1, 10),  # longer than a countdown, too
         power_loss=dice.chance(0.4),
         point=dice.pick("now", "order", "ship", "journal"),
         passes=dice.pick(0, 0, 1, dice.whole(2, 30)),
@@ -235,5 +235,6 @@ def _conditions(dice: _Dice, kinds: set[str]) -> Conditions:
         adopt_positions=dice.chance(0.4),
         keep_resting=dice.chance(0.3),
         liquidity=dice.pick(None, Decimal("0.02")),
+        dead_man_seconds=dice.pick(5.0, 5.0, 8.0, 120.0),
         gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
     )

@@ -21,6 +21,7 @@ from holdfast.simulation import VirtualClock
 from .diary import Diary
 from .plan import Kill
 from .process import Process
+from .remains import check_remains
 from .witness import Witness
 from .world import World
 
@@ -73,8 +74,10 @@ class Supervisor:
             if before is not None:
                 process.witness.inherit(before.witness, could_write=not before.disk_is_lost)
             await process.run()
+            died_ns = self.world.clock.time_ns()
             if not self._finishing:
                 await anyio.sleep(self._down_seconds)
+                check_remains(self.world, process, died_ns=died_ns)
             if self._finishing:
                 return
 

@@ -31,6 +31,7 @@ class Witness:
     :param venue_moved: counts what has happened at the venue.
     :param in_force: the policy that has been stored for longer than it may take to be read.
     :param others_open: names of the other processes whose gate is open.
+    :param counts_down: whether the venue's dead-man switch is armed.
     :param halted: whether the operator has halted this copy.
     :param unnamed: takes the ids of orders that no decision of a bot stands behind.
     """
@@ -44,6 +45,7 @@ class Witness:
         venue_moved: Callable[[], int],
         in_force: Callable[[], Policy | None],
         others_open: Callable[[Witness], list[str]],
+        counts_down: Callable[[], bool],
         halted: Callable[[], bool],
         unnamed: set[str],
     ) -> None:
@@ -54,6 +56,7 @@ class Witness:
         self._venue_moved = venue_moved
         self._in_force = in_force
         self._others_open = others_open
+        self._counts_down = counts_down
         self._halted = halted
         self._unnamed = unnamed
         self._count = 0
@@ -180,6 +183,8 @@ class Witness:
             wrong.append("it was first asked for before the gate was last opened")
         if others := self._others_open(self):
             self._breach("lease", f"{cid} opening order written while {others} trades as well")
+        if not self._counts_down():
+            self._breach("dead man", f"{cid} opening order written with no countdown at the venue")
         wrong += [f"{link} was known to be down" for link, up in self._told_up.items() if not up]
         if wrong:
             self._breach("gate", f"{cid} opening order written though {'; '.join(wrong)}")

@@ -26,7 +26,7 @@ from holdfast.transports.sim.rules import Market, VenueError
 
 from .diary import Diary
 from .leases import TimedServer
-from .plan import FaultPlan, Server
+from .plan import FaultPlan, Server, VenueClockSkew
 
 SYMBOL: Final = "BTC/USDT:USDT"
 FIRST_PRICE: Final = Decimal(64_000)
@@ -43,7 +43,7 @@ class Breach(NamedTuple):
     """A promise that was seen broken.
 
     :ivar promise: `gate`, `events`, `orders`, `policy`, `books`, `liveness`, `recovery`,
-        `lease`, or `crash` for an engine that ended by itself.
+        `lease`, `dead man`, or `crash` for an engine that ended by itself.
     """
 
     promise: str
@@ -171,6 +171,11 @@ class World:
 
     def change_policy(self, mode: Mode, max_order_notional: Decimal | None) -> None:
         self.store_policy(Policy(mode, Limits(max_order_notional=max_order_notional)))
+
+    @property
+    def venue_clock_jumps(self) -> bool:
+        """Whether countdowns at the venue can not be told by any other clock."""
+        return any(isinstance(fault, VenueClockSkew) for fault in self.plan.faults)
 
     # --- comparisons -----------------------------------------------------------------
 

@@ -7,13 +7,16 @@ A campaign that does not catch them proves nothing. Each is put in place with
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
+import anyio
 import pytest
 
 from holdfast import evidence, outbox, reconciler
 from holdfast.campaign.ports import WatchedClient
 from holdfast.core import Core
+from holdfast.dead_man import DeadManSwitch
 from holdfast.effects import _Effects
 from holdfast.errors import LinkDown
 from holdfast.evidence import Decision, Next
@@ -28,6 +31,7 @@ from holdfast.orders import OrderPath
 from holdfast.policy_cell import PolicyCell
 from holdfast.recorder import Recorder
 from holdfast.states.table import State
+from holdfast.transports.sim import SimExecutionClient
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -220,6 +224,45 @@ def lease_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseKeeper, "held", property(lambda self: True))
 
 
+def dead_man_switch_believed_armed(patch: pytest.MonkeyPatch) -> None:
+    """Whether the venue has answered is not looked at."""
+
+    async def arm(self: DeadManSwitch, venue: Any) -> bool:
+        self._armed_at = self._clock.monotonic()
+        self._renewed.notify()
+        return True
+
+    patch.setattr(DeadManSwitch, "_arm", arm)
+
+
+def countdown_that_ended_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Armed once is armed for good."""
+
+    async def quiet(self: DeadManSwitch) -> None:
+        await anyio.sleep_forever()
+
+    patch.setattr(DeadManSwitch, "armed", property(lambda self: self._armed_at != -inf))
+    patch.setattr(DeadManSwitch, "_tell_of_lapses", quiet)
+
+
+def countdown_in_the_wrong_unit(patch: pytest.MonkeyPatch) -> None:
+    """Milliseconds for seconds: armed, but the venue would wait for hours."""
+    call = SimExecutionClient.countdown_cancel_all
+
+    async def wrong(
+        self: SimExecutionClient, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        long = 1000 * countdown_seconds
+        await call(self, symbol, countdown_seconds=long, timeout_seconds=timeout_seconds)
+
+    patch.setattr(SimExecutionClient, "countdown_cancel_all", wrong)
+
+
+def earlier_lives_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What a bus lost of them beyond the window is passed over in silence."""
+    patch.setattr(Ledger, "published", lambda self, incarnation, sequence: None)
+
+
 MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
     mutate.__name__: (mutate, frozenset(promises))
     for mutate, promises in (
@@ -232,6 +275,7 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
         (acknowledged_before_the_bus_has_it, {"events"}),
         (replayed_newest_first, {"events"}),
         (bus_believed_after_a_restart, {"events", "liveness"}),
+        (earlier_lives_forgotten, {"events"}),
         (failed_leg_read_as_empty, {"books", "liveness"}),
         (books_not_compared, {"books"}),
         (permit_not_checked_again, {"gate"}),
@@ -241,6 +285,9 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
         (intent_forgotten_by_a_restart, {"orders", "books", "liveness", "crash"}),
         (hold_kept_in_memory_only, {"gate", "recovery"}),
         (lease_not_looked_at, {"lease", "gate"}),
+        (dead_man_switch_believed_armed, {"dead man"}),
+        (countdown_that_ended_ignored, {"dead man"}),
+        (countdown_in_the_wrong_unit, {"dead man"}),
     )
 }
 """Each with the promises of which it must break one."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
+from inspect import getsource
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from holdfast import opening, registry
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import ConfigError
-from holdfast.registry import open_bus, open_execution, open_lease_store, open_policy_store, schemes
+from holdfast.registry import open_bus, open_execution, open_policy_store, schemes
 from holdfast.url import Url
 
 CLOCK, ENTROPY = SystemClock(), SystemEntropy()
@@ -112,14 +116,21 @@ def test_a_transport_that_does_not_load(third_party: str, scheme: str, words: li
     [
         (open_bus, "memory://x"),
         (open_policy_store, "memory://x"),
-        (open_lease_store, "memory://x"),
         (open_bus, "redis://127.0.0.1:1/0"),
         (open_bus, "rediss://127.0.0.1:1/0"),
         (open_policy_store, "redis://127.0.0.1:1/0"),
-        (open_lease_store, "redis://127.0.0.1:1/0"),
         (open_execution, "sim://127.0.0.1:1"),
     ],
 )
 async def test_every_built_in_opens_without_connecting(opener: object, url: str) -> None:
     assert callable(opener)
     assert opener(url, clock=CLOCK, entropy=ENTROPY) is not None
+
+
+def test_every_kind_of_transport_is_one_that_an_engine_opens() -> None:
+    groups = {point.group for point in distribution("holdfast").entry_points}
+    assert {group for group in groups if group.startswith("holdfast.")} == {
+        f"holdfast.{port}" for port in get_args(registry.Port)
+    }
+    openers = {name for name in vars(registry) if name.startswith("open_")}
+    assert openers == {name for name in openers if f"registry.{name}(" in getsource(opening)}

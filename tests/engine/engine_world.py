@@ -59,15 +59,15 @@ class World:
         market = changes.pop("market_data", None)
         if (link_settings := changes.pop("link_settings", None)) is not None:
             changes["links"] = link_settings
+        store = changes.pop("store", None) or MemoryStore(self.server, clock=self.clock)
         entropy = self.entropy.child(f"life{self.lives}")
         journal = MemoryJournal.open(
-            self.disk,
+            changes.pop("disk", self.disk),
             clock=self.clock,
             randbits=entropy.child("journal").randbits,
             on_fault=lambda reason: engine.fault("disk", reason),
             **self.journal_options,
         )
-        store = MemoryStore(self.server, clock=self.clock)
         engine = Engine(
             settings=self.settings(**changes),
             journal=journal,

@@ -16,7 +16,7 @@ from holdfast import book as book_module
 from holdfast import records
 from holdfast.book import Book, BookState
 from holdfast.intent import Stage
-from holdfast.ledger import Ledger
+from holdfast.ledger import MAX_PRODUCERS, Ledger
 from holdfast.model import (
     Fill,
     Order,
@@ -456,6 +456,36 @@ def test_a_checkpoint_forgets_the_oldest_keys_rather_than_not_fit() -> None:
     assert len(body) <= 100_000
     assert "key-2999" in ledger.keyed
     assert "key-0" not in ledger.keyed
+
+
+def test_a_checkpoint_remembers_how_far_each_life_had_counted() -> None:
+    ledger = Ledger(keys_kept=100)
+    for incarnation in (9, 7, 8):  # random numbers: their order is that of their first event
+        for sequence in range(1, incarnation):
+            ledger.published(incarnation, sequence)
+    again = Ledger(keys_kept=100)
+    again.published(1, 1)
+    again.restore(ledger.checkpoint(limit_bytes=LIMIT))
+    assert list(again.last_sequences.items()) == [(9, 8), (7, 6), (8, 7)]
+    again.published(7, 7)
+    assert list(again.last_sequences.items()) == [(9, 8), (7, 7), (8, 7)]
+
+
+def test_of_lives_the_oldest_are_forgotten() -> None:
+    ledger = Ledger(keys_kept=100)
+    for incarnation in range(1, MAX_PRODUCERS + 11):
+        ledger.published(incarnation, 1)
+        ledger.published(incarnation, 2)
+    assert len(ledger.last_sequences) == MAX_PRODUCERS
+    assert next(iter(ledger.last_sequences)) == 11
+
+
+def test_a_checkpoint_of_before_lives_were_remembered_is_read() -> None:
+    ledger = Ledger(keys_kept=100)
+    state = msgspec.msgpack.decode(ledger.checkpoint(limit_bytes=LIMIT))
+    state.pop("last_sequences", None)
+    ledger.restore(msgspec.msgpack.encode(state))
+    assert ledger.last_sequences == {}
 
 
 def test_a_checkpoint_of_something_else_is_refused() -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from engine_world import BTC, World
 
+from holdfast.errors import TradingHalted
 from holdfast.model import Order
 from holdfast.settings import OrderSettings
 from holdfast.simulation import run
@@ -129,6 +130,49 @@ def test_a_renewal_that_fails_is_made_up_for_before_the_countdown_ends() -> None
             world.venue.faults.arm("cancel", Fault.lost_request(), until_ms=now_ms + 100_000)
             await anyio.sleep(150)
             assert resting(world) == ["sell"]
+
+    run(main)
+
+
+def test_a_countdown_that_could_not_be_renewed_in_time_shuts_the_gate() -> None:
+    """Everything else works; but the venue cancels what rests, and what came after would stay."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            until_ms = world.venue.now_ms() + 200_000
+            world.venue.faults.arm("cancel", Fault.lost_request(), until_ms=until_ms)
+            book = world.venue.book(BTC)
+            while engine.gate.is_open:  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            assert book.countdown_ms is not None
+            assert world.venue.now_ms() <= book.countdown_ms, "before the countdown strikes"
+            assert engine.history[-1].cause.startswith("exchange: the dead-man switch")
+            with pytest.raises(TradingHalted):
+                await engine.submit(ENTRY)
+            await engine.submit(Order(BTC, "sell", "0.010", reduce_only=True))
+            await anyio.sleep(30)
+            assert engine.state is State.RECONCILING
+            with anyio.fail_after(120):
+                await engine.until_healthy()
+            assert world.venue.counting_down
+            assert resting(world) == []
+
+    run(main)
+
+
+def test_between_the_end_of_the_countdown_and_its_news_nothing_opens() -> None:
+    """Timers of a machine that slept have slept as well; an order's write asks the clock."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            world.clock.suspend(130)
+            assert engine.gate.is_open, "nobody has told it: the test tests nothing"
+            with pytest.raises(TradingHalted, match="dead-man"):
+                await engine.submit(ENTRY)
 
     run(main)
 

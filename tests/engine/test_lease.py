@@ -7,7 +7,7 @@ from math import inf
 import anyio
 
 from holdfast.lease import LeaseKeeper
-from holdfast.ports import LeaseGrant
+from holdfast.ports import Fence, LeaseGrant
 from holdfast.simulation import VirtualClock, run
 
 TTL = 5.0
@@ -21,10 +21,14 @@ class _Store:
         self.token = 1
         self.virgin = False
 
-    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+    async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         return LeaseGrant(self.token, self._clock.monotonic() + ttl_seconds, self.virgin)
 
     async def release(self, owner: str) -> None: ...
+
+
+async def _no_fence() -> Fence:
+    raise AssertionError("nobody was fenced off")
 
 
 class _Heard:
@@ -40,6 +44,8 @@ class _Heard:
             clock=clock,
             on_lost=self.lost.append,
             on_change=lambda: self.changes.append((keeper.held, keeper.fencing_token)),
+            on_renewed=lambda: None,
+            fence=_no_fence,
         )
         keeper.set_connected(True)
         return keeper
@@ -90,6 +96,8 @@ def test_without_a_store_it_counts_as_held() -> None:
             clock=VirtualClock(),
             on_lost=lambda why: None,
             on_change=lambda: None,
+            on_renewed=lambda: None,
+            fence=_no_fence,
         )
         await keeper.run()
         assert keeper.held

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.errors import LinkDown
 from holdfast.lease import LeaseKeeper
-from holdfast.ports import LeaseGrant
+from holdfast.ports import Fence, LeaseGrant
 from holdfast.simulation import VirtualClock, run
 
 TTL = 9.0
@@ -29,7 +29,7 @@ class Store:
         self.hangs = False
         self.requests = 0
 
-    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+    async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         self.requests += 1
         sent = self._clock.monotonic()
         if self.hangs:
@@ -40,8 +40,8 @@ class Store:
         now = self._clock.monotonic()
         if self.owner not in (None, owner) and now < self.expires_at:
             return None
-        if self.owner != owner or now >= self.expires_at:
-            self.token += 1
+        if self.owner != owner or now >= self.expires_at or self.token <= above:
+            self.token = max(self.token, above) + 1
         virgin, self.virgin = self.virgin, False
         self.owner, self.expires_at = owner, now + ttl_seconds
         return LeaseGrant(self.token, sent + ttl_seconds, virgin)
@@ -57,6 +57,9 @@ class Rig:
         self.store = Store(self.clock)
         self.lost: list[tuple[float, str]] = []
         self.changes = 0
+        self.renewals = 0
+        self.newest_token, self.written_at = 0, -inf
+        """What the bus has seen."""
         self.keeper = self.new("alpha:1")
 
     def new(self, owner: str) -> LeaseKeeper:
@@ -67,10 +70,24 @@ class Rig:
             clock=self.clock,
             on_lost=lambda why: self.lost.append((self.clock.monotonic(), why)),
             on_change=self._changed,
+            on_renewed=self._renewed,
+            fence=self._fence,
         )
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _renewed(self) -> None:
+        self.renewals += 1
+
+    async def _fence(self) -> Fence:
+        await anyio.sleep(0.01)
+        if not self.store.answers:
+            raise LinkDown("no answer")
+        return Fence(self.newest_token, self.clock.monotonic() - self.written_at)
+
+    def somebody_writes(self, token: int) -> None:
+        self.newest_token, self.written_at = token, self.clock.monotonic()
 
 
 def with_keeper(body: Callable[[Rig], Awaitable[None]], *, virgin: bool = False) -> None:
@@ -207,5 +224,88 @@ def test_released_it_is_free_and_not_held() -> None:
         await rig.keeper.release()
         assert not rig.keeper.held
         assert rig.store.owner is None
+
+    with_keeper(body)
+
+
+# --- the bus as a second witness ------------------------------------------------------------
+
+
+def test_fenced_off_it_is_given_up_at_once_and_taken_anew_above_a_silent_holder() -> None:
+    async def body(rig: Rig) -> None:
+        rig.somebody_writes(1000)
+        rig.keeper.fenced()
+        assert not rig.keeper.held, "at once: another instance trades"
+        assert not rig.keeper.latest_holder
+        assert "newer fencing token" in rig.lost[0][1]
+        await anyio.sleep(TTL - 0.5)
+        assert not rig.keeper.held
+        assert "silent for 9 s" in rig.keeper.reason
+        await anyio.sleep(1)
+        assert rig.keeper.held
+        assert rig.keeper.latest_holder
+        assert rig.keeper.fencing_token == 1001
+        assert rig.keeper.reason == ""
+        await anyio.sleep(5 * TTL)
+        assert rig.keeper.fencing_token == 1001
+        assert len(rig.lost) == 1
+
+    with_keeper(body)
+
+
+def test_it_never_pushes_a_holder_aside_that_writes() -> None:
+    async def body(rig: Rig) -> None:
+        rig.keeper.fenced()
+        asked = rig.store.requests
+        for _ in range(100):
+            rig.somebody_writes(1000)
+            await anyio.sleep(TTL / 3)
+            assert not rig.keeper.held
+        assert rig.store.requests == asked
+        assert rig.store.owner is None, "given back: a copy that waits for it may have it"
+        await anyio.sleep(TTL + 1)
+        assert rig.keeper.held
+
+    with_keeper(body)
+
+
+def test_what_is_granted_while_the_bus_refuses_the_token_counts_for_nothing() -> None:
+    """The renewal was on its way when the bus spoke."""
+
+    async def body(rig: Rig) -> None:
+        asked = rig.store.requests
+        rig.keeper.renew_now()
+        while rig.store.requests == asked:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        rig.somebody_writes(1000)
+        rig.keeper.fenced()
+        for _ in range(80):
+            await anyio.sleep(0.1)
+            assert not rig.keeper.held
+        await anyio.sleep(1.5)
+        assert rig.keeper.fencing_token == 1001
+
+    with_keeper(body)
+
+
+def test_a_bus_that_can_not_be_asked_keeps_it_given_up() -> None:
+    async def body(rig: Rig) -> None:
+        rig.newest_token = 1000
+        rig.store.answers = False
+        rig.keeper.fenced()
+        await anyio.sleep(5 * TTL)
+        assert not rig.keeper.held
+        rig.store.answers = True
+        await anyio.sleep(2)
+        assert rig.keeper.held
+
+    with_keeper(body)
+
+
+def test_every_grant_is_a_time_to_show_that_the_holder_is_there() -> None:
+    async def body(rig: Rig) -> None:
+        before, asked = rig.renewals, rig.store.requests
+        await anyio.sleep(10 * TTL)
+        assert rig.renewals - before == rig.store.requests - asked >= 29
 
     with_keeper(body)

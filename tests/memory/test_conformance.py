@@ -28,6 +28,12 @@ class MemoryControl:
     async def start(self) -> None:
         self._server.up()
 
+    async def refuse_writes(self) -> None:
+        self._server.down("it became a replica")
+
+    async def accept_writes(self) -> None:
+        self._server.up()
+
     async def wipe(self) -> None:
         self._server.down()
         self._server.wipe()

@@ -46,7 +46,7 @@ class Place:
         self.disk_faults: list[str] = []
         self.gaps: list[Gap] = []
         self.last_sequences: dict[int, int] = {}
-        self.fenced = 0
+        self.fenced: list[int] = []
 
     @asynccontextmanager
     async def life(
@@ -86,8 +86,8 @@ class Place:
             group.cancel_scope.cancel()
         self.disk.crash(lose_unsynced=False)
 
-    def _on_fenced(self) -> None:
-        self.fenced += 1
+    def _on_fenced(self, token: int) -> None:
+        self.fenced.append(token)
 
     async def drained(self, outbox: Outbox, *, seconds: float = 60) -> None:
         """Return when the bus has confirmed everything. :raises TimeoutError:"""

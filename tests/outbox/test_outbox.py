@@ -414,12 +414,64 @@ def test_a_newer_holder_of_the_lease_is_not_written_over() -> None:
             place.server.log.fence = 2
             outbox.publish_nowait("test", "by the former holder")
             await anyio.sleep(30)
-            assert place.fenced > 1
-            assert place.fenced < 60, "asked again with growing pauses"
+            assert set(place.fenced) == {1}
+            assert 1 < len(place.fenced) < 60, "asked again with growing pauses"
             assert place.bodies() == []
             outbox.fencing_token = 3
             await place.drained(outbox)
             assert place.bodies() == ["by the former holder"]
+
+    in_place(body)
+
+
+def test_presence_is_shown_by_events_and_where_there_are_none_by_an_empty_batch() -> None:
+    async def body(place: Place) -> None:
+        append = place.server.append
+        batches: list[Batch] = []
+
+        def watched(batch: Batch) -> AppendStatus:
+            batches.append(batch)
+            return append(batch)
+
+        place.server.append = watched  # type: ignore[method-assign]
+        async with place.life() as outbox:
+            outbox.fencing_token = 7
+            outbox.publish_nowait("test", 1)
+            await place.drained(outbox)
+            await anyio.sleep(60)
+            assert len(batches) == 1
+            outbox.show_presence()
+            outbox.publish_nowait("test", 2)
+            await anyio.sleep(1)
+            assert [len(batch.payloads) for batch in batches] == [1, 1], "that is enough"
+            outbox.show_presence()
+            await anyio.sleep(1)
+            assert [len(batch.payloads) for batch in batches] == [1, 1, 0]
+            assert {batch.fencing_token for batch in batches} == {7}
+            assert place.server.log.silence(now=anyio.current_time()).silent_seconds <= 1
+            place.server.down("killed")
+            outbox.show_presence()
+            await anyio.sleep(1)
+            place.server.up()
+            await anyio.sleep(1)
+            assert [len(batch.payloads) for batch in batches] == [1, 1, 0, 0]
+            place.server.wipe()  # under a connection that stands: nobody would notice
+            outbox.show_presence()
+            await anyio.sleep(1)
+            assert place.bodies() == [1, 2]
+
+    in_place(body)
+
+
+def test_an_idle_holder_hears_that_it_was_fenced_off() -> None:
+    async def body(place: Place) -> None:
+        async with place.life() as outbox:
+            outbox.fencing_token = 1
+            await anyio.sleep(1)
+            place.server.log.raise_fence(2)
+            outbox.show_presence()
+            await anyio.sleep(0.01)
+            assert place.fenced == [1]
 
     in_place(body)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from outbox_world import Place
 
+from holdfast.outbox import Outbox
 from holdfast.simulation import run
 
 Action = tuple[Any, ...]
@@ -101,11 +102,19 @@ def test_exactly_once_and_in_order(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    actions=st.lists(ACTIONS, max_size=30),
+    actions=st.lists(ACTIONS | st.just(("fill",)), max_size=25),
     padding=st.integers(50, 400),
+    patience_seconds=st.sampled_from([0.0, 5.0]),
 )
-def test_beyond_the_window_a_gap_never_silence(actions: list[Action], padding: int) -> None:
-    """With a window so short that events are dropped: each is on the bus or inside a gap."""
+@example(
+    actions=[("publish", 5), ("kill",), ("fill",), ("wipe",)], padding=400, patience_seconds=0.0
+)
+def test_beyond_the_window_a_gap_never_silence(
+    actions: list[Action], padding: int, patience_seconds: float
+) -> None:
+    """With a window so short that events, and whole lives, are dropped: each event is on the
+    bus or under a marker.
+    """
 
     async def main() -> None:
         place = Place()
@@ -114,34 +123,44 @@ def test_beyond_the_window_a_gap_never_silence(actions: list[Action], padding: i
             "retain_acked_seconds": 0.0,
             "retain_acked_bytes": 0,
         }
-        count = 0
-        async with place.life(batch_events=3, **small) as outbox:
-            for action in [*actions, ("up",), ("publish", 1)]:
-                match action:
-                    case ("publish", number):
-                        for _ in range(number):
-                            count += 1
-                            outbox.publish_nowait("test", (count, "x" * padding))
-                            if outbox._journal.wants_checkpoint:
-                                outbox._journal.checkpoint(b"state")
-                    case ("wait", seconds):
-                        await anyio.sleep(seconds)
-                    case ("kill",):
-                        await anyio.sleep(5)  # time for the window to close
-                    case other:
-                        act(place, other)
-            place.server.down("the last one")
-            place.server.up()
-            await place.drained(outbox, seconds=30)
-        expected = 1
+        counts: dict[str, int] = {}
+
+        def publish(outbox: Outbox) -> None:
+            counts[outbox.producer] += 1
+            outbox.publish_nowait("test", "x" * padding)
+            if outbox._journal.wants_checkpoint:
+                outbox._journal.checkpoint(b"state")
+
+        remaining = [*actions, ("up",), ("publish", 1)]
+        while remaining:
+            async with place.life(batch_events=3, **small) as outbox:
+                counts[outbox.producer] = 0
+                while remaining:
+                    match remaining.pop(0):
+                        case ("publish", number):
+                            for _ in range(number):
+                                publish(outbox)
+                        case ("fill",):  # until what was there before has left the window
+                            for _ in range(40):
+                                publish(outbox)
+                                await anyio.sleep(0.06)
+                        case ("wait", seconds):
+                            await anyio.sleep(seconds)
+                        case ("kill",):
+                            await anyio.sleep(patience_seconds)  # time for the window to close
+                            break
+                        case other:
+                            act(place, other)
+                else:
+                    place.server.down("the last one")
+                    place.server.up()
+                    await place.drained(outbox, seconds=30)
+        seen = dict.fromkeys(counts, 0)
         for entry in place.server.log.entries:
-            if entry.gap is not None:
-                assert entry.gap.first == expected
-                expected = entry.gap.last + 1
-            else:
-                assert entry.sequence == expected
-                expected += 1
-        assert expected == count + 1
+            first = entry.sequence if entry.gap is None else entry.gap.first
+            assert first == seen[entry.producer] + 1
+            seen[entry.producer] = entry.sequence
+        assert seen == counts
         assert len(place.gaps) >= sum(e.gap is not None for e in place.server.log.entries)
 
     run(main)

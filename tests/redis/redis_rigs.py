@@ -49,6 +49,12 @@ class ServerControl:
     async def start(self) -> None:
         await anyio.to_thread.run_sync(self._server.start)
 
+    async def refuse_writes(self) -> None:
+        self._server.command("REPLICAOF", self._server.host, "1")
+
+    async def accept_writes(self) -> None:
+        self._server.command("REPLICAOF", "NO", "ONE")
+
     async def wipe(self) -> None:
         await anyio.to_thread.run_sync(lambda: self._server.restart(empty=True))
 

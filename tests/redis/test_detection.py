@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -156,7 +156,6 @@ async def test_a_password_with_every_special_character(
 async def test_a_replica_is_not_up(clients: Clients) -> None:
     async with connected(clients.bus()) as watch:
         clients.server.command("REPLICAOF", "127.0.0.1", "1")
-        # A primary that becomes a replica keeps its connections: a write tells.
         await is_refused(clients.bus(), "this server is a replica")
         assert watch.ups == 1
         clients.server.command("REPLICAOF", "NO", "ONE")
@@ -176,6 +175,86 @@ async def test_a_probe_sees_what_a_ping_hides(clients: Clients) -> None:
         clients.server.command("CONFIG", "SET", "maxmemory", "0")
         await watch.until("up again", lambda: watch.is_up)
         await bus.probe()
+
+
+async def _turns_read_only(server: RedisServer) -> Callable[[], object]:
+    server.command("REPLICAOF", "127.0.0.1", "1")
+    return lambda: server.command("REPLICAOF", "NO", "ONE")
+
+
+async def _fills_up(server: RedisServer) -> Callable[[], object]:
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    return lambda: server.command("CONFIG", "SET", "maxmemory", "0")
+
+
+async def _loses_its_replicas(server: RedisServer) -> Callable[[], object]:
+    server.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    return lambda: server.command("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
+async def _cannot_save(server: RedisServer) -> Callable[[], object]:
+    in_the_way = server.directory / "dump.rdb"
+    in_the_way.mkdir()  # also root can not rename a file to it
+    server.command("CONFIG", "SET", "save", "900 1")
+    server.command("BGSAVE")
+    with anyio.fail_after(GENEROUS_SECONDS):
+        while "rdb_last_bgsave_status:err" not in server.command("INFO", "persistence"):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+
+    def mend() -> None:
+        in_the_way.rmdir()
+        server.command("CONFIG", "SET", "save", "")
+
+    return mend
+
+
+async def _pauses_writes(server: RedisServer) -> Callable[[], object]:
+    """As a failover that was asked for does. Reads are answered all the while."""
+    server.command("CLIENT", "PAUSE", "60000", "WRITE")
+    return lambda: server.command("CLIENT", "UNPAUSE")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "words"),
+    [
+        (_turns_read_only, "this server is a replica"),
+        (_fills_up, "out of memory"),
+        (_loses_its_replicas, "too few replicas"),
+        (_cannot_save, "cannot save to disk"),
+        (_pauses_writes, "no answer"),
+    ],
+)
+async def test_a_standing_connection_sees_that_writes_are_refused(
+    breaks: Callable[[RedisServer], Awaitable[Callable[[], object]]],
+    words: str,
+    start_redis: Callable[..., RedisServer],
+) -> None:
+    """Nothing is appended or asked for: the heartbeat alone has to notice."""
+    server = start_redis()
+    bus, store = Clients(server).bus(), Clients(server).store()
+    async with connected(bus) as bus_watch, connected(store) as store_watch:
+        mend = await breaks(server)
+        try:
+            for watch in (bus_watch, store_watch):
+                await watch.until("down", lambda watch=watch: not watch.is_up)  # type: ignore[misc]
+                assert words in watch.reasons[0]
+        finally:
+            mend()
+        for watch in (bus_watch, store_watch):
+            await watch.until("up again", lambda watch=watch: watch.is_up)  # type: ignore[misc]
+
+
+async def test_the_heartbeat_leaves_no_trace(clients: Clients) -> None:
+    """It asks whether a write would be taken and writes nothing: no log grows by it."""
+
+    def changes() -> str:
+        stats = clients.server.command("INFO", "persistence")
+        return next(line for line in stats.splitlines() if line.startswith("rdb_changes"))
+
+    async with connected(clients.bus(heartbeat_ms=5)), connected(clients.store(heartbeat_ms=5)):
+        before = changes()
+        await anyio.sleep(0.2)
+        assert changes() == before
 
 
 async def test_a_script_that_never_ends(clients: Clients) -> None:

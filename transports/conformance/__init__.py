@@ -21,7 +21,8 @@ Each check is an async function that raises `AssertionError` with the promise of
 What the control cannot do is shown as skipped, with the reason. `check_execution_client`
 runs all at once, and then has to be told of every ability that is missing (`without=`).
 `BUS_CHECKS`, `POLICY_CHECKS` and `LEASE_CHECKS` are used in the same way, with a
-`Control` that stops, starts and wipes the server behind the transport.
+`Control` that stops, starts and wipes the server behind the transport, and lets it refuse
+writes.
 
 The built-in transports pass the same checks in holdfast's own tests. They are
 assertions: not for `python -O`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final
 
 import anyio
@@ -18,6 +19,7 @@ from .watching import (
     expect,
     patiently,
     raises_link_down,
+    sees_that_writes_are_refused,
 )
 
 MakeBus = Callable[[], MessageBus]
@@ -132,6 +134,31 @@ async def fences_off_an_older_token(make_bus: MakeBus, control: Control) -> None
             expect(promise, await _append(bus, lineage, first, 1, fencing_token=token), answer)
 
 
+async def tells_whether_the_holder_of_the_fence_is_there(
+    make_bus: MakeBus, control: Control
+) -> None:
+    bus = make_bus()
+    async with connected(bus):
+        lineage = await _fresh(bus, "a")
+        expect("an unused bus has seen no token", (await bus.fence()).token, 0)
+        began = monotonic()
+        for promise, first, count, token, newest in (
+            ("also an unused bus is told that a holder is there", 1, 0, 5, 5),
+            ("a token that was written with is told", 1, 1, 7, 7),
+            ("a batch without payloads counts", 2, 0, 9, 9),
+            ("what was refused does not", 2, 1, 8, 9),
+            ("nor what takes no part in leases", 2, 1, 0, 9),
+        ):
+            await _append(bus, lineage, first, count, fencing_token=token)
+            fence = await bus.fence()
+            expect(promise, fence.token, newest)
+            found = (await bus.position("a")).lineage
+            expect("a token is no part of the data that the lineage names", found, lineage)
+            took = monotonic() - began
+            assert 0 <= fence.silent_seconds <= took + 0.1, "silence counts from the last write"
+        expect("the fence belongs to no producer", await bus.position("b"), (lineage, 0))
+
+
 async def survives_an_outage(make_bus: MakeBus, control: Control) -> None:
     bus = make_bus()
     async with connected(bus) as watch:
@@ -148,6 +175,10 @@ async def survives_an_outage(make_bus: MakeBus, control: Control) -> None:
         await bus.probe()
         expect("data that survived keep their lineage", await bus.position("a"), (lineage, 3))
         expect("appending goes on", await _append(bus, lineage, 3, 2), ("ok", 4))
+
+
+async def a_bus_that_refuses_writes_is_down(make_bus: MakeBus, control: Control) -> None:
+    await sees_that_writes_are_refused(make_bus(), control)
 
 
 async def tells_that_the_data_were_lost(make_bus: MakeBus, control: Control) -> None:
@@ -240,7 +271,9 @@ BUS_CHECKS: Final = (
     marks_a_gap,
     refuses_another_lineage,
     fences_off_an_older_token,
+    tells_whether_the_holder_of_the_fence_is_there,
     survives_an_outage,
+    a_bus_that_refuses_writes_is_down,
     tells_that_the_data_were_lost,
     a_subscription_loses_nothing,
     a_subscription_resumes,

@@ -36,6 +36,33 @@ async def one_owner_at_a_time(make_store: MakeStore, control: Control) -> None:
         assert not second.virgin, "the store knows that there was a lease"
 
 
+async def a_token_can_be_asked_for_above_one_seen_elsewhere(
+    make_store: MakeStore, control: Control
+) -> None:
+    ours, theirs = make_store(), make_store()
+    async with connected(ours), connected(theirs):
+        first = await ours.acquire("ours", ttl_seconds=30)
+        assert first is not None, "a free lease is granted"
+        seen = first.fencing_token + 1_000_000_000
+        assert await theirs.acquire("theirs", ttl_seconds=30, above=seen) is None, (
+            "a great token takes no lease from its holder"
+        )
+        same = await ours.acquire("ours", ttl_seconds=30, above=first.fencing_token - 1)
+        assert same is not None, "its owner renews a lease"
+        assert same.fencing_token == first.fencing_token, "great enough is not given anew"
+        second = await ours.acquire("ours", ttl_seconds=30, above=seen)
+        assert second is not None, "its owner renews a lease"
+        assert second.fencing_token > seen, "the new token is above the one seen"
+        await ours.release("ours")
+        third = await theirs.acquire("theirs", ttl_seconds=30)
+        assert third is not None, "a released lease is granted"
+        assert third.fencing_token > second.fencing_token, "tokens go on growing from there"
+        await theirs.release("theirs")
+        fourth = await ours.acquire("ours", ttl_seconds=30, above=third.fencing_token + 1000)
+        assert fourth is not None, "a free lease is granted"
+        assert fourth.fencing_token > third.fencing_token + 1000, "above the one seen"
+
+
 async def a_forgotten_lease_is_told(make_store: MakeStore, control: Control) -> None:
     store = make_store()
     async with connected(store) as watch:
@@ -61,4 +88,9 @@ async def a_lease_needs_the_store(make_store: MakeStore, control: Control) -> No
         assert grant is not None, "the lease is granted once the store is back"
 
 
-LEASE_CHECKS: Final = (one_owner_at_a_time, a_forgotten_lease_is_told, a_lease_needs_the_store)
+LEASE_CHECKS: Final = (
+    one_owner_at_a_time,
+    a_token_can_be_asked_for_above_one_seen_elsewhere,
+    a_forgotten_lease_is_told,
+    a_lease_needs_the_store,
+)

@@ -12,7 +12,15 @@ from holdfast.errors import PolicyConflict
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.ports import LeaseStore, PolicyStore
 
-from .watching import Control, connected, expect, patiently, raises_link_down, until
+from .watching import (
+    Control,
+    connected,
+    expect,
+    patiently,
+    raises_link_down,
+    sees_that_writes_are_refused,
+    until,
+)
 
 
 class Store(PolicyStore, LeaseStore, Protocol):
@@ -111,6 +119,11 @@ async def verified_only_in_this_connection(make_store: MakeStore, control: Contr
         expect("a write that raised LinkDown was not made later", found, Mode.NORMAL)
 
 
+async def a_store_that_refuses_writes_is_down(make_store: MakeStore, control: Control) -> None:
+    """What it lets read may be what a replica has that is cut off; and the lease needs writes."""
+    await sees_that_writes_are_refused(make_store(), control)
+
+
 async def a_lost_policy_can_be_restored(make_store: MakeStore, control: Control) -> None:
     store = make_store()
     async with connected(store) as watch:
@@ -139,6 +152,7 @@ POLICY_CHECKS: Final = (
     one_of_many_writers_wins,
     a_change_by_another_is_pushed,
     verified_only_in_this_connection,
+    a_store_that_refuses_writes_is_down,
     a_lost_policy_can_be_restored,
     anything_is_replaced_on_demand,
 )

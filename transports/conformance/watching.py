@@ -25,6 +25,14 @@ class Control(Protocol):
     async def start(self) -> None:
         """Make it reachable again."""
 
+    async def refuse_writes(self) -> None:
+        """Let it answer reads only, as a primary that becomes a replica or runs full does. Its
+        connections stay, if it has any.
+        """
+
+    async def accept_writes(self) -> None:
+        """Undo `refuse_writes`."""
+
     async def wipe(self) -> None:
         """Lose all data. The server runs before and after, and may restart in between."""
 
@@ -107,6 +115,23 @@ def _single(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+async def sees_that_writes_are_refused(link: Any, control: Control) -> None:
+    """:raises AssertionError: it takes a server for up that reads only."""
+    async with connected(link) as watch:
+        await control.refuse_writes()
+        try:
+            await watch.until(
+                "a server that refuses writes is reported by `down`, though nobody writes",
+                lambda: not watch.is_up,
+            )
+            assert all(watch.reasons), "`down` says why"
+            await raises_link_down("probe", link.probe())
+        finally:
+            await control.accept_writes()
+        await watch.until("`run` calls `up` once it takes writes again", lambda: watch.is_up)
+        await patiently(link.probe)
 
 
 def expect(promise: str, found: object, expected: object) -> None:

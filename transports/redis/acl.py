@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _COMMANDS: Final = (
-    "hello auth ping select client|setname client|tracking eval set get time exists del"
+    "hello auth ping select client|setname client|tracking eval set setrange get time exists del"
     " xadd xtrim xlen xread xrevrange hget hmget hset hlen hexists pexpire"
 )
 

@@ -26,9 +26,10 @@ if token > 0 then
   if token < fence then
     return {'fenced', last, string.format('token %.0f has written', fence)}
   end
-  if token > seen then
-    redis.call('HSET', KEYS[2], 'token', ARGV[4])
-  end
+  -- Also by a batch without payloads: it is how an idle holder shows that it is there.
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  redis.call('HSET', KEYS[2], 'token', ARGV[4], 'token_at', string.format('%.0f', now))
 end
 
 if first > last + 1 and gap_first ~= last + 1 then

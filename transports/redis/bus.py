@@ -25,7 +25,15 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, Final
 
 from holdfast.errors import LinkDown
-from holdfast.ports import AppendStatus, Batch, BusEntry, BusPosition, Entropy, LinkWatch
+from holdfast.ports import (
+    AppendStatus,
+    Batch,
+    BusEntry,
+    BusPosition,
+    Entropy,
+    Fence,
+    LinkWatch,
+)
 
 from . import scripts
 from .address import Address
@@ -113,6 +121,13 @@ class RedisBus:
         except LinkDown as error:
             return _failed(error)
         return wire.request(*command, on_reply=lambda reply: self._status(wire, reply))
+
+    async def fence(self) -> Fence:
+        """The newest token that was written with, or given by a lease on this server."""
+        token, silent_ms = await self._link.wire().request(
+            "EVAL", scripts.FENCE, 2, self._progress, self._fence
+        )
+        return Fence(token, silent_ms / 1000)
 
     def subscribe(self, *, after: str | None = None) -> AsyncGenerator[BusEntry, None]:
         """Every entry after `after`, over a connection of its own.

@@ -1,8 +1,9 @@
 """A connection that is kept: found, made, proven, watched, and made again.
 
 It says "up" only after the server has carried out a write, because a replica, a full
-server or one that cannot reach its disk answers every PING. It says "down" inside
-the callback that saw the fault, and once per reason while it stays down.
+server or one that cannot reach its disk answers every PING. The heartbeat asks the same
+again and again: a primary that becomes a replica keeps its connections. It says "down"
+inside the callback that saw the fault, and once per reason while it stays down.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class RedisLink:
     """One kept connection.
 
     :param tracking: ask for push messages when a key that was read changes.
-    :param beat: makes the heartbeat's question from the wire; default: PING.
+    :param beat: what the heartbeat asks besides whether a write would be taken.
     :param on_lost: called before the watch, to drop what belonged to the connection.
     """
 
@@ -142,7 +143,16 @@ class RedisLink:
         return wire.request("SET", self.address.key("probe"), "1", "PX", _PROBE_TTL_MS)
 
     def _ask(self, wire: Wire) -> Future[Any]:
-        return wire.request("PING") if self._beat is None else self._beat(wire)
+        """The heartbeat's question: would a write be taken?
+
+        SETRANGE with an empty value changes nothing, so neither log nor replicas hear of it
+        (seen with Redis 6.2 and Valkey 9.1). To the server it is a write that may need memory
+        all the same, and what refuses those (READONLY, OOM, MISCONF, NOREPLICAS, a failover's
+        pause, MOVED) is decided before a command runs. What `beat` reads is asked behind it,
+        and so comes from a server that was still the primary then.
+        """
+        writable = wire.request("SETRANGE", self.address.key("probe"), 0, "")
+        return writable if self._beat is None else self._beat(wire)
 
     def _backoff_seconds(self, failures: int) -> float:
         longest = BACKOFF_LASTING_SECONDS if is_lasting(self._reason) else BACKOFF_MAX_SECONDS

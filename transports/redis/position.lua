@@ -8,10 +8,17 @@
 local lineage = redis.call('HGET', KEYS[2], 'lineage')
 local events = redis.call('EXISTS', KEYS[1]) == 1
 
--- HLEN 1: nothing but the lineage, an empty bus. More without a stream: the events are lost.
-if lineage and not events and redis.call('HLEN', KEYS[2]) > 1 then
-  redis.call('DEL', KEYS[2])
-  lineage = false
+-- Progress of producers without a stream: the events are lost, and the fence outlives them.
+if lineage and not events then
+  local fence = redis.call('HMGET', KEYS[2], 'token', 'token_at')
+  local other = 1 + (fence[1] and 1 or 0) + (fence[2] and 1 or 0)
+  if redis.call('HLEN', KEYS[2]) > other then
+    redis.call('DEL', KEYS[2])
+    lineage = false
+    if fence[1] then
+      redis.call('HSET', KEYS[2], 'token', fence[1], 'token_at', fence[2] or '0')
+    end
+  end
 end
 if not lineage then
   if events and redis.call('XLEN', KEYS[1]) > 0 then

@@ -20,6 +20,7 @@ def _load(name: str) -> str:
 APPEND: Final = _load("append")
 POSITION: Final = _load("position")
 ADOPT: Final = _load("adopt")
+FENCE: Final = _load("fence")
 POLICY: Final = _load("policy")
 LEASE: Final = _load("lease")
 RELEASE: Final = _load("release")

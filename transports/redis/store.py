@@ -145,7 +145,7 @@ class RedisStore:
 
     # --- lease ----------------------------------------------------------------------
 
-    async def acquire(self, owner: str, *, ttl_seconds: float) -> LeaseGrant | None:
+    async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         """Take or renew the lease.
 
         :param owner: unique to this process: an equal name is taken for a renewal.
@@ -159,6 +159,7 @@ class RedisStore:
             self._fence_key,
             owner,
             round(ttl_seconds * 1000),
+            above,
         )
         if not token:
             return None
