@@ -396,10 +396,12 @@ class Outbox:
 
         :raises LinkDown: the marker was not taken.
         """
+        # Told first: the answer may be lost, and the bus then holds a marker of which no alert
+        # has spoken.
+        self._on_gap(gap)
         marker = Batch(gap.producer, gap.last + 1, (), lineage, self.fencing_token, gap)
         sent = self._send(marker, 0)
         self._check(await sent.answer, sent.fencing_token)
-        self._on_gap(gap)
 
     def _producers(self, after: int) -> list[str]:
         """Producers of all events the journal still holds, oldest first."""

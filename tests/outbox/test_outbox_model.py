@@ -109,6 +109,11 @@ def test_exactly_once_and_in_order(
 @example(
     actions=[("publish", 5), ("kill",), ("fill",), ("wipe",)], padding=400, patience_seconds=0.0
 )
+@example(  # the bus takes the marker, and the answer is lost
+    actions=[("publish", 1), ("kill",), ("fill",), ("lose_acks", 1), ("wipe",)],
+    padding=50,
+    patience_seconds=0.0,
+)
 def test_beyond_the_window_a_gap_never_silence(
     actions: list[Action], padding: int, patience_seconds: float
 ) -> None:
