@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from holdfast.campaign import FaultPlan
+from holdfast.campaign.plan import Conditions
 from holdfast.campaign.process import Process
 from holdfast.campaign.world import World
 from holdfast.journal import MemoryDisk
@@ -17,7 +18,10 @@ MOST_STEPS = 20_000
 
 def test_a_day_without_servers_takes_few_steps() -> None:
     async def main() -> None:
-        world, loop = World(FaultPlan(seed=1)), SimLoop.current()
+        # The venue's dead-man switch is no polling of what is away; it is renewed all the time,
+        # so its countdown is made long, that what the outage costs be seen.
+        conditions = Conditions(dead_man_seconds=3600.0)
+        world, loop = World(FaultPlan(seed=1, conditions=conditions)), SimLoop.current()
         process = Process(
             world,
             copy=0,
