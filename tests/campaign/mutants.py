@@ -284,7 +284,9 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
         (closed_when_the_deadline_passes, {"orders"}),
         (intent_forgotten_by_a_restart, {"orders", "books", "liveness", "crash"}),
         (hold_kept_in_memory_only, {"gate", "recovery"}),
-        (lease_not_looked_at, {"lease", "gate"}),
+        # Permit, bus and store each ask for the lease themselves, so that two copies trade takes
+        # a coincidence: then the books of one are not the venue's.
+        (lease_not_looked_at, {"lease", "gate", "books"}),
         (dead_man_switch_believed_armed, {"dead man"}),
         (countdown_that_ended_ignored, {"dead man"}),
         (countdown_in_the_wrong_unit, {"dead man"}),
