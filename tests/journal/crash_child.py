@@ -29,13 +29,18 @@ LEVELS = {
 
 
 class FailingFiles(Files):
+    """Fails once it is told to: a journal whose device fails while it is opened says so and
+    does not open, and then there is nobody to kill.
+    """
+
     def __init__(self) -> None:
         super().__init__()
+        self.fails = False
         self._syncs = 0
 
     def sync(self, fd: int) -> None:
-        self._syncs += 1
-        if self._syncs % 16 == 0:
+        self._syncs += self.fails
+        if self.fails and self._syncs % 16 == 0:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         super().sync(fd)
 
@@ -79,6 +84,7 @@ async def ship(journal: FileJournal) -> None:
 
 
 async def main(folder: str, level: str, publishers: int) -> None:
+    files = FailingFiles()
     journal = await FileJournal.open(
         Path(folder),
         clock=Monotonic(),
@@ -88,8 +94,9 @@ async def main(folder: str, level: str, publishers: int) -> None:
         max_bytes=4 << 20,
         retain_acked_bytes=1 << 20,
         retain_acked_seconds=0.1,
-        files=FailingFiles() if level == "failing" else None,
+        files=files,
     )
+    files.fails = level == "failing"
     async with asyncio.TaskGroup() as group:
         group.create_task(ship(journal))
         for name in range(publishers):
