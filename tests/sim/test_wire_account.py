@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from wire_rig import BTC, Wire, next_event, wire_test
 
+from holdfast.transports.sim.limits import REAL
+
 V3_RISK = "/fapi/v3/positionRisk"
 
 
@@ -106,6 +108,7 @@ async def test_an_isolated_position_has_a_wallet_of_its_own(wire: Wire) -> None:
     "GET /fapi/v1/apiTradingStatus",
     "GET /fapi/v1/rateLimit/order",
     "GET /fapi/v1/multiAssetsMargin",
+    limits=REAL,
 )
 async def test_what_the_account_is_allowed(wire: Wire) -> None:
     config = await wire.signed("GET", "/fapi/v1/accountConfig")

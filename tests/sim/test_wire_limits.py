@@ -7,7 +7,7 @@ from typing import Any
 
 from wire_rig import BTC, KEY, HandClock, Wire, wire_test
 
-from holdfast.transports.sim.limits import FIRST_BAN_MS, REFUSALS_BEFORE_BAN, Limits
+from holdfast.transports.sim.limits import FIRST_BAN_MS, REFUSALS_BEFORE_BAN, UNLIMITED, Limits
 from holdfast.transports.usdm.signing import sign
 
 
@@ -57,6 +57,12 @@ async def test_the_headers_count_the_weight_of_the_minute_and_the_orders(wire: W
     wire.clock.ms += 50_000
     await wire.get("/fapi/v1/time")
     assert used(wire) == 1
+
+
+@wire_test(limits=UNLIMITED)
+async def test_a_venue_without_limits_says_so_to_clients_that_pace_themselves(wire: Wire) -> None:
+    rows = (await wire.get("/fapi/v1/exchangeInfo"))["rateLimits"]
+    assert [row["limit"] for row in rows] == [UNLIMITED.weight_per_minute] * 3
 
 
 @wire_test(**limited(weight_per_minute=5))

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from wire_rig import BTC, Wire, wire_test
 
+from holdfast.transports.sim.limits import REAL
 from holdfast.transports.sim.tape import DAY_MS, MINUTE_MS
 
 
@@ -13,7 +14,7 @@ async def trade(wire: Wire, price: str, quantity: str = "1") -> None:
     await wire.control("price", {"symbol": BTC, "price": price, "quantity": quantity})
 
 
-@wire_test("GET /fapi/v1/ping", "GET /fapi/v1/time", "GET /fapi/v1/exchangeInfo")
+@wire_test("GET /fapi/v1/ping", "GET /fapi/v1/time", "GET /fapi/v1/exchangeInfo", limits=REAL)
 async def test_the_exchange_says_what_it_is(wire: Wire) -> None:
     assert await wire.get("/fapi/v1/ping") == {}
     time = await wire.get("/fapi/v1/time")

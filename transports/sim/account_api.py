@@ -167,7 +167,7 @@ def trading_status(account: Account, _params: Params) -> Any:
 
 
 def order_rate_limits(account: Account, _params: Params) -> Any:
-    return [row for row in declared(account.declared_limits) if row["rateLimitType"] == "ORDERS"]
+    return [row for row in declared(account.limits) if row["rateLimitType"] == "ORDERS"]
 
 
 def income(account: Account, params: Params) -> Any:

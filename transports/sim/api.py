@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from .core import SimulatedVenue
 from .faults import RequestKind
-from .limits import REAL, Limits
+from .limits import UNLIMITED, Limits
 from .market import MarketData
 from .parameters import Params
 from .rules import VenueError
@@ -75,13 +75,12 @@ class Account:
         listen_keys: ListenKeys,
         *,
         market: MarketData,
-        limits: Limits | None = None,
+        limits: Limits = UNLIMITED,
     ) -> None:
         self.venue = venue
         self.listen_keys = listen_keys
         self.market = market
         self.limits = limits
-        self.declared_limits = limits or REAL
 
 
 Handler = Callable[[Account, Params], Any]

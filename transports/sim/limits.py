@@ -43,6 +43,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 REAL: Final = Limits()
 """Binance's own, for USDⓈ-M futures."""
+UNLIMITED: Final = Limits(**dict.fromkeys(Limits.__struct_fields__, 10**9))
+"""What nobody reaches. It is declared as any other limit is: a client that paces itself by
+exchangeInfo then need not wait for what would never be refused."""
 
 
 class LimitExceeded(Exception):
@@ -93,12 +96,9 @@ class _Address:
 
 
 class RateLimiter:
-    """Counts what is asked, and refuses what is too much.
+    """Counts what is asked, and refuses what is too much."""
 
-    :param limits: None: count, and refuse nothing.
-    """
-
-    def __init__(self, limits: Limits | None) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._addresses: dict[str, _Address] = {}
         self._ten_seconds = _Window(TEN_SECONDS_MS)
@@ -115,11 +115,10 @@ class RateLimiter:
         used = self._addresses.get(address) or self._enter(address)
         window = used.weight.at(now_ms)
         window.count += weight
-        if self.limits is not None:
-            if now_ms < used.banned_until_ms:
-                raise _banned(address, used.banned_until_ms, now_ms)
-            if window.count > self.limits.weight_per_minute:
-                self._refuse(used, address, now_ms)
+        if now_ms < used.banned_until_ms:
+            raise _banned(address, used.banned_until_ms, now_ms)
+        if window.count > self.limits.weight_per_minute:
+            self._refuse(used, address, now_ms)
         if orders[0]:
             self._count_orders(orders, now_ms)
         return window.count
@@ -136,7 +135,7 @@ class RateLimiter:
         """`rateLimits` of a WebSocket API reply."""
         ten_seconds, minute = self.order_counts(now_ms)
         counts = (self.used_weight(address, now_ms), ten_seconds, minute)
-        rows = declared(self.limits or REAL)
+        rows = declared(self.limits)
         return [{**row, "count": count} for row, count in zip(rows, counts, strict=True)]
 
     def _enter(self, address: str) -> _Address:
@@ -146,7 +145,6 @@ class RateLimiter:
         return used
 
     def _refuse(self, used: _Address, address: str, now_ms: int) -> None:
-        assert self.limits is not None
         refusals = used.refusals.at(now_ms)
         refusals.count += 1
         if refusals.count > REFUSALS_BEFORE_BAN:
@@ -164,18 +162,17 @@ class RateLimiter:
 
     def _count_orders(self, orders: tuple[int, int], now_ms: int) -> None:
         ten_seconds, minute = self._ten_seconds.at(now_ms), self._minute.at(now_ms)
-        if (limits := self.limits) is not None:
-            for window, more, most, name in (
-                (ten_seconds, orders[0], limits.orders_per_ten_seconds, "TEN_SECONDS"),
-                (minute, orders[1], limits.orders_per_minute, "MINUTE"),
-            ):
-                if window.count + more > most:
-                    raise LimitExceeded(
-                        429,
-                        -1015,
-                        f"Too many new orders; current limit is {most} orders per {name}.",
-                        window.retry_after_seconds(now_ms),
-                    )
+        for window, more, most, name in (
+            (ten_seconds, orders[0], self.limits.orders_per_ten_seconds, "TEN_SECONDS"),
+            (minute, orders[1], self.limits.orders_per_minute, "MINUTE"),
+        ):
+            if window.count + more > most:
+                raise LimitExceeded(
+                    429,
+                    -1015,
+                    f"Too many new orders; current limit is {most} orders per {name}.",
+                    window.retry_after_seconds(now_ms),
+                )
         ten_seconds.count += orders[0]
         minute.count += orders[1]
 

@@ -44,7 +44,7 @@ def exchange_info(account: Account, _params: Params) -> Any:
         "timezone": "UTC",
         "serverTime": venue.now_ms(),
         "futuresType": "U_MARGINED",
-        "rateLimits": declared(account.declared_limits),
+        "rateLimits": declared(account.limits),
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "0"}],
         "symbols": [market_json(book.market) for book in venue.books.values()],

@@ -224,7 +224,7 @@ def remembered(order: VenueOrder, now_ms: int) -> bool:
 def _place(account: Account, params: Params, *, timestamp_ms: int, window_ms: int) -> VenueOrder:
     venue = account.venue
     ticket = ticket_of(params, default_id=f"venue-{len(venue.order_log) + 1}")
-    if account.limits is not None and ticket.price is not None:
+    if ticket.price is not None:
         book = venue.book(ticket.symbol)
         if len(book.bids) + len(book.asks) >= account.limits.open_orders:
             raise VenueError(-2025, "Reach max open order limit.")

@@ -18,7 +18,7 @@ from holdfast.marketdata import DataError
 from . import slippage
 from .core import SimulatedVenue
 from .feed import PAST_TICK_MS, START_PRICES, FeedTick, play, recorded, remember, walk
-from .limits import REAL, Limits
+from .limits import REAL, UNLIMITED, Limits
 from .market import MarketData
 from .server import VenueServer
 from .tape import MINUTE_MS
@@ -60,7 +60,7 @@ class ExchangeOptions:
     history_minutes: int | None = None
     tick_seconds: float = 0.1
     depth_quantity: Decimal | None = None
-    limits: Limits | None = REAL
+    limits: Limits = REAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Status:
     ended: bool
 
 
-def read_limits(text: str) -> Limits | None:
+def read_limits(text: str) -> Limits:
     """`real`, `off`, or some of Binance's changed: `weight=6000,orders10s=1000`.
 
     Names: weight, orders10s, orders1m, open, messages.
@@ -90,7 +90,7 @@ def read_limits(text: str) -> Limits | None:
     if text == "real":
         return REAL
     if text == "off":
-        return None
+        return UNLIMITED
     values: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")

@@ -27,7 +27,7 @@ from .api import Account, ListenKeys, Route
 from .control import ControlApi
 from .core import SimulatedVenue
 from .faults import Fault
-from .limits import LimitExceeded, Limits, RateLimiter
+from .limits import UNLIMITED, LimitExceeded, Limits, RateLimiter
 from .market import MarketData
 from .market_streams import MarketStreams
 from .records import AccountEvent, ConditionalEvent, VenueEvent
@@ -69,7 +69,7 @@ class VenueServer:
         secret: str,
         entropy: Entropy,
         market: MarketData | None = None,
-        limits: Limits | None = None,
+        limits: Limits = UNLIMITED,
         ping_seconds: float = PING_SECONDS,
         pong_seconds: float = PONG_SECONDS,
     ) -> None:
@@ -265,7 +265,7 @@ class VenueServer:
             await converse(
                 connection,
                 lambda message: obey(hub, connection, message),
-                messages_per_second=None if limits is None else limits.messages_per_second,
+                messages_per_second=limits.messages_per_second,
                 ping_seconds=self._ping_seconds,
                 pong_seconds=self._pong_seconds,
             )
