@@ -16,6 +16,7 @@ from holdfast.engine import Engine
 from holdfast.journal import MemoryDisk, MemoryJournal
 from holdfast.model import Event
 from holdfast.policy import Mode, Policy
+from holdfast.ports import Clock, ExecutionClient
 from holdfast.settings import (
     GateSettings,
     PolicySettings,
@@ -29,10 +30,12 @@ BTC = "BTC/USDT:USDT"
 
 
 class World:
-    """Everything outside the bot. Make it inside a simulation."""
+    """Everything outside the bot. Make it inside a simulation, unless it has another clock."""
 
-    def __init__(self, seed: int = 0, *, latency_seconds: float = 0.01) -> None:
-        self.clock = VirtualClock()
+    def __init__(
+        self, seed: int = 0, *, latency_seconds: float = 0.01, clock: Clock | None = None
+    ) -> None:
+        self.clock = VirtualClock() if clock is None else clock
         self.entropy = SeededEntropy(seed, "world")
         self.server = MemoryServer(entropy=self.entropy.child("server"))
         self.venue = SimulatedVenue(time_ns=self.clock.time_ns)
@@ -51,6 +54,10 @@ class World:
             "policy": PolicySettings(initial=Policy(Mode.NORMAL)),
         }
         return Settings(**{**defaults, **changes})
+
+    def client(self) -> ExecutionClient:
+        """One more client of the venue."""
+        return SimExecutionClient(self.line, latency_seconds=self.latency_seconds)
 
     @asynccontextmanager
     async def engine(self, **changes: Any) -> AsyncIterator[Engine]:
@@ -74,7 +81,7 @@ class World:
             bus=MemoryBus(self.server),
             policy=store,
             lease=store,
-            exchange=SimExecutionClient(self.line, latency_seconds=self.latency_seconds),
+            exchange=self.client(),
             market=market,
             clock=self.clock,
             entropy=entropy,
