@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from wire_rig import BTC, HandClock, Wire, wire_test
+from wire_rig import BTC, HandClock, Wire, next_event, wire_test
 
 from holdfast.transports.sim.order_api import FORGET_ALL_MS, FORGET_UNFILLED_MS
 from holdfast.transports.sim.parameters import WEEK_MS
@@ -31,6 +31,34 @@ async def test_an_order_is_placed_asked_after_and_cancelled(wire: Wire) -> None:
     assert await wire.refused("GET", ORDER, symbol=BTC, origClientOrderId="other") == -2013
     gone = await wire.refused("GET", "/fapi/v1/openOrder", symbol=BTC, origClientOrderId="mine")
     assert gone == -2013
+
+
+@wire_test(f"PUT {ORDER}")
+async def test_an_order_is_amended(wire: Wire) -> None:
+    placed = await wire.place(newClientOrderId="mine")
+    key = await wire.listen_key()
+    terms = {"symbol": BTC, "side": "BUY", "origClientOrderId": "mine"}
+    async with wire.connect(f"/ws/{key}") as stream:
+        amended = await wire.signed("PUT", ORDER, **terms, quantity="0.020", price="48000")
+        event = (await next_event(stream, "ORDER_TRADE_UPDATE"))["o"]
+    assert (amended["orderId"], amended["status"]) == (placed["orderId"], "NEW")
+    assert (amended["origQty"], amended["price"]) == ("0.020", "48000")
+    assert await wire.signed("GET", ORDER, symbol=BTC, origClientOrderId="mine") == amended
+    assert [event[name] for name in "cxXqp"] == ["mine", "AMENDMENT", "NEW", "0.020", "48000"]
+    for changed, code in (
+        ({"quantity": "0.020", "price": "48000"}, -5027),
+        ({"quantity": "0.001", "price": "48000"}, -5029),
+        ({"quantity": "0.020", "price": "48000.05"}, -1111),
+        ({"quantity": "900", "price": "48000"}, -2019),
+        ({"quantity": "0.020"}, -1102),
+        ({"price": "48000"}, -1102),
+        ({"quantity": "0.020", "price": "47000", "side": "HOLD"}, -1117),
+        ({"quantity": "0.020", "price": "47000", "side": "SELL"}, -2013),
+        ({"quantity": "0.020", "price": "47000", "priceMatch": "QUEUE"}, -5037),
+        ({"quantity": "0.020", "price": "47000", "origClientOrderId": "no"}, -2013),
+    ):
+        assert await wire.refused("PUT", ORDER, **{**terms, **changed}) == code
+    assert (await wire.signed("GET", ORDER, symbol=BTC, origClientOrderId="mine")) == amended
 
 
 @wire_test(f"POST {ORDER}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import pytest
@@ -74,6 +75,34 @@ async def test_an_order_over_the_websocket(wire: Wire) -> None:
         assert await api.refused("order.place", bad) == -1111
         reducing = api.sign(**wire.order(reduceOnly=True))
         assert await api.refused("order.place", reducing) == -2022
+
+
+@wire_test("ws order.modify")
+async def test_an_order_is_amended_over_the_websocket(wire: Wire) -> None:
+    placed = await wire.place()
+    async with wire.connect(PATH) as socket:
+        api = Api(wire, socket)
+        terms = {"symbol": BTC, "side": "BUY", "quantity": "0.020", "price": "48000"}
+        amended = await api.signed("order.modify", orderId=placed["orderId"], **terms)
+        assert (amended["origQty"], amended["price"]) == ("0.020", "48000")
+
+
+@wire_test()
+async def test_every_parameter_is_signed_escaped_or_not(wire: Wire) -> None:
+    """`returnRateLimits` too: Binance's SDK and ccxt both sign it."""
+    async with wire.connect(PATH) as socket:
+        api = Api(wire, socket)
+        name = "a/b:c"
+        order = api.sign(**wire.order(newClientOrderId=name), returnRateLimits=False)
+        answer = await api.ask("order.place", order)
+        assert (answer["status"], answer["result"]["clientOrderId"]) == (200, name)
+        assert "rateLimits" not in answer
+        asked = api.sign(symbol=BTC, origClientOrderId=name)
+        del asked["signature"]
+        asked["signature"] = signature(urlencode(sorted(asked.items())).encode(), b"s")
+        assert (await api.ask("order.status", asked))["result"]["clientOrderId"] == name
+        added = {**api.sign(**wire.order()), "returnRateLimits": False}
+        assert await api.refused("order.place", added) == -1022
 
 
 @wire_test("ws algoOrder.place", "ws algoOrder.cancel")

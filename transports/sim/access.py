@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from urllib.parse import urlencode
 
 from holdfast.transports.usdm.signing import signature
 
@@ -25,11 +26,11 @@ class Access:
         self._secret = secret.encode()
 
     def check(
-        self, security: Security, key: str | None, params: Mapping[str, str], payload: str
+        self, security: Security, key: str | None, params: Mapping[str, str], *payloads: str
     ) -> None:
         """
         :param key: as the request gave it.
-        :param payload: what was signed.
+        :param payloads: what was signed, one of these.
         :raises VenueError: -2014, -2015, -1102, -1131, -1021 or -1022.
         """
         if security is Security.NONE:
@@ -44,9 +45,11 @@ class Access:
         given = params.get("signature")
         if not given:
             raise malformed("signature")
-        expected = signature(payload.encode(errors="replace"), self._secret)
-        if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
-            raise VenueError(-1022, "Signature for this request is not valid.")
+        for payload in payloads:
+            expected = signature(payload.encode(errors="replace"), self._secret)
+            if hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
+                return
+        raise VenueError(-1022, "Signature for this request is not valid.")
 
 
 def unsigned(encoded: str) -> str:
@@ -56,6 +59,13 @@ def unsigned(encoded: str) -> str:
     return "&".join([pair for pair in encoded.split("&") if not pair.startswith("signature=")])
 
 
-def sorted_payload(params: Mapping[str, str]) -> str:
-    """What is signed of a WebSocket API request: its parameters by name, not escaped."""
-    return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
+def sorted_payloads(params: Mapping[str, str]) -> tuple[str, ...]:
+    """What may be signed of a WebSocket API request: all its parameters by name.
+
+    As they stand in the documentation ("Request security", and so ccxt does); Binance's own SDK
+    escapes them before. It makes a difference for the `/` and `:` of a client order id.
+    """
+    signed = sorted(item for item in params.items() if item[0] != "signature")
+    plain = "&".join([f"{name}={value}" for name, value in signed])
+    escaped = urlencode(signed, errors="replace")
+    return (plain,) if escaped == plain else (plain, escaped)

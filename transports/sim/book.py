@@ -80,6 +80,7 @@ class Book:
     _bid: Decimal | float | None = None
     _ask: Decimal | float | None = None
     _left: dict[Side, Decimal | float | None] = field(default_factory=dict)
+    _queued: int = 0
 
     def __post_init__(self) -> None:
         self.leverage = min(DEFAULT_LEVERAGE, self.market.brackets[0].max_leverage)
@@ -177,8 +178,14 @@ class Book:
         return [entry[2] for entry in self.bids] + [entry[2] for entry in self.asks]
 
     def rest(self, order: VenueOrder) -> None:
-        """Queue a limit order: best price first, then oldest."""
-        insort(self._queue(order), (_rank(order), order.order_id, order))
+        """Queue a limit order: best price first, then who has waited longest."""
+        self._queued += 1
+        order.place_in_queue = self._queued
+        self.put_back(order)
+
+    def put_back(self, order: VenueOrder) -> None:
+        """Queue a limit order in the place that it had."""
+        insort(self._queue(order), (_rank(order), order.place_in_queue, order))
         self._count(order, order.remaining)
         self.disturb()
 
@@ -187,7 +194,7 @@ class Book:
         if order.price is None:
             return
         queue = self._queue(order)
-        index = bisect_left(queue, (_rank(order), order.order_id))
+        index = bisect_left(queue, (_rank(order), order.place_in_queue))
         if index < len(queue) and queue[index][2] is order:
             del queue[index]
             self._count(order, -order.remaining)

@@ -11,9 +11,9 @@ first. Our orders do not move the market, and never trade with each other. Laten
 known here: it is on the line to the venue.
 
 `SimulatedVenue` is what others see. Behind it: `market_side` (prices in), `matching` (orders),
-`conditional` (stops and take-profits), `account` with `ledger` and `margin` (money), `admission`
-(is there margin for an order), `liquidation`, `moves` (what a price sets off), `timers` (what
-time sets off), `settings`, `announcements` (who is told).
+`amendment` (of open ones), `conditional` (stops and take-profits), `account` with `ledger` and
+`margin` (money), `admission` (is there margin for an order), `liquidation`, `moves` (what a
+price sets off), `timers` (what time sets off), `settings`, `announcements` (who is told).
 
 `order_log` is append-only and holds every order ever accepted: the truth that an
 observer compares a client's belief with. It is never trimmed.
@@ -28,6 +28,7 @@ from typing import Final
 from holdfast.model import PositionSide, Side
 
 from .account import Account
+from .amendment import amend
 from .announcements import AccountListener, Announcements, ConditionalListener, Listener
 from .book import Book
 from .conditional import ConditionalOrders
@@ -241,6 +242,34 @@ class SimulatedVenue(MarketSide):
         if order is None or order.status.final:
             raise VenueError(-2011, "Unknown order sent.")
         self._matching.cancel(book, order)
+        self._announcements.tell()
+        return order
+
+    def amend(
+        self,
+        symbol: str,
+        *,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        client_order_id: str = "",
+        order_id: int = 0,
+        timestamp_ms: int | None = None,
+        recv_window_ms: int = 5000,
+    ) -> VenueOrder:
+        """Change an open limit order, and return it as it then stands.
+
+        :raises VenueError: see `amendment`; the order stays as it was.
+        """
+        self.advance()
+        if timestamp_ms is not None:
+            self.check_time(timestamp_ms, recv_window_ms, code=-5028)
+        book = self.book(symbol)
+        order = self._matching.find(book, client_order_id, order_id)
+        if order is None or order.status.final or order.side != side:
+            raise VenueError(-2013, "Order does not exist.")
+        amend(self._matching, book, order, quantity=quantity, price=price)
+        self._liquidations.check(book)
         self._announcements.tell()
         return order
 

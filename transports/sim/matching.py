@@ -13,7 +13,7 @@ from typing import Final, Literal
 from holdfast.model import OrderStatus, PositionSide, Side
 
 from .account import Account
-from .admission import admit
+from .admission import Takes, admit
 from .announcements import Announcements
 from .book import Book, crosses
 from .ledger import ZERO, money
@@ -35,7 +35,7 @@ class Matching:
     """Orders of one account.
 
     :param time_ns: UTC clock of the machine.
-    :param now_ms: the venue's clock.
+    :ivar now_ms: the venue's clock.
     :ivar order_log: every accepted order, in the order of acceptance.
     :ivar on_turned: told of a position side that was opened, closed or turned.
     :ivar on_final: told of an order that was made of a conditional one and has ended.
@@ -58,7 +58,7 @@ class Matching:
         self._account = account
         self._announcements = announcements
         self._time_ns = time_ns
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._depth = depth
         self._open: dict[str, VenueOrder] = {}
         self._by_id: dict[int, VenueOrder] = {}
@@ -75,8 +75,13 @@ class Matching:
         """
         takes = self._check(book, ticket)
         order = self._record(book, ticket, origin)
+        self.enter(book, order, "NEW", takes)
+        return order
+
+    def enter(self, book: Book, order: VenueOrder, execution: Execution, takes: Takes) -> None:
+        """Tell of an order, let it take what it does at once, and the remainder rest or end."""
         if self._announcements.orders:
-            self._emit(order, "NEW", None)
+            self._emit(order, execution, None)
         for price, quantity in takes:
             if order.status.final:
                 break  # it was to reduce more than there was
@@ -90,9 +95,8 @@ class Matching:
                 book.rest(order)
             else:
                 self.finish(book, order, OrderStatus.EXPIRED, "EXPIRED")
-        return order
 
-    def _check(self, book: Book, ticket: OrderTicket) -> list[tuple[Decimal, Decimal]]:
+    def _check(self, book: Book, ticket: OrderTicket) -> Takes:
         """What the order takes at once. :raises VenueError:"""
         market, side, hedge_mode = book.market, ticket.side, self._account.hedge_mode
         check_client_id(ticket.client_order_id)
@@ -116,6 +120,28 @@ class Matching:
                 raise VenueError(-2022, "ReduceOnly Order is rejected.")
         elif ticket.reduce_only and not reducible:
             raise VenueError(-2022, "ReduceOnly Order is rejected.")
+        if opening:
+            at = limit if limit is not None else best
+            assert at is not None
+            market.check_notional(quantity * at)
+        return self.weigh(book, ticket, quantity, limit, opening=opening)
+
+    def weigh(
+        self,
+        book: Book,
+        terms: OrderTicket | VenueOrder,
+        quantity: Decimal,
+        limit: Decimal | None,
+        *,
+        opening: bool,
+    ) -> Takes:
+        """What an order of such terms takes at once.
+
+        :param opening: whether it may grow a position.
+        :raises VenueError: -2019 or -2027 (margin), -5021 or -5022 (time in force).
+        """
+        side, time_in_force = terms.side, terms.time_in_force
+        best = book.best(side)
         takes: list[tuple[Decimal, Decimal]] = []
         rests = quantity
         if best is not None and (limit is None or crosses(side, limit, best)):
@@ -128,20 +154,16 @@ class Matching:
                     rests -= part
                 if not rests:
                     break
-        time_in_force = ticket.time_in_force
         if opening:
-            at = limit if limit is not None else best
-            assert at is not None
-            market.check_notional(quantity * at)
             admit(
                 self._account,
                 book,
                 side,
-                ticket.position_side,
+                terms.position_side,
                 takes,
                 rests if limit is not None and time_in_force in ("GTC", "GTX") else ZERO,
                 limit,
-                grows=quantity > reducible,
+                grows=quantity > book.reducible(terms.position_side, side),
             )
         if limit is None or best is None:
             return takes
@@ -171,7 +193,7 @@ class Matching:
     def _record(
         self, book: Book, ticket: OrderTicket, origin: ConditionalOrder | None
     ) -> VenueOrder:
-        now_ns, now_ms = self._time_ns(), self._now_ms()
+        now_ns, now_ms = self._time_ns(), self.now_ms()
         order = VenueOrder(
             market=book.market,
             order_id=FIRST_ORDER_ID + len(self.order_log),
@@ -190,11 +212,11 @@ class Matching:
         )
         if origin is not None:
             order.trigger, order.trigger_price = origin.trigger, origin.trigger_price
-        self._enter(book, order)
+        self._note(book, order)
         self._open[order.client_order_id] = order
         return order
 
-    def _enter(self, book: Book, order: VenueOrder) -> None:
+    def _note(self, book: Book, order: VenueOrder) -> None:
         self.order_log.append(order)
         self._by_id[order.order_id] = order
         book.orders[order.client_order_id] = order
@@ -243,7 +265,7 @@ class Matching:
     ) -> VenueOrder:
         """Close a position, or a part of it, by the venue's own order, without a trading fee."""
         takes = list(takes)
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         order = VenueOrder(
             market=book.market,
             order_id=FIRST_ORDER_ID + len(self.order_log),
@@ -260,7 +282,7 @@ class Matching:
             updated_ms=now_ms,
             forced=True,
         )
-        self._enter(book, order)
+        self._note(book, order)
         if self._announcements.orders:
             self._emit(order, "NEW", None)
         for price, quantity in takes:
@@ -284,7 +306,7 @@ class Matching:
         order.filled += quantity
         order.cost += quantity * price
         order.fill_count += 1
-        order.updated_ms = now_ms = self._now_ms()
+        order.updated_ms = now_ms = self.now_ms()
         trade_id = FIRST_TRADE_ID + len(book.trades)
         trade = Trade(trade_id, order, quantity, price, fee, realized, maker, now_ms)
         book.trades.append(trade)
@@ -316,7 +338,7 @@ class Matching:
         if order.status.final:
             return
         order.status = status
-        order.updated_ms = self._now_ms()
+        order.updated_ms = self.now_ms()
         if self._announcements.orders:
             self._emit(order, execution, None)
         self._close(book, order)

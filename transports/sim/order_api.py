@@ -1,8 +1,8 @@
 """Binance's USDⓈ-M endpoints for orders and own trades.
 
-"New Order", "Place Multiple Orders", "Query Order", "Query Current Open Order", "Cancel Order",
-"Cancel Multiple Orders", "Cancel All Open Orders", "Auto-Cancel All Open Orders", "Current All
-Open Orders", "All Orders", "Account Trade List", "User's Force Orders", "Test Order".
+"New Order", "Modify Order", "Place Multiple Orders", "Query Order", "Query Current Open Order",
+"Cancel Order", "Cancel Multiple Orders", "Cancel All Open Orders", "Auto-Cancel All Open Orders",
+"Current All Open Orders", "All Orders", "Account Trade List", "User's Force Orders", "Test Order".
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .core import FIRST_ORDER_ID
 from .liquidation import DELEVERAGED
 from .parameters import (
     Params,
+    decimal,
     integer,
     malformed,
     order_name,
@@ -24,6 +25,7 @@ from .parameters import (
     period,
     recv_window,
     required,
+    side_of,
     ticket_of,
 )
 from .records import VenueOrder
@@ -45,6 +47,24 @@ def new_order(account: Account, params: Params) -> Any:
         account, params, timestamp_ms=integer(params, "timestamp"), window_ms=recv_window(params)
     )
     return order_json(order, acknowledged_only=params.get("newOrderRespType", "ACK") == "ACK")
+
+
+def modify_order(account: Account, params: Params) -> Any:
+    symbol, side = required(params, "symbol"), side_of(params)
+    if params.get("priceMatch", "NONE") != "NONE":
+        raise VenueError(-5037, "Invalid price match")
+    client_order_id, order_id = order_name(params)
+    order = account.venue.amend(
+        symbol,
+        side=side,
+        quantity=decimal(params, "quantity"),
+        price=decimal(params, "price"),
+        client_order_id=client_order_id,
+        order_id=order_id,
+        timestamp_ms=integer(params, "timestamp"),
+        recv_window_ms=recv_window(params),
+    )
+    return order_json(order)
 
 
 def batch_orders(account: Account, params: Params) -> Any:

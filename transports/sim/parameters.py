@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, cast
 
-from holdfast.model import PositionSide
+from holdfast.model import PositionSide, Side
 
 from .records import OrderTicket, VenueTimeInForce
 from .rules import VenueError
@@ -18,6 +18,7 @@ MAX_PAGE: Final = 1000
 WEEK_MS: Final = 7 * 86_400_000
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,19}")
+_SIDES: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
 _SELF_TRADE_PREVENTION: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
 """All the same here: our orders never meet each other."""
 _ALGO_TYPES: Final = frozenset(
@@ -105,6 +106,14 @@ def order_name(params: Params) -> tuple[str, int]:
     return client_order_id, order_id
 
 
+def side_of(params: Params) -> Side:
+    """:raises VenueError: -1102, -1117."""
+    side = _SIDES.get(required(params, "side"))
+    if side is None:
+        raise VenueError(-1117, "Invalid side.")
+    return side
+
+
 def ticket_of(params: Params, *, default_id: str) -> OrderTicket:
     """The order that the parameters of POST order describe.
 
@@ -112,10 +121,8 @@ def ticket_of(params: Params, *, default_id: str) -> OrderTicket:
     :raises VenueError: what is missing or wrong.
     """
     symbol = required(params, "symbol")
-    side = required(params, "side")
+    side = side_of(params)
     kind = required(params, "type")
-    if side not in ("BUY", "SELL"):
-        raise VenueError(-1117, "Invalid side.")
     if kind in _ALGO_TYPES:
         raise VenueError(
             -4120,
@@ -150,7 +157,7 @@ def ticket_of(params: Params, *, default_id: str) -> OrderTicket:
     return OrderTicket(
         symbol=symbol,
         client_order_id=params.get("newClientOrderId") or default_id,
-        side="buy" if side == "BUY" else "sell",
+        side=side,
         quantity=quantity,
         price=price,
         time_in_force=cast("VenueTimeInForce", time_in_force),

@@ -17,7 +17,7 @@ from .rules import Market
 
 OrderType = Literal["LIMIT", "MARKET"]
 VenueTimeInForce = Literal["GTC", "IOC", "FOK", "GTX"]
-Execution = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "CALCULATED"]
+Execution = Literal["NEW", "AMENDMENT", "TRADE", "CANCELED", "EXPIRED", "CALCULATED"]
 """Binance's execution type (`x` of ORDER_TRADE_UPDATE); CALCULATED: a liquidation or ADL."""
 
 
@@ -30,6 +30,8 @@ class VenueOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
     :ivar foreign: placed by somebody else's hand on the same account.
     :ivar trigger, trigger_price: of the conditional order that it was made of.
     :ivar forced: placed by the venue itself: a liquidation or an auto-deleveraging.
+    :ivar amendments: how often quantity or price were changed.
+    :ivar place_in_queue: among the resting orders of its price, the lowest is filled first.
     """
 
     market: Market
@@ -53,6 +55,8 @@ class VenueOrder(msgspec.Struct, kw_only=True, eq=False, gc=False):
     trigger: Trigger | None = None
     trigger_price: Decimal | None = None
     forced: bool = False
+    amendments: int = 0
+    place_in_queue: int = 0
 
     @property
     def remaining(self) -> Decimal:

@@ -74,6 +74,7 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ),
     # Orders.
     ("POST", "/fapi/v1/order"): Route(orders.new_order, _SIGNED, "place", 0, ONE_ORDER),
+    ("PUT", "/fapi/v1/order"): Route(orders.modify_order, _SIGNED, "place", 0, ONE_ORDER),
     ("POST", "/fapi/v1/order/test"): Route(orders.test_order, _SIGNED, "probe", 0),
     ("POST", "/fapi/v1/batchOrders"): Route(orders.batch_orders, _SIGNED, "place", 5, ONE_BATCH),
     ("GET", "/fapi/v1/order"): Route(orders.get_order, _SIGNED, "query", 1),

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .access import Access, sorted_payload
+from .access import Access, sorted_payloads
 from .answers import GARBAGE, fault_json, status_of
 from .api import Account, Route
 from .faults import Fault
@@ -34,6 +34,7 @@ METHODS: Final[Mapping[str, tuple[str, str]]] = {
     "ping": ("GET", "/fapi/v1/ping"),
     "time": ("GET", "/fapi/v1/time"),
     "order.place": ("POST", "/fapi/v1/order"),
+    "order.modify": ("PUT", "/fapi/v1/order"),
     "order.cancel": ("DELETE", "/fapi/v1/order"),
     "order.status": ("GET", "/fapi/v1/order"),
     "algoOrder.place": ("POST", "/fapi/v1/algoOrder"),
@@ -100,8 +101,8 @@ class WsApi:
                 raise VenueError(-1099, f"Unknown method: {request.method!r}")
             weight = route.weight if isinstance(route.weight, int) else route.weight(params)
             self._limiter.charge(session.address, now_ms, weight, route.orders)
-            signed = {name: value for name, value in params.items() if name != "returnRateLimits"}
-            self._access.check(route.security, params.get("apiKey"), params, sorted_payload(signed))
+            key, payloads = params.get("apiKey"), sorted_payloads(params)
+            self._access.check(route.security, key, params, *payloads)
         except LimitExceeded as error:
             data = {"serverTime": now_ms, "retryAfter": now_ms + error.retry_after_seconds * 1000}
             return session.envelope(
