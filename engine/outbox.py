@@ -122,6 +122,8 @@ class Outbox:
         """Counts the changes of the link: what began in an earlier one is void."""
         self._agreed = False
         """Whether the bus was asked, over the connection that stands now, what it holds."""
+        self._unmarked = False
+        """Whether lives that the bus lost may still be without their marker."""
         self.changes = Broadcast()
         """Notified by every publish, every confirmation and every change of the link."""
         self._last_sequence = 0
@@ -278,6 +280,7 @@ class Outbox:
         after, skip, lineage, gone = await self._agree(connection)
         for gap in gone:
             await self._mark(gap, lineage)
+        self._unmarked = False
         in_flight: deque[_InFlight] = deque()
         waiting: deque[Record] = deque()
         # Compared by number: a link may be lost and found again before this task runs once.
@@ -358,8 +361,9 @@ class Outbox:
                 positions[producer] = held.last_sequence
                 lost = lost or held.last_sequence < self._confirmed[producer]
         # An unknown past (this life has confirmed nothing yet) is read from the window's
-        # beginning once: only there can be seen whether the bus still has it all.
-        begin = lost or not self._confirmed
+        # beginning once: only there can be seen whether the bus still has it all. So is one whose
+        # markers did not all get through.
+        begin = lost or self._unmarked or not self._confirmed
         after = self._journal.first_seq - 1 if begin else self._shipped_record
         gone: list[Gap] = []
         if begin:
@@ -386,6 +390,7 @@ class Outbox:
         if begin:
             self._shipped_record = after
         self._confirmed = dict(positions)
+        self._unmarked = self._unmarked or bool(gone)
         self._agreed = True
         self.changes.notify()
         return _Agreement(after, positions, own.lineage, gone)

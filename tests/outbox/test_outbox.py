@@ -252,6 +252,20 @@ def test_events_published_while_the_bus_is_asked_about_past_lives_follow_their_m
     in_place(body)
 
 
+def test_a_marker_whose_answer_is_lost_does_not_hide_the_next_life() -> None:
+    async def body(place: Place) -> None:
+        place.last_sequences.update({1: 5, 2: 7, 3: 9})
+        place.server.lose_acks(1)
+        async with place.life() as outbox:
+            with anyio.fail_after(60):
+                while len(place.bodies()) < 3:  # noqa: ASYNC110  virtual time
+                    await anyio.sleep(0.01)
+            past = [Gap(outbox.producer_of(i), 1, last) for i, last in ((1, 5), (2, 7), (3, 9))]
+            assert place.bodies() == past
+
+    in_place(body)
+
+
 def test_what_nobody_has_any_more_is_marked_and_told() -> None:
     """The bus lost it, the outbox had dropped it: a gap stands in its place, never silence."""
 
