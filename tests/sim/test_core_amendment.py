@@ -15,20 +15,21 @@ from holdfast.transports.sim.rules import VenueError
 D = Decimal
 
 
-def amend(hand: Hand, order: VenueOrder, quantity: str, price: str) -> VenueOrder:
+def amend(hand: Hand, order: VenueOrder, quantity: str, price: str, **more: bool) -> VenueOrder:
     side: Side = order.side
+    number = order.order_id
     return hand.venue.amend(
-        BTC, side=side, quantity=D(quantity), price=D(price), order_id=order.order_id
+        BTC, side=side, quantity=D(quantity), price=D(price), order_id=number, **more
     )
 
 
-def refused(hand: Hand, order: VenueOrder, quantity: str, price: str) -> int:
+def refused(hand: Hand, order: VenueOrder, quantity: str, price: str, **more: bool) -> int:
     book = hand.venue.book(BTC)
     before = (list(book.bids), list(book.asks), book.bid_notional, book.ask_notional)
     terms = (order.quantity, order.price, order.status, order.amendments)
     heard = len(hand.heard)
     with pytest.raises(VenueError) as refusal:
-        amend(hand, order, quantity, price)
+        amend(hand, order, quantity, price, **more)
     assert before == (list(book.bids), list(book.asks), book.bid_notional, book.ask_notional)
     assert terms == (order.quantity, order.price, order.status, order.amendments)
     assert len(hand.heard) == heard
@@ -106,3 +107,14 @@ def test_an_exit_in_hedge_mode_is_no_larger_than_what_is_held():
     leaving = hand.place("sell", "0.005", "51000", position_side="LONG")
     assert refused(hand, leaving, "0.011", "51000") == -2022
     assert amend(hand, leaving, "0.010", "51000").quantity == D("0.010")
+
+
+def test_only_an_order_known_as_reduce_only_may_become_small():
+    hand = Hand()
+    hand.place("buy", "0.010")
+    leaving, other = (
+        hand.place("sell", "0.005", "51000", reduce_only=flag) for flag in (True, False)
+    )
+    assert refused(hand, leaving, "0.001", "51000") == -5029
+    assert refused(hand, other, "0.001", "51000", reduce_only=True) == -5047
+    assert amend(hand, leaving, "0.001", "51000", reduce_only=True).quantity == D("0.001")

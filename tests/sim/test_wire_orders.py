@@ -39,8 +39,10 @@ async def test_an_order_is_amended(wire: Wire) -> None:
     key = await wire.listen_key()
     terms = {"symbol": BTC, "side": "BUY", "origClientOrderId": "mine"}
     async with wire.connect(f"/ws/{key}") as stream:
-        amended = await wire.signed("PUT", ORDER, **terms, quantity="0.020", price="48000")
+        changed = {"quantity": "0.020", "price": "48000", "modifyId": 7}
+        amended = await wire.signed("PUT", ORDER, **terms, **changed)
         event = (await next_event(stream, "ORDER_TRADE_UPDATE"))["o"]
+    assert amended.pop("modifyId") == 7
     assert (amended["orderId"], amended["status"]) == (placed["orderId"], "NEW")
     assert (amended["origQty"], amended["price"]) == ("0.020", "48000")
     assert await wire.signed("GET", ORDER, symbol=BTC, origClientOrderId="mine") == amended

@@ -21,24 +21,34 @@ MAX_AMENDMENTS: Final = 10_000
 
 
 def amend(
-    matching: Matching, book: Book, order: VenueOrder, *, quantity: Decimal, price: Decimal
+    matching: Matching,
+    book: Book,
+    order: VenueOrder,
+    *,
+    quantity: Decimal,
+    price: Decimal,
+    reduce_only: bool,
 ) -> None:
     """Change an open order.
 
-    :raises VenueError: nothing was changed: -5025 (no limit order), -5026 (too often), -5027
-        (nothing to change), -5029 (too small), -2022
-        (hedge mode: more than is held), a filter's, or one of margin.
+    :param reduce_only: what the client takes the order for; it changes nothing of it, but only
+        with it may the notional be below the minimum.
+    :raises VenueError: nothing was changed: -5025 (no limit order), -5026 (too often), -5047
+        (not reduce-only), -5027 (nothing to change), -5029 (too small), -2022 (hedge mode: more
+        than is held), a filter's, or one of margin.
     """
     market = book.market
     if order.price is None:
         raise VenueError(-5025, "Only limit order is supported.")
     if order.amendments >= MAX_AMENDMENTS:
         raise VenueError(-5026, "Exceed maximum modify order limit.")
+    if reduce_only and not order.reduce_only:
+        raise VenueError(-5047, "The original order is not a reduce-only order.")
     market.check_quantity(quantity)
     market.check_price(price)
     if (quantity, price) == (order.quantity, order.price):
         raise VenueError(-5027, "No need to modify the order.")
-    if not order.closing and quantity * price < market.min_notional:
+    if not reduce_only and quantity * price < market.min_notional:
         raise VenueError(-5029, f"Order's notional must be no smaller than {market.min_notional}")
     reducible = book.reducible(order.position_side, order.side)
     hedged_exit = order.closing and order.position_side != "BOTH"

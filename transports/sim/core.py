@@ -252,6 +252,7 @@ class SimulatedVenue(MarketSide):
         side: Side,
         quantity: Decimal,
         price: Decimal,
+        reduce_only: bool = False,
         client_order_id: str = "",
         order_id: int = 0,
         timestamp_ms: int | None = None,
@@ -268,7 +269,7 @@ class SimulatedVenue(MarketSide):
         order = self._matching.find(book, client_order_id, order_id)
         if order is None or order.status.final or order.side != side:
             raise VenueError(-2013, "Order does not exist.")
-        amend(self._matching, book, order, quantity=quantity, price=price)
+        amend(self._matching, book, order, quantity=quantity, price=price, reduce_only=reduce_only)
         self._liquidations.check(book)
         self._announcements.tell()
         return order

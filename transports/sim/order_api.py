@@ -18,6 +18,7 @@ from .liquidation import DELEVERAGED
 from .parameters import (
     Params,
     decimal,
+    flag,
     integer,
     malformed,
     order_name,
@@ -59,12 +60,15 @@ def modify_order(account: Account, params: Params) -> Any:
         side=side,
         quantity=decimal(params, "quantity"),
         price=decimal(params, "price"),
+        reduce_only=flag(params, "reduceOnly"),
         client_order_id=client_order_id,
         order_id=order_id,
         timestamp_ms=integer(params, "timestamp"),
         recv_window_ms=recv_window(params),
     )
-    return order_json(order)
+    if "modifyId" not in params:
+        return order_json(order)
+    return {**order_json(order), "modifyId": integer(params, "modifyId")}
 
 
 def batch_orders(account: Account, params: Params) -> Any:
