@@ -264,7 +264,7 @@ class OrderPath:
         """
         order, known = intent.order, intent.snapshot
         can_rest = order.conditional or (order.price is not None and order.time_in_force != "IOC")
-        if known is None or known.status.final or can_rest:
+        if known is None or known.status.final or can_rest or self._silence.seconds:
             return
         answer = await self._client.query(
             order.symbol,
@@ -286,6 +286,8 @@ class OrderPath:
             # Lease and policy may have changed since the order was made: while it was
             # journalled, while the connection was set up, between two attempts.
             self._admit(order, intent.client_order_id)
+            if self._silence.seconds:
+                raise TradingHalted(f"venue: {self._silence.reason}")
             if order.opening and self._clock.monotonic() >= deadline:
                 # A disk that stalled, a venue that was slow to tell its clock or its price.
                 raise TradingHalted("deadline: it passed before the order could be sent")
@@ -346,11 +348,15 @@ class OrderPath:
         try:
             if sent > len(self._settings.backoff_seconds):
                 raise _NotAgain(f"not executed in {sent} attempts")
-            if max(wait_until, self._clock.monotonic()) >= deadline:
-                raise _NotAgain(f"deadline: {decision.reason}")
-            pause = wait_until - self._clock.monotonic()
-            if pause > 0:
-                await anyio.sleep(pause)
+            while True:
+                # Another order, or a question, may have been told to be silent meanwhile.
+                now = self._clock.monotonic()
+                wait_until = max(wait_until, now + self._silence.seconds)
+                if max(wait_until, now) >= deadline:
+                    raise _NotAgain(f"deadline: {decision.reason}")
+                if wait_until <= now:
+                    break
+                await anyio.sleep(wait_until - now)
             if decision.resync_clock:
                 await self._venue_clock.sync(timeout_seconds=self._settings.timeout_seconds)
             if intent.has_ended():  # it showed up after all, while we waited
@@ -384,6 +390,8 @@ class OrderPath:
         except BaseException as error:
             reason = f"given up before the next attempt: {interruption(error)}"
             self._outcomes.close(intent, "not_executed", reason, sent=sent)
+            if isinstance(error, JournalError):  # which would say that it was never sent at all
+                raise NotExecuted(reason, intent=intent) from error
             raise
         self._gate.release(order.symbol, intent.client_order_id)
         return fresh
@@ -402,14 +410,14 @@ class OrderPath:
         :raises LinkDown: the venue could not be asked.
         :raises OutcomeUnknown: nobody knows yet whether there is anything to cancel.
         """
-        if self._silence.seconds:
-            raise LinkDown(f"venue: {self._silence.reason}")
+        self._refuse_while_silent()
         intent = self._ledger.intents.get(cid)
         if intent is not None:
             with anyio.move_on_after(self._settings.timeout_seconds):
                 await intent.resolved()
             if not intent.has_ended():
                 raise _unknown(intent)
+            self._refuse_while_silent()  # its end may have been the word that asks for it
         known = self._ledger.book.orders.get(cid)
         if known is not None:
             conditional = known.snapshot.conditional
@@ -425,6 +433,11 @@ class OrderPath:
         if answer.order is not None:
             self._outcomes.note(answer.order, "the venue's reply to a cancel")
         return answer.order
+
+    def _refuse_while_silent(self) -> None:
+        """:raises LinkDown: the venue has asked to be left alone."""
+        if self._silence.seconds:
+            raise LinkDown(f"venue: {self._silence.reason}")
 
     def _lift_protection(self, cid: str) -> None:
         try:

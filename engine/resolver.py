@@ -74,7 +74,8 @@ class Resolver:
             now = self._clock.monotonic()
             due = [i for i in waiting if i.ask_at <= now]
             for intent in due:
-                await self._ask(intent)
+                if not self._silence.seconds:  # it may have begun since
+                    await self._ask(intent)
             if not due:
                 await changes.wait_at_most(min(i.ask_at for i in waiting) - now)
 
@@ -90,6 +91,8 @@ class Resolver:
         cid, settings = intent.client_order_id, self._settings
         try:
             asked_ms = await self._client.venue_time_ms(timeout_seconds=settings.timeout_seconds)
+            if self._silence.seconds:
+                return  # asked for meanwhile, by the answer to another order
             answer = await self._client.query(
                 intent.order.symbol,
                 cid,

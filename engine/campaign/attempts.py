@@ -57,13 +57,22 @@ class Attempts:
             made[-1] = made[-1]._replace(outcome=outcome.kind)
 
     def _check_absence(self, client_order_id: str, earlier: Attempt) -> None:
-        proofs = [ms for ms in self._denials.get(client_order_id, ()) if ms > earlier.expires_ms]
-        if len(proofs) < 2:
+        proofs = self._proofs(client_order_id, earlier)
+        if proofs < 2:
             self._breach(
                 "orders",
                 f"{client_order_id} sent again without proof of absence: attempt ended "
-                f"{earlier.outcome}, {len(proofs)} answers after its window",
+                f"{earlier.outcome}, {proofs} answers after its window",
             )
+
+    def _proofs(self, client_order_id: str, attempt: Attempt) -> int:
+        denials = self._denials.get(client_order_id, ())
+        return sum(ms > attempt.expires_ms for ms in denials)
+
+    def absent(self, client_order_id: str) -> bool:
+        """Whether the venue has proven by now that it has none of its attempts."""
+        made = self._made.get(client_order_id, ())
+        return all(self._proofs(client_order_id, a) >= 2 for a in made if a.outcome not in PROVING)
 
     @property
     def on_their_way(self) -> set[str]:

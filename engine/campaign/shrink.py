@@ -44,25 +44,37 @@ def part_of(plan: FaultPlan, kept: tuple[int, ...], *, noise: bool) -> FaultPlan
 def shrink(broken: Verdict, *, run: Callable[[FaultPlan], Verdict] = run_plan) -> Shrunk:
     """Leave out whatever the first broken promise of `broken` does not need."""
     plan, promise = broken.plan, broken.breaches[0].promise
-    kept, noise, verdict = tuple(range(len(plan.faults))), not plan.noise.silent, broken
-    runs = 0
+    noise, verdict = not plan.noise.silent, broken
 
-    def still_broken(kept: tuple[int, ...], noise: bool) -> bool:
-        nonlocal verdict, runs
-        runs += 1
+    def still_broken(kept: tuple[int, ...], *, noise: bool) -> bool:
+        nonlocal verdict
         tried = run(part_of(plan, kept, noise=noise))
         if all(breach.promise != promise for breach in tried.breaches):
             return False
         verdict = tried
         return True
 
-    if noise and still_broken(kept, False):
+    everything = tuple(range(len(plan.faults)))
+    if noise and still_broken(everything, noise=False):
         noise = False
-    shorter = True
+    kept = leave_out(everything, lambda fewer: still_broken(fewer, noise=noise))
+    return Shrunk(verdict, kept, noise)
+
+
+def leave_out(
+    kept: tuple[int, ...], still_broken: Callable[[tuple[int, ...]], bool]
+) -> tuple[int, ...]:
+    """What remains of `kept` when nothing more can go.
+
+    :param still_broken: whether what was broken still is, with these alone.
+    """
+    runs, shorter = 0, True
     while shorter and runs < MAX_RUNS:
         shorter = False
         for position in reversed(kept):
             fewer = tuple(i for i in kept if i != position)
-            if runs < MAX_RUNS and still_broken(fewer, noise):
-                kept, shorter = fewer, True
-    return Shrunk(verdict, kept, noise)
+            if runs < MAX_RUNS:
+                runs += 1
+                if still_broken(fewer):
+                    kept, shorter = fewer, True
+    return kept

@@ -485,6 +485,52 @@ def test_a_clock_that_jumped_takes_no_order_before_the_books_are_compared_again(
     healthy(body)
 
 
+def test_a_silence_asked_for_by_one_reply_is_kept_by_every_order_and_question() -> None:
+    throttled = Fault(executes=False, reply="error", status=429, code=-1003, retry_after_seconds=5)
+
+    async def body(rig: Rig) -> None:
+        rig.fail("place", OVERLOADED, Fault.lost_request(), throttled)
+        ended: list[str] = []
+
+        async def submit(order: Order) -> None:
+            ended.append((await rig.engine.submit(order)).status)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(submit, ENTRY)  # sent again after a second
+            group.start_soon(
+                submit, Order(ETH, "buy", "0.020", price="64000")
+            )  # asked for after half of one
+            await anyio.sleep(0.4)
+            group.start_soon(submit, Order(BTC, "buy", "0.010", price="60000"))
+        silent_from = rig.seconds("place")[2]
+        asked = [a for a in rig.asked if a.kind in ("place", "query") and a.seconds > silent_from]
+        assert min(a.seconds for a in asked) >= silent_from + 5
+        assert ended == ["accepted"] * 3
+
+    healthy(body, orders=OrderSettings(timeout_seconds=0.5))
+
+
+def test_a_disk_that_takes_no_second_attempt_leaves_an_order_that_was_sent() -> None:
+    """`JournalFull` says that nothing was ever sent; of this one an attempt was."""
+
+    async def body(rig: Rig) -> None:
+        rig.fail("place", OVERLOADED)
+        async with anyio.create_task_group() as group:
+
+            async def fill_the_disk() -> None:
+                await anyio.sleep(0.5)
+                rig.world.disk.full = True
+
+            group.start_soon(fill_the_disk)
+            with pytest.raises(NotExecuted, match="disk is full") as error:
+                await rig.engine.submit(ENTRY)
+        assert error.value.intent.report is not None
+        assert error.value.intent.report.attempts == 1
+        assert len(rig.seconds("place")) == 1
+
+    healthy(body)
+
+
 # --- the gate in the middle --------------------------------------------------------------
 
 

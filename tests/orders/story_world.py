@@ -1,0 +1,566 @@
+"""Plays one story, and judges it from outside: by the venue's log and by what callers were told.
+
+Two phases, as in the campaign. Until the horizon anything may fail; then everything outside
+works again, and every decision has to be decided within a bound of time: asked for once more
+under its key, it ends as the venue's log has it. What is watched for all along stands in
+`story_witness`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Final
+
+import anyio
+import msgspec
+from stories import (
+    EXITS,
+    HELD_NUMBER,
+    HORIZON_SECONDS,
+    STEP,
+    AnyPart,
+    Conditions,
+    Crash,
+    Story,
+    seeded,
+)
+from story_desk import Desk
+from story_stage import LocalStage, Stage
+from story_witness import StoryClient, Witness
+
+from holdfast.campaign.diary import Decision, number_of
+from holdfast.campaign.ports import Life, PerilousJournal
+from holdfast.campaign.promises import broken_orders
+from holdfast.campaign.world import Breach
+from holdfast.errors import (
+    EngineClosed,
+    InvalidOrder,
+    LinkDown,
+    NotExecuted,
+    OutcomeUnknown,
+    Rejected,
+    TradingHalted,
+)
+from holdfast.journal import JournalError, MemoryDisk
+from holdfast.model import Order, OrderReport
+from holdfast.settings import GateSettings, OrderSettings, ReconcileSettings, Settings
+from holdfast.simulation import SeededEntropy, Simulation, SimulationError
+
+SYMBOL: Final = "BTC/USDT:USDT"
+PRICE: Final = Decimal(64_000)
+BELOW, ABOVE = Decimal(60_000), Decimal(70_000)
+MAX_STEPS: Final = 200_000
+MAX_STEPS_PER_INSTANT: Final = 5_000
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one story.
+
+    :ivar log: what happened, in order, with its time.
+    """
+
+    story: Story
+    breaches: tuple[Breach, ...]
+    log: tuple[tuple[float, object], ...]
+    attempts: int = 0
+    lives: int = 0
+
+    @property
+    def plan(self) -> Story:
+        return self.story
+
+    @property
+    def kept(self) -> bool:
+        return not self.breaches
+
+    def __str__(self) -> str:
+        timeline = "\n".join(f"{at:9.3f} s  {str(what).strip()}" for at, what in self.log)
+        broken = "\n".join(f"broken: {breach}" for breach in self.breaches)
+        return f"{self.story}\n\n{timeline}\n{broken}"
+
+
+class World:
+    """One story under way. Its clock and venue are the stage's."""
+
+    def __init__(self, story: Story, stage: Stage) -> None:
+        self.story = story
+        self.stage = stage
+        self.entropy = SeededEntropy(story.seed, "told")
+        self.disk = MemoryDisk()
+        self.breaches: list[Breach] = []
+        self.log: list[tuple[float, object]] = []
+        self.decisions: dict[int, Decision] = {}
+        self.power_losses: list[float] = []
+        self.lives = 0
+        self.process: Process | None = None
+        self.settings = _settings(story.conditions, type(stage))
+        self.witness = Witness(
+            settings=self.settings.orders,
+            now=stage.clock.monotonic,
+            breach=self.breach,
+            slack_seconds=stage.slack_seconds,
+        )
+        self.told: dict[int, OrderReport] = {}
+        """The latest report of each decision that was said to be accepted."""
+        self._callers: dict[int, list[anyio.CancelScope]] = {}
+        self._crashes: list[Crash] = []
+        self._began = stage.clock.monotonic()
+
+    def now(self) -> float:
+        return self.stage.clock.monotonic() - self._began
+
+    def note(self, what: object) -> None:
+        self.log.append((self.now(), what))
+
+    def breach(self, promise: str, what: str) -> None:
+        self.breaches.append(Breach(promise, self.now(), what))
+        self.note(f"BROKEN {promise}: {what}")
+
+    def on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.breach("crash", f"{context.get('message')}: {context.get('exception')!r}")
+
+    # --- the story -------------------------------------------------------------------
+
+    async def play(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._live)
+            await self._begin(tasks)
+            began = self.now()
+            for part in self.story.parts:
+                await anyio.sleep(max(0.0, began + part.at_seconds * self.stage.pace - self.now()))
+                self.note(part)
+                await self._act(tasks, part)
+            left = began + HORIZON_SECONDS * self.stage.pace - self.now()
+            await anyio.sleep(max(0.0, left))
+            await self._end()
+            tasks.cancel_scope.cancel()
+
+    async def _begin(self, tasks: Any) -> None:
+        """What every story begins with: a position to reduce."""
+        with anyio.fail_after(self.stage.recovery_seconds):
+            await self._until_open()
+        await self._call(self._decide(HELD_NUMBER, "market", None))
+
+    async def _act(self, tasks: Any, part: AnyPart) -> None:
+        match part.__struct_config__.tag:
+            case "submit":
+                decision = self._decide(part.number, part.want, part.deadline_seconds)
+                tasks.start_soon(self._call, decision)
+            case "again" if (decision := self.decisions.get(part.number)) is not None:
+                tasks.start_soon(self._call, decision)
+            case "give_up":
+                for scope in self._callers.get(part.number, ()):
+                    scope.cancel()
+            case "cancel" if (decision := self.decisions.get(part.number)) is not None:
+                tasks.start_soon(self._cancel, decision)
+            case "shut":
+                self._shut(part.seconds * self.stage.pace)
+            case "disk_full":
+                self.disk.full = True
+                self._later(part.seconds, lambda: setattr(self.disk, "full", False))
+            case "crash" if part.point == "now":
+                self._crash(part)
+            case "crash":
+                self._crashes.append(part)
+            case "again" | "cancel":
+                pass  # of a decision that was left out
+            case _:
+                await self.stage.fail(part)
+
+    def _later(self, seconds: float, act: Any) -> None:
+        asyncio.get_running_loop().call_later(seconds * self.stage.pace, act)
+
+    def _shut(self, seconds: float) -> None:
+        process = self.process
+        if process is None or not process.life.alive:
+            return
+        process.desk.hold_shut("bus: it is gone")
+
+        def let_open() -> None:
+            if process.life.alive:
+                process.desk.let_open()
+
+        asyncio.get_running_loop().call_later(seconds, let_open)
+
+    async def _end(self) -> None:
+        """Everything outside works from now on: nothing may be left undecided."""
+        await self.stage.mend()
+        self.disk.full = False
+        self._crashes.clear()
+        self.note("the faults stop")
+        with anyio.move_on_after(self.stage.recovery_seconds) as scope:
+            await self._until_open()
+            for decision in self.decisions.values():
+                await self._call(decision)
+                while decision.end is None:
+                    await anyio.sleep(5 * self.stage.glance_seconds)
+                    await self._call(decision)
+            await self._until_open()
+            assert self.process is not None
+            self.process.desk.fault("audit: all is compared once more")
+            await self._until_open()
+            for decision in self.decisions.values():
+                await self._call(decision)
+        if scope.cancelled_caught:
+            self.breach("liveness", self._stands())
+        assert self.process is not None
+        self.process.kill(power_loss=False)
+        await self._judge()
+
+    def _stands(self) -> str:
+        process = self.process
+        undecided = [d.order.key for d in self.decisions.values() if d.end is None]
+        if process is None or not process.life.alive:
+            return f"not running; undecided: {undecided}"
+        desk = process.desk
+        down = [f"{link.name} ({link.reason})" for link in desk.links if not link.is_up]
+        return (
+            f"gate: {desk.gate.reason or 'open'}; links down: {down}; undecided: {undecided}; "
+            f"intents: {[(i, i.doubt, i.answer) for i in desk.ledger.intents.values()]}"
+        )
+
+    async def _until_open(self) -> None:
+        """Until a process lives that trades; one that dies meanwhile is followed by another."""
+        while True:
+            process = self.process
+            if process is None or not process.life.alive:
+                await anyio.sleep(self.stage.glance_seconds)
+            elif process.desk.gate.is_open:
+                return
+            else:
+                await process.desk.changes.wait_at_most(1.0)
+
+    async def _judge(self) -> None:
+        taken = await self.stage.order_log()
+        for what in broken_orders(taken, self.decisions):
+            self.breach("orders", what)
+        for cid, accepted in self.witness.attempts.accepted().items():
+            if accepted > 1:
+                self.breach("orders", f"{cid} was accepted {accepted} times")
+        filled = {number_of(o.quantity): o.filled for o in taken}
+        for decision in self.decisions.values():
+            told = self.told.get(decision.number)
+            if told is not None and told.filled != filled.get(decision.number):
+                self.breach(
+                    "truth",
+                    f"{decision.order.key} was said to be filled {told.filled:f}; by the venue's "
+                    f"log it is {filled.get(decision.number)}",
+                )
+            if decision.end is None:
+                self.breach("orders", f"{decision.order.key} was never decided")
+
+    # --- lives -----------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        while True:
+            self.lives += 1
+            process = self.process = Process(self)
+            try:
+                await process.run()
+            except Exception as error:
+                if process.life.alive:
+                    self.breach("crash", f"life {self.lives} ended by itself: {_leaves(error)}")
+                    process.kill(power_loss=False)
+            await anyio.sleep(process.down_seconds * self.stage.pace)
+
+    def reached(self, point: str) -> None:
+        for part in self._crashes:
+            if part.point == point:
+                self._crashes.remove(part)
+                self._crash(part)
+                return
+
+    def _crash(self, part: Crash) -> None:
+        process, loop = self.process, asyncio.get_running_loop()
+        assert process is not None
+
+        def count_down(passes: int) -> None:
+            if passes:
+                loop.call_soon(count_down, passes - 1)
+            elif process.life.alive:
+                process.down_seconds = part.seconds
+                process.kill(power_loss=part.power_loss)
+
+        count_down(part.passes)
+
+    # --- callers ---------------------------------------------------------------------
+
+    def _decide(self, number: int, want: str, deadline_seconds: float | None) -> Decision:
+        exits = want in EXITS
+        price = {
+            "limit": PRICE, "ioc": PRICE, "exit limit": PRICE, "rest": BELOW, "exit rest": ABOVE
+        }.get(want)  # fmt: skip
+        if deadline_seconds is not None:
+            deadline_seconds *= self.stage.pace
+        order = Order(
+            SYMBOL,
+            "sell" if exits else "buy",
+            number * STEP,
+            price=price,
+            key=f"decision-{number}",
+            reduce_only=exits,
+            time_in_force="IOC" if want == "ioc" else None,
+            deadline_seconds=deadline_seconds,
+        )
+        decision = self.decisions[number] = Decision(number, order)
+        return decision
+
+    async def _call(self, decision: Decision) -> None:
+        """One caller of `submit`, in the process that lives now; it may die with that."""
+        process = self.process
+        if process is None or not process.life.alive:
+            return
+        with anyio.CancelScope() as scope, process.inside(scope):
+            self._callers.setdefault(decision.number, []).append(scope)
+            try:
+                await Caller(self, process, decision).call()
+            except Exception as error:
+                if process.life.alive:  # a dead one may say what it likes
+                    self.breach("crash", f"{decision.order.key}: {_leaves(error)}")
+            finally:
+                self._callers[decision.number].remove(scope)
+
+    async def _cancel(self, decision: Decision) -> None:
+        process = self.process
+        if process is None or not process.life.alive:
+            return
+        assert decision.order.key is not None
+        cid = process.desk.ledger.client_order_id(SYMBOL, decision.order.key)
+        if cid is None:
+            return
+        with anyio.CancelScope() as scope, process.inside(scope):
+            try:
+                order = await process.desk.orders.cancel(SYMBOL, cid)
+            except (LinkDown, OutcomeUnknown, JournalError):
+                return
+            except Exception as error:
+                self.breach("crash", f"cancel of {cid}: {_leaves(error)}")
+                return
+            if not process.life.alive:
+                return
+            self.note(f"{decision.order.key}: after the cancel it is {order and order.status}")
+            at_venue = self.stage.status_of(cid)
+            if at_venue is not None and not at_venue.final:
+                self.breach("truth", f"{cid} was said to be cancelled; the venue has it open")
+
+
+class Caller:
+    """One call of `submit`, and whether what it says is true."""
+
+    def __init__(self, world: World, process: Process, decision: Decision) -> None:
+        self.world = world
+        self.process = process
+        self.decision = decision
+        self.name = f"{decision.order.quantity:f}"
+        witness = world.witness
+        self.before = (witness.writes_of.get(self.name, 0), witness.clock_unread)
+
+    async def call(self) -> None:
+        desk, decision = self.process.desk, self.decision
+        try:
+            report = await desk.orders.submit(decision.order)
+        except OutcomeUnknown as unknown:
+            self._say(f"unknown: {unknown.reason}")
+            self._judge_unknown(unknown.intent.client_order_id)
+            try:
+                self._ended(await unknown.resolved())
+            except EngineClosed:
+                return
+        except NotExecuted as error:
+            self._say(f"not executed: {error.reason}")
+            self._ended(error.intent.report)
+        except Rejected as no:
+            self._say(f"rejected: {no.reason}")
+            if self.process.life.alive:
+                decision.refused(self.world.stage.clock.monotonic())
+        except (TradingHalted, JournalError, InvalidOrder) as halted:
+            self._say(f"{type(halted).__name__}: {halted}")
+            self._judge_halted(halted)
+        else:
+            self._ended(report)
+
+    def _say(self, what: str) -> None:
+        if self.process.life.alive:
+            self.world.note(f"{self.decision.order.key} {what}")
+
+    def _ended(self, report: OrderReport | None) -> None:
+        if report is None or not self.process.life.alive:
+            return
+        self._say(f"{report.status} in {report.attempts} attempts: {report.evidence}")
+        self.decision.learn(
+            report,
+            at_seconds=self.world.stage.clock.monotonic(),
+            power_losses=self.world.power_losses,
+        )
+        if report.status == "accepted":
+            self.world.told[self.decision.number] = report
+
+    def _judge_unknown(self, client_order_id: str) -> None:
+        """Only of an order whose latest attempt may have been executed."""
+
+    def _judge_halted(self, error: Exception) -> None:
+        """Nothing of it was ever sent, and an exit is only halted where nothing can be sent."""
+        world, order = self.world, self.decision.order
+        if not self.process.life.alive:
+            return
+        writes, unread = self.before
+        if world.witness.writes_of.get(self.name, 0) > writes and self.alone:
+            world.breach("truth", f"{order.key} was said never to have been sent: {error}")
+        witness = world.witness
+        may_be_sent = (
+            witness.link_is_up
+            and witness.silent_until <= world.stage.clock.monotonic()
+            and witness.clock_unread == unread
+        )
+        halted_exit = isinstance(error, TradingHalted) and order.reduce_only
+        if halted_exit and may_be_sent and order.deadline_seconds is None:
+            world.breach("exits", f"{order.key}, an exit, was halted: {error}")
+
+    @property
+    def alone(self) -> bool:
+        return len(self.world._callers[self.decision.number]) == 1
+
+
+class Process:
+    """One life: a desk on the story's disk, and all that runs inside it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.down_seconds = 0.1
+        self.life = Life(world.witness, world.reached)  # type: ignore[arg-type]
+        self._scope = anyio.CancelScope()
+        self._inside: list[anyio.CancelScope] = []
+        stage, entropy = world.stage, world.entropy.child(f"life {world.lives}")
+        journal = PerilousJournal.open(
+            world.disk,
+            clock=stage.clock,
+            randbits=entropy.child("journal").randbits,
+            on_fault=lambda why: self.desk.fault(f"disk: {why}"),
+            segment_bytes=64 << 10,
+        )
+        journal.reached = self.life.reached  # type: ignore[attr-defined]
+        self.desk = Desk(
+            settings=world.settings,
+            client=StoryClient(
+                stage.client(entropy), self.life, world.witness, venue_ms=stage.venue_ms
+            ),
+            journal=journal,
+            clock=stage.clock,
+            entropy=entropy,
+            on_open=self._on_open,
+            on_shut=self._on_shut,
+        )
+
+    async def run(self) -> None:
+        with self._scope:
+            await self.desk.run()
+
+    @contextlib.contextmanager
+    def inside(self, scope: anyio.CancelScope) -> Iterator[None]:
+        """What `scope` holds dies with the process."""
+        self._inside.append(scope)
+        try:
+            yield
+        finally:
+            self._inside.remove(scope)
+
+    def kill(self, *, power_loss: bool) -> None:
+        """Synchronous: it is over at once. No more harm is done while tasks are unwound."""
+        if not self.life.alive:
+            return
+        self.life.alive = False
+        self.world.disk.crash(lose_unsynced=power_loss)
+        if power_loss:
+            self.world.power_losses.append(self.world.stage.clock.monotonic())
+        self.world.note(f"killed{' with its power' if power_loss else ''}")
+        self.world.witness.died()
+        self._scope.cancel()
+        for scope in self._inside:
+            scope.cancel()
+
+    def _on_open(self) -> None:
+        if self.life.alive:
+            self.world.note("the gate is open")
+            self.world.witness.gate_opened()
+
+    def _on_shut(self, why: str) -> None:
+        if self.life.alive:
+            self.world.note(f"the gate is shut: {why}")
+            self.world.witness.gate_shut(why)
+
+
+@functools.cache
+def _settings(conditions: Conditions, stage: type[Stage]) -> Settings:
+    """Checking them costs more than telling the story."""
+    return Settings(
+        bot="alpha",
+        symbols=(SYMBOL,),
+        gate=GateSettings(loop_lease_seconds=None),
+        orders=OrderSettings(
+            **stage.order_settings(conditions),
+            backoff_jitter=conditions.backoff_jitter,
+            durability="power" if conditions.power else "process",  # type: ignore[arg-type]
+            on_leaving_active="keep" if conditions.keep_resting else "cancel",
+            dead_man_seconds=None,
+        ),
+        reconcile=ReconcileSettings(settle_seconds=0.1),
+    )
+
+
+def _leaves(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_leaves(inner) for inner in error.exceptions)
+    return repr(error)
+
+
+def play_seed(seed: int) -> Verdict:
+    """Draw the story of `seed` and play it."""
+    return play(seeded(seed))
+
+
+def play(story: Story) -> Verdict:
+    """Play `story` in virtual time; nothing in it depends on anything but the story."""
+    simulation = Simulation(
+        seed=story.seed, max_steps=MAX_STEPS, max_steps_per_instant=MAX_STEPS_PER_INSTANT
+    )
+    worlds: list[World] = []
+
+    async def main() -> None:
+        world = World(story, LocalStage(story))
+        worlds.append(world)
+        asyncio.get_running_loop().set_exception_handler(world.on_loop_error)
+        await world.play()
+
+    with silence():
+        try:
+            simulation.run(main)
+        except SimulationError as error:
+            worlds[0].breach("liveness", f"{type(error).__name__}: {error}")
+    return verdict_of(worlds[0])
+
+
+def verdict_of(world: World) -> Verdict:
+    return Verdict(
+        story=world.story,
+        breaches=tuple(world.breaches),
+        log=tuple(world.log),
+        attempts=sum(world.witness.writes_of.values()),
+        lives=world.lives,
+    )
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Formatting thousands of planned warnings would cost more than the stories."""
+    logger = logging.getLogger("holdfast")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
