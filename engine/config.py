@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import msgspec
 
 from .errors import ConfigError
+from .model import ExpectedAccount
 from .secret import Secret, read_key_file, resolve_address, resolve_path, resolve_secret
 from .settings import (
     AlertSettings,
@@ -66,7 +67,7 @@ class Endpoint(NamedTuple):
         except ConfigError as error:
             name, _, reason = str(error).partition(": ")
             at = f"options.{name}: {reason}" if name in self.options else f"url: {error}"
-            raise ConfigError(f"{self.key}.{at}") from error.__cause__
+            raise type(error)(f"{self.key}.{at}") from error.__cause__
 
 
 class Config(NamedTuple):
@@ -75,6 +76,7 @@ class Config(NamedTuple):
     :ivar state_dir: absolute; holds the journal and the control socket.
     :ivar market: None: the bot looks after market data itself.
     :ivar policy: also where the lease is kept; the bus's address unless set.
+    :ivar account: what the bot expects of it.
     :ivar credentials: `api_key` and `api_secret` of the exchange, as far as given (or both,
         out of `key_file`).
     :ivar source: the file it was read from, or a word for what it was.
@@ -87,6 +89,7 @@ class Config(NamedTuple):
     exchange: Endpoint
     market: Endpoint | None
     credentials: Mapping[str, Secret]
+    account: ExpectedAccount
     source: str
 
 
@@ -134,19 +137,22 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     reconcile: ReconcileSettings = ReconcileSettings()
     market: _Market = _Market()
     alerts: AlertSettings = AlertSettings()
+    account: ExpectedAccount = ExpectedAccount()
 
 
-def load(source: str | Path | Mapping[str, Any]) -> Config:
+def load(source: str | Path | Mapping[str, Any], *, credentials: bool = True) -> Config:
     """Read a TOML file, or a mapping of the same shape.
 
     Relative paths in a file count from the file's own folder, so that a bot finds
     its state wherever it is started from; in a mapping, from the current folder.
 
+    :param credentials: False: the exchange's keys are not looked for.
+    :raises CredentialError: a key or password can not be had.
     :raises ConfigError: naming the file, the key (or the line, where the text is no
         TOML), what was given, and what is allowed.
     """
     if isinstance(source, Mapping):
-        return _build(source, name="configuration", folder=Path.cwd())
+        return _build(source, "configuration", Path.cwd(), credentials=credentials)
     path = Path(source)
     try:
         text = path.read_bytes().decode()
@@ -161,10 +167,10 @@ def load(source: str | Path | Mapping[str, Any]) -> Config:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8, as TOML must be") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return _build(tree, name=str(path), folder=path.absolute().parent)
+    return _build(tree, str(path), path.absolute().parent, credentials=credentials)
 
 
-def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
+def _build(tree: Mapping[str, Any], name: str, folder: Path, *, credentials: bool) -> Config:
     try:
         _check_keys(tree, _File, at="")
         file = _convert(tree)
@@ -204,11 +210,12 @@ def _build(tree: Mapping[str, Any], *, name: str, folder: Path) -> Config:
             market=None
             if file.market.url is None
             else _endpoint(name, "market", file.market.url, file.market.options, folder),
-            credentials=_credentials(file.exchange, folder),
+            credentials=_credentials(file.exchange, folder) if credentials else {},
+            account=file.account,
             source=name,
         )
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error.__cause__
+        raise type(error)(f"{name}: {error}") from error.__cause__
 
 
 def _endpoint(
@@ -263,7 +270,7 @@ def _named(key: str, resolve: Callable[[str, Path], _T], text: str, folder: Path
     try:
         return resolve(text, folder)
     except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from error.__cause__
+        raise type(error)(f"{key}: {error}") from error.__cause__
 
 
 def _check_keys(tree: Mapping[str, Any], section: type[msgspec.Struct], *, at: str) -> None:

@@ -23,6 +23,10 @@ class ConfigError(HoldfastError):
     """A setting is wrong; the message names file, line or key, and the remedy."""
 
 
+class CredentialError(ConfigError):
+    """A key, secret or password is missing, or may be read by others, or is none."""
+
+
 class InvalidOrder(HoldfastError, ValueError):
     """The order can not be right (type, sign, precision). Nothing was journalled or sent."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -292,8 +292,36 @@ class SymbolSettings(msgspec.Struct, frozen=True):
     margin_mode: MarginMode
 
 
+class ExpectedAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the bot takes the account to be set up. `holdfast doctor` compares it with the venue;
+    nothing is changed there. None: the bot does not care.
+
+    :ivar hedge_mode: long and short positions of a symbol are held side by side.
+    :ivar margin_mode, leverage: of every declared symbol.
+    """
+
+    hedge_mode: bool | None = None
+    margin_mode: MarginMode | None = None
+    leverage: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+
+
+class KeyRights(msgspec.Struct, frozen=True):
+    """What the venue lets an API key do; None: it does not tell.
+
+    :ivar trade: place orders.
+    :ivar withdraw: take money out of the account.
+    :ivar bound_to_addresses: it is accepted from certain IP addresses only.
+    """
+
+    trade: bool | None = None
+    withdraw: bool | None = None
+    bound_to_addresses: bool | None = None
+
+
 class Instrument(msgspec.Struct, frozen=True):
     """What the venue accepts for a symbol.
+
+    :ivar trading: orders are accepted now; otherwise the contract is listed, and rests.
 
     :ivar market_quantity_step, market_min_quantity, market_max_quantity: of market orders,
         where the venue sets other bounds for them (Binance MARKET_LOT_SIZE); None: as the
@@ -309,6 +337,7 @@ class Instrument(msgspec.Struct, frozen=True):
     market_quantity_step: Decimal | None = None
     market_min_quantity: Decimal | None = None
     market_max_quantity: Decimal | None = None
+    trading: bool = True
 
     def price(self, value: float | Decimal | str, *, side: Side) -> Decimal:
         """`value` on the venue's ticks, never on the worse side: down to buy, up to sell."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from .errors import ConfigError
+from .errors import ConfigError, CredentialError
 from .url import Url
 
 _REFERENCE: Final = re.compile(r"\$\{(file:)?([^{}]*)\}")
@@ -58,9 +58,9 @@ def resolve_address(text: str, folder: Path) -> Url:
 
 
 def resolve_secret(text: str, folder: Path) -> Secret:
-    """What a reference stands for. :raises ConfigError: as `resolve_address`."""
+    """What a reference stands for. :raises CredentialError: as `resolve_address`."""
     if not _REFERENCE.fullmatch(text):
-        raise ConfigError(f"a secret is written out; {_REMEDY}")
+        raise CredentialError(f"a secret is written out; {_REMEDY}")
     return Secret(_replace(text, folder, encode=False))
 
 
@@ -88,11 +88,11 @@ def _replace(text: str, folder: Path, *, encode: bool) -> str:
 
 def _from_env(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
-        raise ConfigError(f"${{{name}}} names no environment variable; write ${{NAME}}")
+        raise CredentialError(f"${{{name}}} names no environment variable; write ${{NAME}}")
     value = os.environ.get(name)
     if not value:
         state = "empty" if value == "" else "not set"
-        raise ConfigError(f"the environment variable {name} is {state}")
+        raise CredentialError(f"the environment variable {name} is {state}")
     return value
 
 
@@ -108,7 +108,7 @@ def read_key_file(path: Path) -> ApiKeys:
 
     A private key (Ed25519, RSA) is written as a multi-line text.
 
-    :raises ConfigError: naming the file and the remedy; nothing of its content.
+    :raises CredentialError: naming the file and the remedy; nothing of its content.
     """
     try:
         tree = tomllib.loads(_from_file(path))
@@ -116,7 +116,9 @@ def read_key_file(path: Path) -> ApiKeys:
         tree = {}  # the error's own text may show a part of the secret
     values = [tree.get("key"), tree.get("secret")]
     if set(tree) != {"key", "secret"} or not all(isinstance(v, str) and v for v in values):
-        raise ConfigError(f'{path}: write two lines, key = "…" and secret = "…", and nothing else')
+        raise CredentialError(
+            f'{path}: write two lines, key = "…" and secret = "…", and nothing else'
+        )
     return ApiKeys(*(Secret(str(value).strip()) for value in values))
 
 
@@ -125,11 +127,11 @@ def _from_file(path: Path) -> str:
         with path.open(encoding="utf-8") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             if mode & 0o077:
-                raise ConfigError(
+                raise CredentialError(
                     f"{path}: others may read this secret (mode {mode:04o}); chmod 600 {path}"
                 )
             return file.read().rstrip("\r\n")
     except OSError as error:
-        raise ConfigError(f"{path}: can not be read: {error.strerror}") from error
+        raise CredentialError(f"{path}: can not be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text") from error
+        raise CredentialError(f"{path}: is not UTF-8 text") from error

@@ -50,6 +50,9 @@ COMMANDS: Final = {
     "resolve": _Address(
         "holdfast.cli.switches", "resolve", "Say what became of an order the venue can not tell of."
     ),
+    "doctor": _Address(
+        "holdfast.cli.doctor", "doctor", "Examine everything that a bot needs, and say what to do."
+    ),
     "policy": _Address("holdfast.cli.policy", "policy", "Show or change the trading policy."),
     "journal": _Address("holdfast.cli.journal", "journal", "Look into the journal of a bot."),
     "diagram": _Address(

@@ -30,6 +30,19 @@ def config_option(command: _Command) -> _Command:
     )(command)
 
 
+def config_file_option(command: _Command) -> _Command:
+    """The path itself: for a command that has something to say of a file it can not use."""
+    return click.option(
+        "--config",
+        "config",
+        envvar="HOLDFAST_CONFIG",
+        default=DEFAULT_CONFIG,
+        show_default=True,
+        type=click.Path(path_type=Path),
+        help="The bot's configuration file.",
+    )(command)
+
+
 def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
 

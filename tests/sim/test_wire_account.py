@@ -103,6 +103,7 @@ async def test_an_isolated_position_has_a_wallet_of_its_own(wire: Wire) -> None:
 
 
 @wire_test(
+    "GET /sapi/v1/account/apiRestrictions",
     "GET /fapi/v1/accountConfig",
     "GET /fapi/v1/commissionRate",
     "GET /fapi/v1/apiTradingStatus",
@@ -123,6 +124,29 @@ async def test_what_the_account_is_allowed(wire: Wire) -> None:
     assert await wire.signed("GET", multi) == {"multiAssetsMargin": False}
     assert await wire.refused("POST", multi, multiAssetsMargin=False) == -4171
     assert await wire.refused("POST", multi, multiAssetsMargin=True) == -1020
+
+    key = "/sapi/v1/account/apiRestrictions"
+    told = await wire.signed("GET", key)
+    assert (told["enableFutures"], told["enableWithdrawals"], told["ipRestrict"]) == (
+        True,
+        False,
+        True,
+    )
+    allowed = {"withdrawals": True, "bound_to_addresses": False, "can_trade": False}
+    await wire.control("permissions", allowed)
+    told = await wire.signed("GET", key)
+    assert (told["enableWithdrawals"], told["ipRestrict"]) == (True, False)
+    assert not (await wire.signed("GET", "/fapi/v1/accountConfig"))["canTrade"]
+    assert await wire.not_placed() == -4088
+    stop = {"algoType": "CONDITIONAL", "type": "STOP_MARKET", "triggerPrice": "40000"}
+    of = {"symbol": BTC, "side": "SELL", "quantity": "0.01"}
+    assert await wire.refused("POST", "/fapi/v1/algoOrder", **stop, **of) == -4088
+
+    await wire.control("permissions", {"futures": False})
+    assert await wire.refused("GET", "/fapi/v1/accountConfig") == -2015
+    assert await wire.not_placed() == -2015
+    assert (await wire.signed("GET", key))["enableFutures"] is False
+    assert (await wire.get("/fapi/v1/time"))["serverTime"]
 
 
 @wire_test("GET /fapi/v1/income", "GET /fapi/v1/forceOrders", deposit="3000")

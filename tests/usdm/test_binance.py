@@ -103,6 +103,8 @@ def test_the_addresses_are_those_that_ccxt_has() -> None:
         assert urls[kind]["fapiPrivate"] == f"{SITES[name].rest}/fapi/v1"
         assert urls[kind]["fapiPublicV2"] == f"{SITES[name].rest}/fapi/v2"
         assert urls[kind]["fapiPrivateV3"] == f"{SITES[name].rest}/fapi/v3"
+    assert urls["api"]["sapi"] == f"{SITES['usdm'].account}/sapi/v1"
+    assert SITES["usdm-testnet"].account is None, "play money can not be withdrawn"
 
 
 # --- what ccxt makes of a request --------------------------------------------------------
@@ -137,7 +139,7 @@ PARAMS = [
 def test_every_request_arrives_as_it_was_meant(endpoint: Endpoint) -> None:
     """Nothing rounded, nothing dropped, nothing added but the signature."""
     base = "http://127.0.0.1:1"
-    signer = CcxtSigner(base, key=KEY, secret=SECRET)
+    signer = CcxtSigner(base, key=KEY, secret=SECRET, account_url=base)
     request = made(signer, endpoint, PARAMS)
     url = urlsplit(request.url)
     assert request.method == endpoint.method

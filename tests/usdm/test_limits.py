@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.transports.usdm.limits import BINANCE, MARGIN_MS, Budget, Cost, Limit, Priority
@@ -118,7 +118,8 @@ def test_what_is_larger_than_a_share_goes_when_nothing_else_does() -> None:
     assert budget.wait_ms(Cost(weight=40), Priority.ENTRY, START) == 0
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 5_000)), max_size=120))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 5_000)), max_size=60))
 def test_a_venue_that_counts_is_never_asked_for_more(steps: list[tuple[int, int]]) -> None:
     """Whoever waits as long as told stays within the limit, by the venue's own count."""
     limit = Limit("weight", MINUTE, 1, 200)

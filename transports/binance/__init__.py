@@ -6,7 +6,7 @@ that keys of all its kinds work: a secret for HMAC, or a private key (Ed25519, R
 
 Addresses: developers.binance.com, USDⓈ-M "General Info" (REST; the testnet moved to
 `demo-fapi` when Demo Trading took its place) and "User Data Streams" (`/private`, since
-2026-04); ccxt names the same, which a test compares.
+2026-04), Wallet "Get API Key Permission"; ccxt names the same, which a test compares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, CredentialError
 from holdfast.secret import Secret
 from holdfast.suggestion import did_you_mean
 
@@ -38,17 +38,27 @@ class Site(NamedTuple):
 
     :ivar venue: its name in the journal, so that two are never mixed up.
     :ivar rest, stream: without a path.
+    :ivar account: of the account API, which knows what a key may do; None: there is none.
     """
 
     venue: str
     rest: str
     stream: str
+    account: str | None
 
 
 SITES: Final = {
-    "usdm": Site("binance-usdm", "https://fapi.binance.com", "wss://fstream.binance.com"),
+    "usdm": Site(
+        "binance-usdm",
+        "https://fapi.binance.com",
+        "wss://fstream.binance.com",
+        "https://api.binance.com",
+    ),
     "usdm-testnet": Site(
-        "binance-usdm-testnet", "https://demo-fapi.binance.com", "wss://fstream.binancefuture.com"
+        "binance-usdm-testnet",
+        "https://demo-fapi.binance.com",
+        "wss://fstream.binancefuture.com",
+        None,
     ),
 }
 
@@ -72,32 +82,34 @@ def factory(
     :param server: `http://127.0.0.1:8081`, to be traded at instead of Binance: one that speaks
         the same protocol, such as `holdfast exchange`.
     :param stream_ping_seconds: how often the user stream is pinged.
-    :raises ConfigError: what is wrong, and what to write instead. No key is shown.
+    :raises CredentialError: a key is missing, or is none. No key is shown.
+    :raises ConfigError: what else is wrong, and what to write instead.
     """
     site = _site(url, server)
     for option, value in (("api_key", api_key), ("api_secret", api_secret)):
         if value is None:
-            raise ConfigError(f"exchange.{option}: is missing; {_KEYS}")
+            raise CredentialError(f"exchange.{option}: is missing; {_KEYS}")
         if not isinstance(value, Secret):
-            raise ConfigError(f"exchange.{option}: a secret is written out; {_KEYS}")
+            raise CredentialError(f"exchange.{option}: a secret is written out; {_KEYS}")
     assert api_key is not None
     assert api_secret is not None
     if not _API_KEY.fullmatch(api_key.reveal()):
-        raise ConfigError("exchange.api_key: is no key: one line of letters, digits and signs")
+        raise CredentialError("exchange.api_key: is no key: one line of letters, digits and signs")
     if not api_secret.reveal():
-        raise ConfigError("exchange.api_secret: is empty")
+        raise CredentialError("exchange.api_secret: is empty")
     from holdfast.transports.usdm.client import UsdmExecutionClient
 
     from .ccxt_signer import CcxtSigner
 
     return UsdmExecutionClient(
-        CcxtSigner(site.rest, key=api_key, secret=api_secret),
+        CcxtSigner(site.rest, key=api_key, secret=api_secret, account_url=site.account),
         stream_url=lambda key: f"{site.stream}/private/ws?listenKey={key}",
         clock=clock,
         entropy=entropy,
         name=name,
         venue=site.venue,
         stream_ping_seconds=stream_ping_seconds,
+        tells_rights=site.account is not None,
     )
 
 
@@ -161,7 +173,7 @@ def _site(url: str, server: str | None) -> Site:
             f"server: http to {address.hostname} would send keys in the open; use https"
         )
     rest = f"{address.scheme}://{address.netloc}"
-    return Site(f"{site.venue}-elsewhere", rest, f"ws{rest.removeprefix('http')}")
+    return Site(f"{site.venue}-elsewhere", rest, f"ws{rest.removeprefix('http')}", rest)
 
 
 def _named() -> str:

@@ -33,9 +33,12 @@ class CcxtSigner:
 
     :param base_url: of the REST interface, without a path.
     :param secret: for HMAC, or a private key in PEM.
+    :param account_url: of the account API (`sapi`), without a path; None: there is none.
     """
 
-    def __init__(self, base_url: str, *, key: Secret, secret: Secret) -> None:
+    def __init__(
+        self, base_url: str, *, key: Secret, secret: Secret, account_url: str | None = None
+    ) -> None:
         self._base_url = base_url
         self._exchange = _Usdm(
             {
@@ -51,6 +54,8 @@ class CcxtSigner:
             for access in ("Public", "Private")
             for version in ("", "V2", "V3")
         }
+        if account_url is not None:
+            self._exchange.urls["api"]["sapi"] = f"{account_url}/sapi/v1"
 
     def __repr__(self) -> str:
         return f"{self._base_url} (signed by ccxt)"
@@ -67,11 +72,13 @@ class CcxtSigner:
 
 def implicit_method(endpoint: Endpoint) -> str:
     """ccxt's name of the method: `fapiPrivateV3GetPositionRisk`."""
-    access = "Public" if endpoint.security is Security.NONE else "Private"
+    access = ""
+    if endpoint.api == "fapi":
+        access = "Public" if endpoint.security is Security.NONE else "Private"
     version = f"V{endpoint.version}" if endpoint.version > 1 else ""
     words = endpoint.name.split("/")
     name = "".join(word[0].upper() + word[1:] for word in words)
-    return f"fapi{access}{version}{endpoint.method.capitalize()}{name}"
+    return f"{endpoint.api}{access}{version}{endpoint.method.capitalize()}{name}"
 
 
 class _Usdm(ccxt.async_support.binanceusdm):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import anyio
 
 from holdfast.errors import LinkDown
-from holdfast.ports import LinkWatch
+from holdfast.ports import LinkWatch, ServerFacts
 
 from .server import MemoryServer
 
@@ -71,6 +71,10 @@ class Client:
     async def probe(self) -> None:
         """:raises LinkDown:"""
         await self._ask(_nothing)
+
+    async def server_facts(self) -> ServerFacts:
+        """See `ports.ServerReader`."""
+        return ServerFacts("memory", forgets=True)
 
     def connected(self) -> None:
         self._connected = True

@@ -6,8 +6,9 @@ from typing import Final
 
 _COMMANDS: Final = (
     "hello auth ping select client|setname client|tracking eval set setrange get time exists del"
-    " xadd xtrim xlen xread xrevrange hget hmget hset hlen hexists pexpire"
+    " xadd xtrim xlen xread xrevrange hget hmget hset hlen hexists pexpire info"
 )
+# INFO is for `holdfast doctor` alone: without it, role and persistence stay unknown.
 
 
 def rules(bot: str) -> tuple[str, ...]:

@@ -33,11 +33,13 @@ from holdfast.ports import (
     Entropy,
     Fence,
     LinkWatch,
+    ServerFacts,
 )
 
 from . import scripts
 from .address import Address
 from .entries import decode_entry
+from .facts import read_facts
 from .link import RedisLink
 from .subscription import subscribe
 from .wire import Wire, Word
@@ -70,6 +72,10 @@ class RedisBus:
     async def probe(self) -> None:
         """Write something: a replica or a full server would answer a PING."""
         await self._link.probe()
+
+    async def server_facts(self) -> ServerFacts:
+        """See `ports.ServerReader`."""
+        return await read_facts(self._address)
 
     async def position(self, producer: str) -> BusPosition:
         """What the server has of `producer`.

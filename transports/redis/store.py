@@ -22,10 +22,11 @@ import msgspec
 from holdfast import policy as policies
 from holdfast.errors import PolicyConflict, PolicyUnreadable
 from holdfast.policy import Policy
-from holdfast.ports import Clock, Entropy, LeaseGrant, PolicyWatch, StoredPolicy
+from holdfast.ports import Clock, Entropy, LeaseGrant, PolicyWatch, ServerFacts, StoredPolicy
 
 from . import scripts
 from .address import Address
+from .facts import read_facts
 from .link import RedisLink
 from .wire import Wire
 
@@ -81,6 +82,10 @@ class RedisStore:
     async def probe(self) -> None:
         """Write something: the lease needs a server that can."""
         await self._link.probe()
+
+    async def server_facts(self) -> ServerFacts:
+        """See `ports.ServerReader`."""
+        return await read_facts(self._link.address)
 
     # --- policy ---------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from holdfast.transports.usdm.signing import signature
 
-from .api import Security
+from .api import Permissions, Security
 from .core import SimulatedVenue
 from .parameters import integer, malformed, recv_window
 from .rules import VenueError
@@ -20,8 +20,11 @@ class Access:
     :param secret: of HMAC-SHA256 signatures; the venue has no others.
     """
 
-    def __init__(self, venue: SimulatedVenue, *, key: str, secret: str) -> None:
+    def __init__(
+        self, venue: SimulatedVenue, *, key: str, secret: str, permissions: Permissions
+    ) -> None:
         self._venue = venue
+        self._permissions = permissions
         self._key = key
         self._secret = secret.encode()
 
@@ -37,7 +40,7 @@ class Access:
             return
         if not key:
             raise VenueError(-2014, "API-key format invalid.")
-        if key != self._key:
+        if key != self._key or not (security is Security.ACCOUNT or self._permissions.futures):
             raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.")
         if security is Security.KEY:
             return

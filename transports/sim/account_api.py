@@ -40,13 +40,33 @@ def account_info(account: Account, _params: Params) -> Any:
 def account_config(account: Account, _params: Params) -> Any:
     return {
         "feeTier": 0,
-        "canTrade": True,
+        "canTrade": account.permissions.can_trade,
         "canDeposit": True,
         "canWithdraw": True,
         "dualSidePosition": account.venue.hedge_mode,
         "updateTime": 0,
         "multiAssetsMargin": False,
         "tradeGroupId": -1,
+    }
+
+
+def api_restrictions(account: Account, _params: Params) -> Any:
+    """Of the wallet's API ("Get API Key Permission"), which is at another address at Binance."""
+    allowed = account.permissions
+    return {
+        "ipRestrict": allowed.bound_to_addresses,
+        "createTime": 0,
+        "enableReading": True,
+        "enableWithdrawals": allowed.withdrawals,
+        "enableInternalTransfer": False,
+        "enableMargin": False,
+        "enableFutures": allowed.futures,
+        "permitsUniversalTransfer": False,
+        "enableVanillaOptions": False,
+        "enableFixApiTrade": False,
+        "enableFixReadOnly": False,
+        "enableSpotAndMarginTrading": False,
+        "enablePortfolioMarginTrading": False,
     }
 
 

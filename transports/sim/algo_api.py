@@ -44,6 +44,7 @@ _WATCHED: Final[dict[str, TriggerBy]] = {"CONTRACT_PRICE": "last", "MARK_PRICE":
 
 
 def new_algo_order(account: Account, params: Params) -> Any:
+    account.permissions.check_order()
     venue = account.venue
     order = venue.place_conditional(
         conditional_ticket(params, default_id=f"algo-{len(venue.conditional_log) + 1}"),

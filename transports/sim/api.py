@@ -9,6 +9,7 @@ Binance's code for whatever is wrong with them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +27,27 @@ class Security(Enum):
     NONE = "none"
     KEY = "key"
     SIGNED = "signed"
+    ACCOUNT = "account"
+    """Signed, by a key of any rights: it speaks of the account beyond futures."""
+
+
+@dataclass
+class Permissions:
+    """What the account, and the API key, may do.
+
+    :ivar can_trade: the account may place orders.
+    :ivar futures: the key may be used for futures at all.
+    """
+
+    can_trade: bool = True
+    futures: bool = True
+    withdrawals: bool = False
+    bound_to_addresses: bool = True
+
+    def check_order(self) -> None:
+        """:raises VenueError: -4088."""
+        if not self.can_trade:
+            raise VenueError(-4088, "User can not place order currently.")
 
 
 class ListenKeys:
@@ -81,6 +103,7 @@ class Account:
         self.listen_keys = listen_keys
         self.market = market
         self.limits = limits
+        self.permissions = Permissions()
 
 
 Handler = Callable[[Account, Params], Any]

@@ -17,6 +17,7 @@ what there is, with the fields of each command:
 | `POST /control/order` | an order by another hand on the same account |
 | `POST /control/position` | trade by another hand until the position is so |
 | `POST /control/deleverage` | auto-deleverage a position |
+| `POST /control/permissions` | what account and API key may do |
 
 Faults of a request are armed for a kind of requests (place, cancel, query, snapshot, probe,
 stream), for a number of them or for a time, by name (`point`, see `fault_points`) or spelled
@@ -29,6 +30,7 @@ connections, `expire_listen_key` the key. `clock_skew_ms` moves the venue's cloc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, Final, Protocol, TypeVar, get_args
 
@@ -38,6 +40,7 @@ from aiohttp import web
 from holdfast.model import PositionSide, Side
 
 from .answers import answer, printable
+from .api import Permissions
 from .fault_points import POINTS, fault_at
 from .faults import Action, Fault, RequestKind
 from .ledger import ZERO
@@ -139,6 +142,15 @@ class Deleverage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     position_side: PositionSide = "BOTH"
 
 
+class SetPermissions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the account (`can_trade`) and its API key may do; what is left out stays."""
+
+    can_trade: bool | None = None
+    futures: bool | None = None
+    withdrawals: bool | None = None
+    bound_to_addresses: bool | None = None
+
+
 _COMMANDS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "price": SetPrice,
     "quote": SetQuote,
@@ -148,14 +160,22 @@ _COMMANDS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "order": ForeignOrder,
     "position": ForeignPosition,
     "deleverage": Deleverage,
+    "permissions": SetPermissions,
 }
 
 
 class ControlApi:
     """Answers `/control/...`."""
 
-    def __init__(self, market: MarketData, streams: Streams, requests: RequestLog) -> None:
+    def __init__(
+        self,
+        market: MarketData,
+        streams: Streams,
+        requests: RequestLog,
+        permissions: Permissions,
+    ) -> None:
         self._market = market
+        self._permissions = permissions
         self._venue = market.venue
         self._requests = requests
         self._streams = streams
@@ -168,6 +188,7 @@ class ControlApi:
             "/control/order": self._on(ForeignOrder, self._order),
             "/control/position": self._on(ForeignPosition, self._position),
             "/control/deleverage": self._on(Deleverage, self._deleverage),
+            "/control/permissions": self._on(SetPermissions, self._set_permissions),
         }
 
     async def handle(
@@ -319,6 +340,12 @@ class ControlApi:
                 )
             )
         return positions_json(self._venue, command.symbol, flat=True)
+
+    def _set_permissions(self, command: SetPermissions) -> Any:
+        for name in command.__struct_fields__:
+            if (value := getattr(command, name)) is not None:
+                setattr(self._permissions, name, value)
+        return asdict(self._permissions)
 
     def _foreign_id(self) -> str:
         """In the manner of orders from Binance's own web page."""

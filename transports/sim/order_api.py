@@ -246,6 +246,7 @@ def remembered(order: VenueOrder, now_ms: int) -> bool:
 
 
 def _place(account: Account, params: Params, *, timestamp_ms: int, window_ms: int) -> VenueOrder:
+    account.permissions.check_order()
     venue = account.venue
     ticket = ticket_of(params, default_id=f"venue-{len(venue.order_log) + 1}")
     if ticket.price is not None:

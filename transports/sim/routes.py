@@ -110,6 +110,9 @@ ROUTES: Final[Mapping[tuple[str, str], Route]] = {
     ("GET", "/fapi/v2/balance"): Route(account.balance, _SIGNED, "probe", 5),
     ("GET", "/fapi/v3/balance"): Route(account.balance, _SIGNED, "probe", 5),
     ("GET", "/fapi/v1/accountConfig"): Route(account.account_config, _SIGNED, "snapshot", 5),
+    ("GET", "/sapi/v1/account/apiRestrictions"): Route(
+        account.api_restrictions, Security.ACCOUNT, "snapshot", 0
+    ),
     ("GET", "/fapi/v1/symbolConfig"): Route(account.symbol_config, _SIGNED, "snapshot", 5),
     ("GET", "/fapi/v1/leverageBracket"): Route(account.leverage_bracket, _SIGNED, "snapshot", 1),
     ("GET", "/fapi/v1/commissionRate"): Route(account.commission_rate, _SIGNED, "snapshot", 20),

@@ -59,6 +59,7 @@ class VenueServer:
     :param limits: of requests and orders; None: counted, and never refused.
     :param ping_seconds, pong_seconds: of WebSocket connections.
     :ivar requests: what was asked, answered or not.
+    :ivar permissions: what account and key may do.
     """
 
     def __init__(
@@ -78,12 +79,13 @@ class VenueServer:
         self.requests = RequestLog(venue.machine_ns)
         self._keys = ListenKeys(lambda: f"{entropy.randbits(256):064x}")
         self._account = Account(venue, self._keys, market=self.market, limits=limits)
-        self._access = Access(venue, key=key, secret=secret)
+        self.permissions = self._account.permissions
+        self._access = Access(venue, key=key, secret=secret, permissions=self.permissions)
         self._limiter = RateLimiter(limits)
         self._hub = Hub()
         self._market_streams = MarketStreams(self._account, self._hub)
         self._ws_api = WsApi(self._account, self._access, self._limiter, self.requests)
-        self._control = ControlApi(self.market, self, self.requests)
+        self._control = ControlApi(self.market, self, self.requests, self.permissions)
         self._request_count = 0
         self._ping_seconds = ping_seconds
         self._pong_seconds = pong_seconds

@@ -1,4 +1,4 @@
-"""How the account is set up, and changing it: `ports.AccountReader` and `AccountSetter`.
+"""How the account is set up, and changing it: `ports.AccountReader`, `AccountSetter`, `KeyReader`.
 
 Every call may be repeated: what is set already is refused by Binance with a code of its own,
 which is taken for what it is.
@@ -9,12 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.errors import LinkDown, Rejected
-from holdfast.model import Balance, MarginMode, SymbolSettings
+from holdfast.model import Balance, KeyRights, MarginMode, OutcomeKind, SymbolSettings
 
 from . import endpoints
-from .account_wire import AccountJson, PositionModeJson, SymbolConfigJson
+from .account_wire import (
+    AccountConfigJson,
+    AccountJson,
+    KeyPermissionsJson,
+    PositionModeJson,
+    SymbolConfigJson,
+)
 from .endpoints import Endpoint
-from .errors import TIMESTAMP_CODES
+from .errors import TIMESTAMP_CODES, kind_of_code
 from .line import Line
 from .symbols import Symbols
 from .wire import read_error
@@ -27,11 +33,15 @@ _MARGIN_TYPE: Final[dict[MarginMode, str]] = {"cross": "CROSSED", "isolated": "I
 
 
 class AccountAccess:
-    """The part of the client that speaks of the account as a whole."""
+    """The part of the client that speaks of the account as a whole.
 
-    def __init__(self, line: Line, symbols: Symbols) -> None:
+    :param tells_rights: whether the venue has the account API that knows what a key may do.
+    """
+
+    def __init__(self, line: Line, symbols: Symbols, *, tells_rights: bool) -> None:
         self._line = line
         self._symbols = symbols
+        self._tells_rights = tells_rights
 
     async def balances(self, *, timeout_seconds: float) -> list[Balance]:
         """See `ports.AccountReader`."""
@@ -59,6 +69,26 @@ class AccountAccess:
             if row.symbol == self._symbols.at_venue(symbol):
                 return row.settings(lambda _name: symbol)
         raise LinkDown(f"{self._line.name}: the venue tells no settings of {symbol}")
+
+    async def key_rights(self, *, timeout_seconds: float) -> KeyRights:
+        """See `ports.KeyReader`. Not while orders are on their way: what is asked is answered at
+        another address, which may be down when that of the orders is not.
+        """
+        reply = await self._line.ask(endpoints.ACCOUNT_CONFIG, [], timeout_seconds=timeout_seconds)
+        code, message = (None, "") if reply.status == 200 else read_error(reply.body)
+        if code is not None and kind_of_code(code, message) is OutcomeKind.AUTH:
+            raise Rejected(f"{code}: {message}", code=code)
+        account = self._line.decoded(endpoints.ACCOUNT_CONFIG, reply, AccountConfigJson)
+        if not self._tells_rights:
+            return KeyRights(trade=account.canTrade)
+        key = await self._line.read(
+            endpoints.KEY_PERMISSIONS, [], KeyPermissionsJson, timeout_seconds=timeout_seconds
+        )
+        return KeyRights(
+            trade=account.canTrade and key.enableFutures,
+            withdraw=key.enableWithdrawals,
+            bound_to_addresses=key.ipRestrict,
+        )
 
     async def set_leverage(self, symbol: str, leverage: int, *, timeout_seconds: float) -> None:
         """See `ports.AccountSetter`."""

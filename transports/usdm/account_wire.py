@@ -33,6 +33,20 @@ class PositionModeJson(msgspec.Struct, frozen=True):
     dualSidePosition: bool  # noqa: N815
 
 
+class AccountConfigJson(msgspec.Struct, frozen=True):
+    """accountConfig: of the account, whatever its keys may do."""
+
+    canTrade: bool  # noqa: N815
+
+
+class KeyPermissionsJson(msgspec.Struct, frozen=True):
+    """apiRestrictions ("Get API Key Permission" of the wallet): of the key."""
+
+    ipRestrict: bool  # noqa: N815
+    enableWithdrawals: bool  # noqa: N815
+    enableFutures: bool  # noqa: N815
+
+
 class SymbolConfigJson(msgspec.Struct, frozen=True):
     """One row of symbolConfig."""
 

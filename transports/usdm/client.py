@@ -76,6 +76,7 @@ class UsdmExecutionClient(AccountAccess):
     :param name: of the link, in reports.
     :param venue: part of what is journalled.
     :param stream_ping_seconds: interval of the pings on the user stream.
+    :param tells_rights: whether it can be asked what the key may do.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class UsdmExecutionClient(AccountAccess):
         name: str = "exchange",
         venue: str,
         stream_ping_seconds: float = 5.0,
+        tells_rights: bool = True,
     ) -> None:
         self.name = name
         self.venue = venue
@@ -96,7 +98,9 @@ class UsdmExecutionClient(AccountAccess):
         chance = entropy.child(name)
         self._health = LinkKeeper(self.probe, chance)
         super().__init__(
-            Line(signer, name=name, clock=clock, health=self._health), symbols=Symbols()
+            Line(signer, name=name, clock=clock, health=self._health),
+            symbols=Symbols(),
+            tells_rights=tells_rights,
         )
         self._instruments: dict[str, Instrument] = {}
         self._order_names = OrderNames()

@@ -24,6 +24,8 @@ class Endpoint(NamedTuple):
     :ivar name: the path after the version.
     :ivar weight: of the address's budget.
     :ivar orders: of the account's budget of orders.
+    :ivar api: `sapi` is the account as a whole, beyond futures: at another address, with
+        budgets of its own.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -32,10 +34,11 @@ class Endpoint(NamedTuple):
     security: Security
     weight: int
     orders: int = 0
+    api: Literal["fapi", "sapi"] = "fapi"
 
     @property
     def path(self) -> str:
-        return f"/fapi/v{self.version}/{self.name}"
+        return f"/{self.api}/v{self.version}/{self.name}"
 
 
 _NONE, _KEY, _SIGNED = Security.NONE, Security.KEY, Security.SIGNED
@@ -61,6 +64,8 @@ ACCOUNT: Final = Endpoint("GET", 3, "account", _SIGNED, 5)
 BALANCES: Final = Endpoint("GET", 3, "balance", _SIGNED, 5)
 POSITION_MODE: Final = Endpoint("GET", 1, "positionSide/dual", _SIGNED, 30)
 SET_POSITION_MODE: Final = Endpoint("POST", 1, "positionSide/dual", _SIGNED, 1)
+ACCOUNT_CONFIG: Final = Endpoint("GET", 1, "accountConfig", _SIGNED, 5)
+KEY_PERMISSIONS: Final = Endpoint("GET", 1, "account/apiRestrictions", _SIGNED, 0, api="sapi")
 SYMBOL_CONFIG: Final = Endpoint("GET", 1, "symbolConfig", _SIGNED, 5)
 SET_LEVERAGE: Final = Endpoint("POST", 1, "leverage", _SIGNED, 1)
 SET_MARGIN_TYPE: Final = Endpoint("POST", 1, "marginType", _SIGNED, 1)

@@ -36,6 +36,7 @@ class MarketJson(msgspec.Struct, frozen=True):
     quoteAsset: str  # noqa: N815
     marginAsset: str  # noqa: N815
     filters: list[_FilterJson]
+    status: str = "TRADING"
 
     @property
     def unified(self) -> str:
@@ -61,6 +62,7 @@ class MarketJson(msgspec.Struct, frozen=True):
             market_quantity_step=(market.stepSize if market else None) or None,
             market_min_quantity=(market.minQty if market else None) or None,
             market_max_quantity=(market.maxQty if market else None) or None,
+            trading=self.status == "TRADING",
         )
 
 
