@@ -58,14 +58,18 @@ class Admission:
         """Per symbol, what it last traded at, and when that was learnt."""
 
     def traded(self, symbol: str, price: Decimal) -> None:
-        """It has just traded at this price."""
-        self._prices[symbol] = (price, self._clock.monotonic())
+        """It has just traded at this price. What can be none (0, NaN) would let any order
+        through, so it is as if nothing had been said."""
+        if price.is_finite() and price > 0:
+            self._prices[symbol] = (price, self._clock.monotonic())
+        else:
+            log.warning("no price", extra={"symbol": symbol, "price": str(price)})
 
     async def learn_price(self, order: Order) -> None:
         """Ask for a price, where the order's own says nothing of what it may be worth.
 
         A market order has none, and a sell is filled at its limit or above. Without an
-        answer a market order meets the objection of the notional limit.
+        answer nobody knows what it is worth, and `admit` refuses it.
         """
         policy = self._policy.get()
         has_bound = order.price is not None and order.side == "buy"
@@ -88,7 +92,7 @@ class Admission:
         well, and the position may be another instance's by now.
 
         :raises TradingHalted: nothing may be sent (no lease), or opened (no dead-man switch, no
-            policy, mode HALT).
+            policy, mode HALT), or nobody can tell whether a limit forbids it (no price).
         :raises Rejected: a limit of the policy forbids this order.
         """
         if not self._lease.held:
@@ -112,7 +116,7 @@ class Admission:
         objection = policy_rules.objection(policy, order, exposure)
         if objection is None:
             return
-        if policy.active_mode is policy_rules.Mode.HALT:
+        if policy.active_mode is policy_rules.Mode.HALT or objection == policy_rules.NO_PRICE:
             self._on_blocked(objection)
             raise TradingHalted(f"policy: {objection}")
         raise Rejected(f"policy: {objection}")

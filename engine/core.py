@@ -289,8 +289,15 @@ class Core:
         self.fire(Trigger.FAULT, cause)
 
     def fire(self, trigger: Trigger, cause: str) -> None:
-        """Raise a trigger. From any thread: the gate is shut in the caller's."""
+        """Raise a trigger. From any thread: the gate is shut in the caller's.
+
+        Once the engine has ended the gate is all that can be shut; nothing is raised.
+        """
         cause = writable(cause)
+        if self.thread.has_ended:
+            if trigger in SHUTTING:
+                self.gate.shut(cause)
+            return
         if self.thread.is_here():
             self.machine.fire(trigger, cause)
             return
@@ -357,6 +364,8 @@ class Core:
     # --- links, and what stays allowed -----------------------------------------------
 
     def _on_link_change(self, link: LinkHealth) -> None:
+        if self.thread.has_ended:
+            return
         if link is self.bus_link:
             self._on_bus_change()
         elif link is self.exchange_link:

@@ -43,6 +43,7 @@ class Lifetime:
         except BaseException as error:
             with beside(error):
                 await core.journal.aclose()
+            core.thread.end()
             raise
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
@@ -119,8 +120,11 @@ class Lifetime:
             raise
         finally:
             self._core.execution.outcomes.abandon()
-            with beside(first), anyio.CancelScope(shield=True):
-                await self._core.journal.aclose()
+            try:
+                with beside(first), anyio.CancelScope(shield=True):
+                    await self._core.journal.aclose()
+            finally:
+                self._core.thread.end()
 
     async def _watch_disk(self) -> None:
         core = self._core

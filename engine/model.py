@@ -111,7 +111,9 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         elif self.time_in_force is not None:
             raise InvalidOrder("time_in_force: a market order has none; leave it out or set price")
         if self.key is not None and not (is_text(self.key) and len(self.key) <= MAX_KEY_LENGTH):
-            raise InvalidOrder(f"key: {self.key!r} is not text of 1 to {MAX_KEY_LENGTH} characters")
+            raise InvalidOrder(
+                f"key: {repr(self.key)[:200]} is not text of 1 to {MAX_KEY_LENGTH} characters"
+            )
         if not isinstance(self.reduce_only, bool):
             raise InvalidOrder(f"reduce_only: {self.reduce_only!r} is neither True nor False")
         if self.reduce_only and self.position_side != "BOTH" and self.opening:

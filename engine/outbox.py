@@ -25,7 +25,7 @@ import msgspec
 
 from .broadcast import Broadcast
 from .errors import InvalidPayload, LinkDown, OutboxRolledBack
-from .journal import MAX_BODY_BYTES, Durability, Journal, JournalError, Record
+from .journal import MAX_BODY_BYTES, Durability, Journal, JournalError, Record, RecordTooLarge
 from .model import Event, Gap, is_text
 from .ports import AppendStatus, Batch, Clock, Entropy, MessageBus
 from .records import EVENT, sequence_of
@@ -35,6 +35,9 @@ log = logging.getLogger("holdfast.outbox")
 _sequence: Final = struct.Struct("<Q")
 _encoder = msgspec.msgpack.Encoder()
 _event_decoder = msgspec.msgpack.Decoder(Event)
+
+MAX_NAME_LENGTH: Final = 255
+"""Of a type and of a trace id: a name, not a payload."""
 
 RETRY_PAUSE_SECONDS: Final = 0.05
 """After a bus that refuses (read-only, out of memory) while its connection stands; doubles."""
@@ -165,7 +168,7 @@ class Outbox:
         self.is_appending = True
         try:
             seq = self._journal.append_nowait(EVENT, record, reserve=reserve)
-        except ValueError as error:  # segments may be smaller than the largest body
+        except RecordTooLarge as error:  # the disk is well
             raise InvalidPayload(f"body of {type_}: {error} (outbox.segment_bytes)") from None
         except JournalError as error:
             self._on_disk_fault(str(error))
@@ -199,6 +202,11 @@ class Outbox:
             raise InvalidPayload(f"type: {type_!r} is no name; give e.g. 'trade.opened'")
         if trace_id and not is_text(trace_id):
             raise InvalidPayload(f"trace_id: {trace_id!r} is no text")
+        for field, name in (("type", type_), ("trace_id", trace_id or "")):
+            if len(name) > MAX_NAME_LENGTH:
+                raise InvalidPayload(
+                    f"{field}: {name[:40]!r}… has {len(name)} characters, {MAX_NAME_LENGTH} at most"
+                )
         event = Event(
             type=type_,
             producer=self.producer,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -184,14 +184,19 @@ class Exposure(NamedTuple):
 def _worst_price(order: Order, reference: Decimal | None) -> Decimal | None:
     """What a unit of it may come to be worth; None: nobody knows.
 
-    A buy is filled at its limit or below. A sell is filled at its limit or above, so its own
-    price bounds nothing.
+    A buy with a limit is filled there or below, and that is all that can be known for sure.
+    Anything else is filled at the market, or above: a sell at its limit or better, a conditional
+    order when the price has come to its trigger.
     """
-    if order.price is None:
-        return reference
-    if order.side == "buy":
+    if order.side == "buy" and order.price is not None:
         return order.price
-    return None if reference is None else max(order.price, reference)
+    if reference is None:
+        return None
+    return max(reference, order.price or reference, order.trigger_price or reference)
+
+
+NO_PRICE: Final = "a notional limit is set, and nobody knows what this order would be filled at"
+"""The one objection that says nothing of the order: it may be right once a price is known."""
 
 
 def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
@@ -213,7 +218,7 @@ def objection(policy: Policy, order: Order, exposure: Exposure) -> str | None:
         return None
     price = _worst_price(order, exposure.reference_price)
     if price is None:
-        return "a notional limit is set, and nobody knows what this order would be filled at"
+        return NO_PRICE
     if limits.max_order_notional is not None:
         notional = order.quantity * price
         if notional > limits.max_order_notional:

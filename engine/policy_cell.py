@@ -29,7 +29,8 @@ from .settings import PolicySettings
 log = logging.getLogger("holdfast.policy")
 
 MAX_POLICY_BYTES: Final = 64 * 1024
-"""Encoded. It is journalled when it is first seen, and again in every checkpoint."""
+"""Encoded. It is journalled when it is first seen, and again in every checkpoint; where
+segments are small, at half of what a record holds."""
 MAX_VERSION: Final = 2**53
 """Stores count in doubles (Redis: Lua), which are exact up to here."""
 
@@ -151,6 +152,16 @@ class PolicyCell:
         verdict = rules.regression(seen, None if stored is None else _identity(stored))
         return stored if verdict is Regression.FRESH else await self._by_rule(verdict, stored)
 
+    def _too_large(self, policy: Policy) -> str | None:
+        """Why it could not be journalled; None when it could."""
+        size = len(rules.encode(policy))
+        most = min(MAX_POLICY_BYTES, self._recorder.largest_body // 2)
+        if size > most:
+            return f"it has {size} bytes, {most} at most"
+        if policy.version > MAX_VERSION:
+            return f"version {policy.version} is above {MAX_VERSION}"
+        return None
+
     def _leave_to_person(self, why: str) -> None:
         self._void(why)
         self.needs_person = True
@@ -158,7 +169,7 @@ class PolicyCell:
     async def _read(self) -> StoredPolicy | None:
         """:raises PolicyUnreadable: also when what the store holds could not be journalled."""
         stored = await self._store.read()
-        why = None if stored is None else _too_large(stored.policy)
+        why = None if stored is None else self._too_large(stored.policy)
         if stored is not None and why is not None:
             raise PolicyUnreadable(why, found=f"version {stored.policy.version}")
         return stored
@@ -226,7 +237,7 @@ class PolicyCell:
         """
         if not isinstance(policy, Policy):
             raise InvalidPolicy(f"policy: {policy!r} is no Policy(…)")
-        if (why := _too_large(policy)) is not None:
+        if (why := self._too_large(policy)) is not None:
             raise ConfigError(f"policy: {why}")
         expected: int | None = None
         try:
@@ -284,15 +295,6 @@ class PolicyCell:
                     why = self.problem()
                     if why is not None:
                         self._on_fault(why)
-
-
-def _too_large(policy: Policy) -> str | None:
-    size = len(rules.encode(policy))
-    if size > MAX_POLICY_BYTES:
-        return f"it has {size} bytes, {MAX_POLICY_BYTES} at most"
-    if policy.version > MAX_VERSION:
-        return f"version {policy.version} is above {MAX_VERSION}"
-    return None
 
 
 def _identity(stored: StoredPolicy) -> Identity:

@@ -12,7 +12,15 @@ import msgspec
 
 from . import records
 from .intent import Intent
-from .journal import CHECKPOINT, MAX_BODY_BYTES, Durability, Journal, JournalDamaged, JournalError
+from .journal import (
+    CHECKPOINT,
+    Durability,
+    Journal,
+    JournalDamaged,
+    JournalError,
+    RecordTooLarge,
+    largest_body,
+)
 from .ledger import Ledger
 
 
@@ -32,7 +40,8 @@ class Recorder:
         self.journal = journal
         self.ledger = ledger
         self._on_fault = on_fault
-        self._largest_body = min(MAX_BODY_BYTES, segment_bytes // 2)
+        self.largest_body = largest_body(segment_bytes)
+        """Bytes of what one record can hold."""
 
     def replay(self) -> None:
         """Fold what the journal holds into the ledger: the last checkpoint and all after it.
@@ -63,7 +72,7 @@ class Recorder:
     def write(self, fact: records.Fact) -> int:
         """Append at level `process` and fold in.
 
-        :raises JournalFull, JournalFailed: nothing was folded in.
+        :raises RecordTooLarge, JournalFull, JournalFailed: nothing was folded in.
         """
         kind = records.KIND_OF[type(fact)]
         try:
@@ -92,12 +101,15 @@ class Recorder:
         If the wait is cancelled the fact is folded in all the same: the record may be
         there, and to know of it is the safe side.
         :raises JournalFull: there was no room; nothing is known of the fact.
+        :raises RecordTooLarge: it fits no segment; nothing is known of the fact.
         :raises JournalFailed: the record may be there; nothing is folded in.
         """
         kind = records.KIND_OF[type(fact)]
         body = records.encode(fact)
         try:
             await self.journal.append(kind, body, durability=durability, reserve=reserve)
+        except RecordTooLarge:
+            raise  # the disk is well
         except JournalError as error:
             self._on_fault(str(error))
             raise
@@ -116,6 +128,6 @@ class Recorder:
         if not self.journal.wants_checkpoint:
             return
         try:
-            self.journal.checkpoint(self.ledger.checkpoint(limit_bytes=self._largest_body))
+            self.journal.checkpoint(self.ledger.checkpoint(limit_bytes=self.largest_body))
         except JournalError as error:
             self._on_fault(f"no checkpoint: {error}")

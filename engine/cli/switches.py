@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sized
+from typing import Any, Final
 
 import click
 
@@ -21,7 +21,9 @@ from .operator import (
 )
 from .output import Config, answer, config_option, json_option, plain, table
 
-_NO_ENGINE_EXIT = 1
+_NO_ENGINE_EXIT: Final = 1
+_DIFFERENT_EXIT: Final = 3
+"""Neither success nor a failure of the command (1), nor a mistyped one (2)."""
 
 
 @click.command()
@@ -133,22 +135,31 @@ def flatten(symbol: str | None, yes: bool, config: Config, as_json: bool) -> Non
 )
 @config_option
 @json_option
-def reconcile(dry_run: bool, adopt: bool, config: Config, as_json: bool) -> None:
-    """Compare the bot's books with the venue's."""
+@click.pass_context
+def reconcile(
+    context: click.Context, dry_run: bool, adopt: bool, config: Config, as_json: bool
+) -> None:
+    """Compare the bot's books with the venue's.
+
+    Exits 0 if they are equal (with --adopt: if they are now), 3 if they differ, 1 if they
+    could not be compared, 2 if the command was mistyped.
+    """
     if dry_run and adopt:
         raise click.UsageError("--dry-run and --adopt exclude each other")
     client = ControlClient(config.state_dir)
     if adopt:
         differences = _running(client, "adopt", by=operator_name())
-        heading = f"adopted {len(differences)} differences" if differences else "nothing to adopt"
+        heading = f"adopted {_differences(differences)}" if differences else "nothing to adopt"
     else:
         differences = _running(client, "reconcile")
-        heading = f"{len(differences)} differences" if differences else "the books are equal"
+        heading = _differences(differences) if differences else "the books are equal"
+    equal = adopt or not differences
     answer(
-        {"ok": True, "adopted": adopt, "differences": differences},
+        {"ok": True, "equal": equal, "adopted": adopt, "differences": differences},
         [heading, *(f"  {_difference(one)}" for one in differences)],
         as_json=as_json,
     )
+    context.exit(0 if equal else _DIFFERENT_EXIT)
 
 
 @click.command()
@@ -201,6 +212,10 @@ def _running(client: ControlClient, command: Any, **arguments: Any) -> Any:
         return client.ask(command, **arguments)
     except NoEngine as error:
         raise HoldfastError(f"{error}; start the bot, its engine has to do this") from None
+
+
+def _differences(found: Sized) -> str:
+    return f"{len(found)} difference{'' if len(found) == 1 else 's'}"
 
 
 def _difference(told: Any) -> str:

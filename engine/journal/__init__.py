@@ -10,8 +10,10 @@ from .errors import (
     JournalFull,
     JournalLocked,
     JournalVersion,
+    RecordTooLarge,
 )
 from .file import FileJournal
+from .frame import largest_body
 from .memory import MemoryDisk, MemoryJournal
 from .port import (
     CHECKPOINT,
@@ -43,5 +45,7 @@ __all__ = [
     "MemoryJournal",
     "OpenReport",
     "Record",
+    "RecordTooLarge",
     "Span",
+    "largest_body",
 ]

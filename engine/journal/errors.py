@@ -1,7 +1,7 @@
 """What can go wrong with the journal, and what the operator does about it.
 
-Every message names the file and the remedy. An append that raised `JournalFull`
-did not happen; one that raised `JournalFailed` may have happened (unknown), so
+Every message names the file and the remedy. An append that raised `JournalFull` or
+`RecordTooLarge` did not happen; one that raised `JournalFailed` may have happened (unknown), so
 whatever its body identifies must be idempotent.
 """
 
@@ -17,6 +17,13 @@ class JournalFull(JournalError):
 
     Passes by itself once records are acknowledged or space is freed. Records
     appended with `reserve=True` still find room for a while.
+    """
+
+
+class RecordTooLarge(JournalError, ValueError):
+    """The body fits no segment, whatever the disk has free. Nothing was appended.
+
+    The remedy is a smaller body or a larger `segment_bytes`.
     """
 
 

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .errors import RecordTooLarge
 from .port import CHECKPOINT, MAX_BODY_BYTES, MAX_KIND, RandBits, Record
 
 MAGIC = b"holdfast"
@@ -270,9 +271,16 @@ def check_kind(kind: int) -> None:
         raise ValueError(f"kind {kind} is not in 1 to {MAX_KIND}")
 
 
+def largest_body(segment_bytes: int) -> int:
+    """Bytes of the largest record that segments of this size take."""
+    return min(MAX_BODY_BYTES, segment_bytes // 2)
+
+
 def frame_size(body: bytes, *, segment_bytes: int) -> int:
-    """:raises ValueError: the record fits no segment, whatever the disk has free."""
-    allowed = min(MAX_BODY_BYTES, segment_bytes // 2)
+    """:raises RecordTooLarge: the record fits no segment, whatever the disk has free."""
+    allowed = largest_body(segment_bytes)
     if len(body) > allowed:
-        raise ValueError(f"body of {len(body)} bytes: {allowed} are allowed")
+        raise RecordTooLarge(
+            f"a record of {len(body)} bytes: {allowed} at most in segments of {segment_bytes}"
+        )
     return FRAME_BYTES + len(body)

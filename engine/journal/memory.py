@@ -14,10 +14,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from .errors import JournalFailed, JournalFull, JournalLocked
-from .frame import DATA_OFFSET, FRAME_BYTES, check_kind, frame_size
+from .frame import DATA_OFFSET, FRAME_BYTES, check_kind, frame_size, largest_body
 from .port import (
     CHECKPOINT,
-    MAX_BODY_BYTES,
     MAX_KIND,
     SYNC_INTERVAL_SECONDS,
     Clock,
@@ -121,7 +120,7 @@ class MemoryJournal:
         self._on_fault = on_fault
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
-        self._largest = min(MAX_BODY_BYTES, segment_bytes // 2)
+        self._largest = largest_body(segment_bytes)
         self._retention = retention
         self._failure: JournalFailed | None = None
         self._reserve_used = 0

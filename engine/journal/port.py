@@ -191,7 +191,9 @@ class Journal(Protocol):
         :param kind: 1 to `MAX_KIND`.
         :param reserve: may use the space that is kept for what must work on a full disk
             (exits, cancels, transitions, outcomes).
-        :raises ValueError: the kind is out of range or the body above `MAX_BODY_BYTES`.
+        :raises ValueError: the kind is out of range.
+        :raises RecordTooLarge: the body is larger than `MAX_BODY_BYTES` or half a segment;
+            nothing was appended.
         :raises JournalFull: there is no room; nothing was appended.
         :raises JournalFailed: the device failed, or the journal is closed.
         """
@@ -208,7 +210,7 @@ class Journal(Protocol):
 
         Appends at level `power` that wait at the same time share one fdatasync.
 
-        :raises ValueError, JournalFull, JournalFailed: as `append_nowait`.
+        :raises ValueError, RecordTooLarge, JournalFull, JournalFailed: as `append_nowait`.
         """
 
     async def sync(self) -> None:
@@ -239,7 +241,7 @@ class Journal(Protocol):
 
         Older segments can then be dropped once their records are acknowledged.
 
-        :raises ValueError, JournalFull, JournalFailed: as `append_nowait`.
+        :raises ValueError, RecordTooLarge, JournalFull, JournalFailed: as `append_nowait`.
         """
 
     async def aclose(self) -> None:

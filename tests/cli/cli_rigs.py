@@ -93,12 +93,17 @@ def first_line(child: subprocess.Popen[str]) -> str:
 
 
 def write_config(
-    folder: Path, *, port: int, state_dir: Path | None = None, policy_url: str = "memory://bot"
+    folder: Path,
+    *,
+    port: int,
+    state_dir: Path | None = None,
+    policy_url: str = "memory://bot",
+    bot: str = "alpha",
 ) -> Path:
     path = folder / "holdfast.toml"
     state = "" if state_dir is None else f'state_dir = "{state_dir}"\n'
     path.write_text(
-        f'[engine]\nbot = "alpha"\nsymbols = ["BTC/USDT:USDT"]\n{state}'
+        f'[engine]\nbot = "{bot}"\nsymbols = ["BTC/USDT:USDT"]\n{state}'
         '[bus]\nurl = "memory://bot"\n'
         f'[policy]\nurl = "{policy_url}"\non_empty = "restore"\n'
         'initial = { active_mode = "NORMAL" }\n'

@@ -15,3 +15,10 @@ from cli_rigs import exchange
 def venue_port() -> Iterator[int]:
     with exchange() as port:
         yield port
+
+
+@pytest.fixture
+def own_venue_port() -> Iterator[int]:
+    """For a test that leaves something on the account."""
+    with exchange() as port:
+        yield port

@@ -69,6 +69,39 @@ def test_policy_reconcile_and_flatten_on_a_running_bot(running: Path) -> None:
     assert holdfast("status", option, "--json").told["hold"] == "flatten"
 
 
+def test_reconcile_says_by_its_exit_code_whether_the_books_differ(
+    own_venue_port: int, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, port=own_venue_port)
+    option = f"--config={config}"
+    other = tmp_path / "other"
+    other.mkdir()
+    theirs = write_config(other, port=own_venue_port, bot="beta")
+
+    async def buy() -> None:
+        async with Engine.open(theirs) as engine:
+            await engine.until_healthy()
+            await engine.submit(Order("BTC/USDT:USDT", "buy", "0.010"))
+
+    anyio.run(buy)
+    assert holdfast("reconcile", option).code == 1, "nobody could be asked"
+    assert holdfast("reconcile", "--dry-run", "--adopt", option).code == 2
+    with process("-c", BOT, config) as child:
+        deadline = time.monotonic() + 30
+        while (differ := holdfast("reconcile", option, "--json")).code == 1:
+            assert time.monotonic() < deadline, "the venue was not asked"
+            time.sleep(0.05)
+        assert (differ.code, differ.told["equal"]) == (3, False)
+        assert differ.told["differences"][0]["kind"] == "orphan_position"
+        told = holdfast("reconcile", "--dry-run", option)
+        assert (told.code, "1 difference\n" in told.out, told.err) == (3, True, "")
+        adopted = holdfast("reconcile", "--adopt", option, "--json")
+        assert (adopted.code, adopted.told["equal"]) == (0, True)
+        assert len(adopted.told["differences"]) == 1
+        assert first_line(child) == "healthy\n"
+        assert holdfast("reconcile", option, "--json").code == 0
+
+
 def test_a_dead_bot_is_halted_in_its_journal(config: Path) -> None:
     option = f"--config={config}"
     never = holdfast("status", option)

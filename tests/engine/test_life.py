@@ -335,31 +335,36 @@ async def test_a_listener_that_raises_stops_nothing(world: World) -> None:
         await healthy(engine)
 
 
+def engine_on_the_real_loop() -> tuple[Engine, SimulatedVenue]:
+    clock = SystemClock()
+    server, disk = MemoryServer(), MemoryDisk()
+    venue = SimulatedVenue(time_ns=clock.time_ns)
+    venue.on_price(BTC, Decimal(64000))
+    store = MemoryStore(server, clock=clock)
+    engine = Engine(
+        settings=Settings(
+            bot="alpha", symbols=(BTC,), policy=PolicySettings(initial=Policy(Mode.NORMAL))
+        ),
+        journal=MemoryJournal.open(
+            disk,
+            clock=clock,
+            randbits=SystemEntropy().randbits,
+            on_fault=lambda reason: engine.fault("disk", reason),
+        ),
+        bus=MemoryBus(server),
+        policy=store,
+        lease=store,
+        exchange=SimExecutionClient(LocalLine(venue)),
+        clock=clock,
+    )
+    return engine, venue
+
+
 def test_a_fault_from_another_thread_shuts_the_gate_before_it_returns() -> None:
     """On the real loop, since a simulated one has no threads."""
 
     async def main() -> None:
-        clock = SystemClock()
-        server, disk = MemoryServer(), MemoryDisk()
-        venue = SimulatedVenue(time_ns=clock.time_ns)
-        venue.on_price(BTC, Decimal(64000))
-        store = MemoryStore(server, clock=clock)
-        engine = Engine(
-            settings=Settings(
-                bot="alpha", symbols=(BTC,), policy=PolicySettings(initial=Policy(Mode.NORMAL))
-            ),
-            journal=MemoryJournal.open(
-                disk,
-                clock=clock,
-                randbits=SystemEntropy().randbits,
-                on_fault=lambda reason: engine.fault("disk", reason),
-            ),
-            bus=MemoryBus(server),
-            policy=store,
-            lease=store,
-            exchange=SimExecutionClient(LocalLine(venue)),
-            clock=clock,
-        )
+        engine, venue = engine_on_the_real_loop()
         async with engine:
             with anyio.fail_after(30):
                 for _ in range(20):
@@ -381,6 +386,44 @@ def test_a_fault_from_another_thread_shuts_the_gate_before_it_returns() -> None:
         assert venue.order_log == []
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["another thread", "the engine's own"])
+def test_a_fault_reported_when_all_is_over_raises_nothing_into_the_transport(
+    elsewhere: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A thread of a transport calls back late, or its destructor does: nobody is left to tell."""
+    engines: list[Engine] = []
+
+    async def main() -> None:
+        engine, _ = engine_on_the_real_loop()
+        engines.append(engine)
+        async with engine:
+            await healthy(engine)
+
+    anyio.run(main)
+    (engine,) = engines
+    steps, epoch = engine.history, engine.gate.epoch
+    raised: list[BaseException] = []
+
+    def late() -> None:
+        try:
+            engine.fault("feed", "gone")
+            engine._core.bus_link.down("gone")
+        except BaseException as error:
+            raised.append(error)
+
+    if elsewhere:
+        thread = threading.Thread(target=late)
+        thread.start()
+        thread.join()
+    else:
+        late()
+    assert raised == []
+    assert engine.history == steps, "a machine that has ended does not move"
+    assert not engine.gate.is_open
+    assert engine.gate.epoch > epoch
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @in_a_world

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 import anyio
 import pytest
-from engine_world import BTC, World
+from engine_world import BTC, World, healthy, in_a_world
 
-from holdfast import Engine, Limits, Mode, Order, OrderReport, OutcomeUnknown, Policy, State
+from holdfast import (
+    ConfigError,
+    Engine,
+    InvalidPayload,
+    Limits,
+    Mode,
+    Order,
+    OrderReport,
+    OutcomeUnknown,
+    Policy,
+    State,
+    TradingHalted,
+)
 from holdfast.journal import JournalError
-from holdfast.settings import PolicySettings
+from holdfast.settings import OutboxSettings, PolicySettings
 from holdfast.simulation import run
 from holdfast.transports.sim.faults import Fault
+
+ENTRY = Order(BTC, "buy", "0.010", price="64000")
 
 LIMITED = PolicySettings(initial=Policy(Mode.NORMAL, Limits(max_order_notional=Decimal(100_000))))
 
@@ -130,3 +145,53 @@ def test_cancel_of_an_order_nobody_knows_about_says_so() -> None:
                     await engine.cancel(BTC, intent.client_order_id)
 
     run(main)
+
+
+SMALL_SEGMENTS = {"segment_bytes": 1 << 14, "max_bytes": 1 << 20, "retain_acked_bytes": 1 << 16}
+LARGEST = 1 << 13
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+@in_a_world
+async def test_an_event_that_no_segment_holds_is_refused_and_the_outbox_stays_whole(
+    world: World, durability: Literal["process", "power"]
+) -> None:
+    world.journal_options = dict(SMALL_SEGMENTS)
+    async with world.engine(outbox=OutboxSettings(**SMALL_SEGMENTS)) as engine:
+        await healthy(engine)
+        before = engine._core.journal.last_seq
+        await engine.publish("small", 1)
+        with pytest.raises(InvalidPayload, match=r"^body of large: .*outbox\.segment_bytes"):
+            await engine.publish("large", "x" * LARGEST, durability=durability)
+        await engine.publish("small", 2, durability=durability)
+        assert engine._core.journal.last_seq == before + 2, "nothing of it is in the journal"
+        assert (engine.state, engine.gate.is_open) == (State.HEALTHY, True), "the disk is well"
+        await anyio.sleep(1)
+    told = [event for event in world.events() if event.type in ("small", "large")]
+    assert [event.body for event in told] == [1, 2]
+    assert told[1].sequence == told[0].sequence + 1, "no hole"
+
+
+@in_a_world
+async def test_a_policy_that_no_segment_holds_stops_trading_and_not_the_engine(
+    world: World,
+) -> None:
+    world.journal_options = dict(SMALL_SEGMENTS)
+    wide = Limits(allowed_symbols=(BTC, *(f"A{number}/USDT:USDT" for number in range(600))))
+    async with world.engine(outbox=OutboxSettings(**SMALL_SEGMENTS)) as engine:
+        await healthy(engine)
+        with pytest.raises(ConfigError, match="at most"):
+            await engine.set_policy(Policy(Mode.NORMAL, wide))
+        await engine.submit(ENTRY)
+        theirs = engine._core.policy_store  # another hand writes past `set_policy`
+        current = await theirs.read()
+        assert current is not None
+        await theirs.compare_and_set(
+            Policy(Mode.NORMAL, wide, version=current.policy.version + 1),
+            expected_version=current.policy.version,
+        )
+        await anyio.sleep(5)
+        with pytest.raises(TradingHalted, match="at most"):
+            await engine.submit(ENTRY)
+        await engine.set_policy(Policy(Mode.NORMAL), replace=True)
+        await healthy(engine)

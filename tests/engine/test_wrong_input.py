@@ -101,6 +101,8 @@ WRONG: list[tuple[str, Call, type[Exception], str]] = [
     ("type, surrogate", lambda e: e.publish("\ud800", {}), InvalidPayload, "type: "),
     ("body", lambda e: e.publish("t", ANYTHING), InvalidPayload, "body of t: .*object"),
     ("long body", lambda e: e.publish("t", "x" * (1 << 20)), InvalidPayload, "body of t: .*most"),
+    ("long type", lambda e: e.publish("t" * 300, 1), InvalidPayload, "type: 't+'… has 300 ch"),
+    ("long trace", lambda e: e.publish("t", 1, trace_id="x" * 256), InvalidPayload, "trace_id: "),
     ("large number", lambda e: e.publish("t", 2**70), InvalidPayload, "body of t: "),
     (
         "durability",

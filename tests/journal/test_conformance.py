@@ -16,6 +16,7 @@ from holdfast.journal import (
     JournalFailed,
     JournalFull,
     JournalLocked,
+    RecordTooLarge,
 )
 
 pytestmark = pytest.mark.anyio
@@ -161,8 +162,12 @@ async def test_foreign_kinds_are_refused(rig: Rig, kind: int) -> None:
 async def test_oversized_bodies_are_refused(rig: Rig) -> None:
     journal = await rig.open()
     for size in (MAX_BODY_BYTES + 1, 1 << 16):
-        with pytest.raises(ValueError, match="bytes"):
+        with pytest.raises(RecordTooLarge, match=f"{size} bytes: "):
             journal.append_nowait(1, bytes(size))
+        with pytest.raises(RecordTooLarge):
+            await journal.append(1, bytes(size))
+        with pytest.raises(RecordTooLarge):
+            journal.checkpoint(bytes(size))
     assert journal.append_nowait(1, bytes(30_000)) == 1
 
 
