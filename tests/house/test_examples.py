@@ -90,5 +90,35 @@ def test_an_example_runs(name: str, run: Callable[[str], str]) -> None:
     assert run(name).strip()
 
 
+def test_the_readmes_ten_lines_run_word_for_word(tmp_path: Path, exchange_port: int) -> None:
+    text = (ROOT / "README.md").read_text().partition("## Ten lines in your bot")[2]
+    (tmp_path / "bot.py").write_text(_first_block(text, "python"))
+    config = _first_block(text, "toml")
+    assert 'url = "sim://127.0.0.1:9000"' in config
+    (tmp_path / "holdfast.toml").write_text(config.replace(":9000", f":{exchange_port}"))
+    for start in ("the first", "one on what the first has left"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "bot.py"],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            cwd=tmp_path,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), start
+    shown = subprocess.run(
+        [sys.executable, "-m", "holdfast", "journal", "show", "state", "--kind", "event"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        cwd=tmp_path,
+    )
+    assert shown.stdout.count("trade.opened") == 2
+    assert "hf-alpha-" in shown.stdout
+
+
+def _first_block(text: str, language: str) -> str:
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
 def test_there_are_examples() -> None:
     assert "first_order.py" in EXAMPLES
