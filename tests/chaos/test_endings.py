@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from holdfast.transports.server import tied_to_this_process
 
 pytestmark = [pytest.mark.server]
 
-TERM_SECONDS = 60.0
-"""Of the lease: a successor that had to wait for it to run out would be noticed."""
+TERM_SECONDS = 3600.0
+"""Of the lease: nobody here has the patience to wait until it runs out, so a successor that
+becomes healthy was given it."""
 
 PAUSE_MS = 150
 """Less than the heartbeat's patience: the link stays up."""
@@ -86,10 +86,8 @@ def test_clean_end(stage: Stage, number: signal.Signals, on_leaving_active: str)
     assert json.loads(verified.stdout)
     assert not (bot.state_dir / "control.sock").exists()
 
-    began = time.monotonic()
     successor = stage.start().opened()
     successor.until_healthy()
-    assert time.monotonic() - began < TERM_SECONDS / 2, "the lease was not given back"
     again = successor.ask("submit", side="buy", quantity="0.010", key="entry")
     assert (again["outcome"], Decimal(again["filled"])) == ("accepted", Decimal("0.010"))
     assert stage.exchange.position() == Decimal("0.010")
@@ -154,5 +152,5 @@ def test_sigterm_ends_a_synchronous_script(stage: Stage, waiting: str) -> None:
     if waiting == "for_recovery":
         stage.redis.start()
     successor = stage.start().opened()
-    successor.until_healthy(seconds=TERM_SECONDS / 2)
+    successor.until_healthy()
     stage.until_in_stream(1)

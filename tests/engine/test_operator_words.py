@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from engine_world import BTC, World
 
-from holdfast import InvalidOrder, Limits, Mode, Order, Policy, Rejected, State
+from holdfast import InvalidOrder, Limits, Mode, Order, Policy, State, TradingHalted
 from holdfast.settings import PolicySettings
 from holdfast.simulation import run
 from holdfast.transports.sim.faults import Fault
@@ -40,7 +40,7 @@ def test_a_halt_shuts_the_gate_whatever_its_reason_is(reason: Any) -> None:
     run(main)
 
 
-def test_a_sell_whose_worth_nobody_knows_meets_the_limit() -> None:
+def test_a_sell_whose_worth_nobody_knows_waits_for_a_price() -> None:
     async def main() -> None:
         world = World()
         limited = Policy(Mode.NORMAL, Limits(max_order_notional=Decimal(1000)))
@@ -49,7 +49,7 @@ def test_a_sell_whose_worth_nobody_knows_meets_the_limit() -> None:
             world.venue.faults.decide = lambda kind, _now: (
                 Fault.refusal(-1003, "busy") if kind == "snapshot" else None
             )
-            with pytest.raises(Rejected, match="nobody knows"):
+            with pytest.raises(TradingHalted, match="nobody knows"):
                 await engine.submit(Order(BTC, "sell", "1", price="1000"))
             assert world.venue.order_log == []
 

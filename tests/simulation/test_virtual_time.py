@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from datetime import UTC, datetime
 
 import anyio
@@ -31,10 +30,8 @@ def test_sleeping_adds_up_without_drift() -> None:
 
 
 def test_four_hundred_days_pass_at_once() -> None:
-    begun = time.perf_counter()
     simulation = Simulation()
     simulation.run(anyio.sleep, 400 * DAY_SECONDS)
-    assert time.perf_counter() - begun < 5
     assert simulation.loop.elapsed_ns == 400 * DAY_SECONDS * 1_000_000_000
     assert simulation.loop.timers_fired == 1
     assert simulation.loop.steps < 20
