@@ -474,5 +474,3 @@ async def test_file_size_limit(rig: DiskRig) -> None:
     assert len(bodies(journal)) == written + 2
     await rig.crash()
     assert len(bodies(await rig.open())) == written + 2
-
-
