@@ -123,10 +123,6 @@ class ResolveRefused(HoldfastError):
     too early, or the venue has answered after all. Nothing was changed by it."""
 
 
-class NotOurLease(HoldfastError):
-    """Another instance may hold the lease; this one must not act."""
-
-
 class PolicyConflict(HoldfastError):
     """The stored policy is not the version the change was based on. Read it and decide anew."""
 

@@ -238,11 +238,6 @@ class Outbox:
         """Journal position of the newest event: what a recovery has to reach."""
         return self._last_record
 
-    @property
-    def shipped(self) -> int:
-        """Journal position up to which the bus has confirmed everything."""
-        return self._shipped_record
-
     def behind(self, mark: int) -> int:
         """How far the bus is behind `mark`, in journal records; 0: it has confirmed them all.
 

@@ -106,7 +106,7 @@ def _load(port: Port, scheme: str) -> Factory:
     points = {point.name: point for point in entry_points(group=f"holdfast.{port}")}
     point = points.get(scheme)
     if point is None:
-        raise ConfigError(_unknown(port, scheme, sorted(points)))
+        raise ConfigError(_unknown(port, scheme, schemes(port)))
     try:
         return cast(Factory, point.load())
     except ModuleNotFoundError as error:

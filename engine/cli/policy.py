@@ -19,6 +19,7 @@ import msgspec
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import HoldfastError, PolicyUnreadable
 from holdfast.policy import Limits, Mode, Policy, decode
+from holdfast.policy_visit import at_store
 from holdfast.ports import PolicyStore
 from holdfast.registry import open_policy_store
 
@@ -27,23 +28,6 @@ from .output import Config, answer, config_option, json_option, plain, table
 
 _T = TypeVar("_T")
 STORE_TIMEOUT_SECONDS: Final = 5.0
-
-
-class _Watch:
-    """Waits for the first connection of a store. Satisfies `ports.PolicyWatch`."""
-
-    def __init__(self) -> None:
-        self.connected = anyio.Event()
-        self.reason = "no answer"
-
-    def up(self) -> None:
-        self.connected.set()
-
-    def down(self, reason: str) -> None:
-        self.reason = reason
-
-    def changed(self) -> None:
-        """What is read once can not go stale."""
 
 
 class _Amount(click.ParamType[Decimal]):
@@ -237,22 +221,4 @@ async def _at_store(config: Config, act: Callable[[PolicyStore], Awaitable[_T]])
             bot=config.settings.bot,
             **endpoint.options,
         )
-    watch = _Watch()
-    failure: HoldfastError | None = None
-    done: list[_T] = []
-    async with anyio.create_task_group() as group:
-        group.start_soon(store.run, watch)
-        with anyio.move_on_after(STORE_TIMEOUT_SECONDS):
-            await watch.connected.wait()
-            try:
-                done.append(await act(store))
-            except HoldfastError as error:  # raised after the group, which would wrap it
-                failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    if not done:
-        raise HoldfastError(
-            f"{endpoint.url}: not reached within {STORE_TIMEOUT_SECONDS:.0f} s: {watch.reason}"
-        )
-    return done[0]
+    return await at_store(store, act, name=endpoint.url, timeout_seconds=STORE_TIMEOUT_SECONDS)

@@ -19,11 +19,12 @@ import msgspec
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import ConfigError, HoldfastError
 from holdfast.policy import Policy
+from holdfast.policy_visit import at_store
+from holdfast.ports import PolicyStore
 from holdfast.registry import open_policy_store
 from holdfast.url import Url
 
 from .observation import StoredPolicy, StreamEntry
-from .task_group import task_group
 
 _T = TypeVar("_T")
 
@@ -62,23 +63,6 @@ def _knock(host: str, port: int, give_up_ns: int) -> int | None:
     return None
 
 
-class _Watch:
-    """A link watch that only tells when the connection stands."""
-
-    def __init__(self) -> None:
-        self.connected = anyio.Event()
-        self.reason = "no answer"
-
-    def up(self) -> None:
-        self.connected.set()
-
-    def down(self, reason: str) -> None:
-        self.reason = reason
-
-    def changed(self) -> None:
-        """Nobody here trades on what is stored."""
-
-
 async def check_server(url: str) -> None:
     """Ask the server at `url` whether it can be used. Writes nothing.
 
@@ -101,20 +85,17 @@ async def store_policy(url: str, bot: str, policy: Policy) -> tuple[Policy, int]
     :raises RedisSideError:
     """
     store = open_policy_store(url, clock=SystemClock(), entropy=SystemEntropy(), bot=bot)
-    watch = _Watch()
-    async with task_group() as tasks:
-        tasks.start_soon(store.run, watch)
-        with anyio.move_on_after(CONNECT_SECONDS):
-            await watch.connected.wait()
-        if not watch.connected.is_set():
-            tasks.cancel_scope.cancel()
-            raise RedisSideError(f"{Url(url)}: {watch.reason}")
-        current = await store.read()
+
+    async def write(at: PolicyStore) -> tuple[Policy, int]:
+        current = await at.read()
         expected = 0 if current is None else current.policy.version
-        stored = await store.compare_and_set(policy, expected_version=expected)
-        stored_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        tasks.cancel_scope.cancel()
-    return stored.policy, stored_ns
+        stored = await at.compare_and_set(policy, expected_version=expected)
+        return stored.policy, time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+    try:
+        return await at_store(store, write, name=Url(url), timeout_seconds=CONNECT_SECONDS)
+    except HoldfastError as error:
+        raise RedisSideError(str(error)) from error
 
 
 class StreamReader:

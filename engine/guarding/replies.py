@@ -7,18 +7,10 @@ the same words and the same number types as without the engine.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from holdfast.model import Order, OrderReport, OrderSnapshot, OrderStatus
-
-_STATUS: Final = {
-    OrderStatus.OPEN: "NEW",
-    OrderStatus.PARTIALLY_FILLED: "PARTIALLY_FILLED",
-    OrderStatus.FILLED: "FILLED",
-    OrderStatus.CANCELED: "CANCELED",
-    OrderStatus.EXPIRED: "EXPIRED",
-    OrderStatus.REJECTED: "REJECTED",
-}
+from holdfast.order_words import WORD_OF
 
 
 def snapshot_of(order: Order, report: OrderReport) -> OrderSnapshot:
@@ -51,7 +43,7 @@ def answer_of(
         "orderId": int(number) if number.isdecimal() else number,
         "clientOrderId": order.client_order_id,
         "symbol": market_id,
-        "status": _STATUS[order.status],
+        "status": WORD_OF[order.status],
         "side": order.side.upper(),
         "positionSide": order.position_side,
         "type": _type(order),

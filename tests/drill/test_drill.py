@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.drill.narrator import Narrator
 from holdfast.transports.server import RedisServer, find_server
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -197,11 +198,14 @@ def test_bad_input_is_told_before_anything_starts(
     assert "bot started" not in done.stderr
 
 
+class Silent(Narrator):
+    """Tells nothing."""
+
+
 def test_without_a_server_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import anyio
 
     from holdfast.drill import conduct
-    from holdfast.drill.narrator import Silent
     from holdfast.drill.options import DrillOptions
     from holdfast.errors import ConfigError
 
@@ -217,7 +221,6 @@ def test_a_bot_that_dies_is_told_and_fails_its_scenario(
     import anyio
 
     from holdfast.drill import conduct, scenarios
-    from holdfast.drill.narrator import Silent
     from holdfast.drill.options import DrillOptions
 
     broken = scenarios.runs(1, outage_seconds=1)[0]._replace(engine={"gate": {"no": "such key"}})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
-from holdfast.model import OrderStatus, PositionSide
+from holdfast.model import PositionSide
+from holdfast.order_words import WORD_OF
 
 from .book import Book
 from .core import SimulatedVenue
@@ -14,14 +15,6 @@ from .margin import initial, maintenance_of
 from .records import AccountEvent, PositionNow, Trade, VenueEvent, VenueOrder
 from .rules import Market
 
-STATUS: Final = {
-    OrderStatus.OPEN: "NEW",
-    OrderStatus.PARTIALLY_FILLED: "PARTIALLY_FILLED",
-    OrderStatus.FILLED: "FILLED",
-    OrderStatus.CANCELED: "CANCELED",
-    OrderStatus.EXPIRED: "EXPIRED",
-    OrderStatus.REJECTED: "REJECTED",
-}
 SIDE: Final = {"buy": "BUY", "sell": "SELL"}
 _MARGIN_TYPE: Final = {False: "cross", True: "isolated"}
 _AVERAGE_STEP: Final = Decimal("0.00000001")
@@ -44,7 +37,7 @@ def order_json(order: VenueOrder, *, acknowledged_only: bool = False) -> dict[st
     return {
         "orderId": order.order_id,
         "symbol": order.market.name,
-        "status": "NEW" if acknowledged_only else STATUS[order.status],
+        "status": "NEW" if acknowledged_only else WORD_OF[order.status],
         "clientOrderId": order.client_order_id,
         "price": text(order.price),
         "avgPrice": "0.00" if acknowledged_only else rounded(order.average_price),
@@ -275,7 +268,7 @@ def order_update(event: VenueEvent) -> dict[str, Any]:
             "ap": rounded(event.average_price),
             "sp": "0",
             "x": event.execution,
-            "X": STATUS[event.status],
+            "X": WORD_OF[event.status],
             "i": order.order_id,
             "l": text(trade.quantity if trade else None),
             "z": text(event.filled),
@@ -376,7 +369,7 @@ def force_order(event: VenueEvent) -> dict[str, Any]:
             "q": text(order.quantity),
             "p": text(order.price),
             "ap": rounded(event.average_price),
-            "X": STATUS[event.status],
+            "X": WORD_OF[event.status],
             "l": text(trade.quantity if trade else None),
             "z": text(event.filled),
             "T": event.time_ms,

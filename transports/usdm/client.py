@@ -382,11 +382,6 @@ class UsdmExecutionClient(AccountAccess):
         )
         return answer.serverTime
 
-    @property
-    def clock_offset_ms(self) -> int:
-        """The venue's clock minus the machine's, as last measured."""
-        return self._line.now_ms() - self._clock.time_ns() // 1_000_000
-
     async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
         """See `ports.ExecutionClient`. A contract that can not be read is not listed."""
         answer = await self._line.read(

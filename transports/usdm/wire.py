@@ -26,6 +26,7 @@ from holdfast.model import (
     QueryOutcome,
     Side,
 )
+from holdfast.order_words import STATUS_OF
 
 from .errors import DOES_NOT_EXIST, classify_refusal
 
@@ -34,15 +35,6 @@ Unified = Callable[[str], str]
 
 MAX_REASON_CHARACTERS: Final = 200
 
-_STATUS: Final = {
-    "NEW": OrderStatus.OPEN,
-    "PARTIALLY_FILLED": OrderStatus.PARTIALLY_FILLED,
-    "FILLED": OrderStatus.FILLED,
-    "CANCELED": OrderStatus.CANCELED,
-    "EXPIRED": OrderStatus.EXPIRED,
-    "EXPIRED_IN_MATCH": OrderStatus.EXPIRED,
-    "REJECTED": OrderStatus.REJECTED,
-}
 _SIDE: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
 
 
@@ -245,6 +237,6 @@ def side_of(side: str) -> Side:
 def status_of(status: str) -> OrderStatus:
     """:raises msgspec.ValidationError: not known."""
     try:
-        return _STATUS[status]
+        return STATUS_OF[status]
     except KeyError:
         raise msgspec.ValidationError(f"status {status!r} is not known") from None
