@@ -1,16 +1,17 @@
-"""`python -m holdfast.drill.bot PLAN`: the bot that the drill does it all to.
+"""`python -m holdfast.drill.bot`: the bot that the drill does it all to.
 
-An ordinary program that embeds the engine: it tries an order every few
-milliseconds, whatever happens, publishes what its trades did, and keeps its own log
-of what it tried and what it was told (see `decisions`). SIGUSR1: stop trying and say
-what is held; SIGTERM, SIGINT or the death of the observer: end cleanly.
+It imports all that it needs, then waits for a line of input: the path of its plan. It is an
+ordinary program that embeds the engine: it tries an order every few milliseconds, whatever
+happens, publishes what its trades did, and keeps its own log of what it tried and what it was
+told (see `decisions`). SIGUSR1: stop trying and say what is held; SIGTERM, SIGINT or the death
+of the observer: end cleanly.
 """
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -266,12 +267,14 @@ async def _obey(signals: object, trading: anyio.CancelScope, bot: Bot, tasks: Ta
             return
 
 
-def main(arguments: Sequence[str]) -> int:
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m holdfast.drill.bot PLAN\n")
-        return 2
+def main() -> int:
+    # While the other processes of the drill start: it is a second that nobody has to wait for.
+    importlib.import_module("holdfast.transports.binance.ccxt_signer")
+    plan = sys.stdin.readline().rstrip("\n")
+    if not plan:
+        return 0  # the observer has ended
     try:
-        anyio.run(run, plans.decode(Path(arguments[0]).read_bytes()))
+        anyio.run(run, plans.decode(Path(plan).read_bytes()))
     except HoldfastError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -279,4 +282,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -32,12 +32,14 @@ class Child:
         self,
         name: str,
         module: str,
-        arguments: Sequence[str],
+        arguments: Sequence[str] = (),
         *,
         folder: Path,
         environment: Mapping[str, str] | None = None,
+        listens: bool = False,
     ) -> None:
         """
+        :param listens: `tell` has something to say to it.
         :param environment: what it is told beside the variables of this process.
         """
         self.name = name
@@ -45,7 +47,7 @@ class Child:
         with self._said.open("wb") as errors:
             self._process = subprocess.Popen(
                 tied_to_this_process([sys.executable, "-m", module, *arguments]),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if listens else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **(environment or {})},
@@ -55,6 +57,17 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def tell(self, line: str) -> None:
+        """Its only line of input. :raises ChildFailed: it is no longer there."""
+        pipe: IO[bytes] | None = self._process.stdin
+        assert pipe is not None
+        try:
+            pipe.write(f"{line}\n".encode())
+            pipe.close()
+        except BrokenPipeError:
+            self._process.wait()
+            self.check()
 
     async def first_line(self, *, timeout_seconds: float) -> str:
         """What it says when it is ready.
@@ -93,8 +106,9 @@ class Child:
         if self._process.poll() is None:
             self._process.kill()
         code = self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         return code
 
     def _tail(self) -> str:

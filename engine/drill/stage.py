@@ -129,6 +129,14 @@ class Stage:
             bot_name = f"d{self._shift_ns % 36**7:07x}"[:8]
         assert url is not None
         self._url, self._bot_name = url, bot_name
+        self._bot = Child(
+            "bot",
+            "holdfast.drill.bot",
+            folder=self._folder,
+            environment={REDIS_VARIABLE: url},
+            listens=True,
+        )
+        self._stack.callback(self._bot.kill)
         self._reader = StreamReader(url, bot_name, utc_minus_monotonic_ns=self._shift_ns)
         if self._server is None:
             self._stack.push_async_callback(self._reader.remove)
@@ -149,14 +157,17 @@ class Stage:
             )
         )
         await self.exchange.set_price(self._market.price)
-        self._write_configuration(exchange_address=f"{ready['host']}:{ready['port']}")
+        self._write_configuration(exchange_url=f"http://{ready['host']}:{ready['port']}")
         self.watcher = Watcher(self._folder / "decisions.jsonl", self._narrator)
         tasks = await self._stack.enter_async_context(task_group())
         self._stack.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(self._feed)
         tasks.start_soon(self.watcher.run)
 
-    def _write_configuration(self, *, exchange_address: str) -> None:
+    def _write_configuration(self, *, exchange_url: str) -> None:
+        keys = self._folder / "keys.toml"
+        keys.touch(mode=0o600)
+        keys.write_text('key = "demo"\nsecret = "demo"\n')
         sections: dict[str, dict[str, Any]] = {
             "engine": {
                 "bot": self._bot_name,
@@ -165,9 +176,9 @@ class Stage:
             },
             # By reference: it may hold a password, and the folder may be kept.
             "bus": {"url": f"${{{REDIS_VARIABLE}}}"},
-            "exchange": {
-                "url": f"sim://{exchange_address}",
-            },
+            # As with real money: ccxt signs with keys from a file, and HTTP carries it.
+            "exchange": {"url": "binance://usdm", "key_file": str(keys)},
+            "exchange.options": {"server": exchange_url},
             # A server that has forgotten everything could have granted somebody else the
             # lease: the engine waits for one term then. The drill has no time for 15 s.
             "lease": {"ttl_seconds": 1.0},
@@ -212,14 +223,7 @@ class Stage:
     # --- what the script does ----------------------------------------------------------
 
     async def start_bot(self) -> None:
-        self._bot = Child(
-            "bot",
-            "holdfast.drill.bot",
-            (str(self._folder / "bot.json"),),
-            folder=self._folder,
-            environment={REDIS_VARIABLE: self._url},
-        )
-        self._stack.callback(self._bot.kill)
+        self._bot.tell(str(self._folder / "bot.json"))
         self._narrator.step(f"bot started, process {self._bot.pid}")
 
     async def until_trading(self, *, orders: int = 5) -> bool:

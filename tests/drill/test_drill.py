@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,17 @@ def test_outage_with_json_report_and_kept_folder(tmp_path: Path) -> None:
         "executions_per_intent_max",
     } <= set(ids)  # fmt: skip
     assert "<svg" in (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert (tmp_path / "kept" / "1-outage" / "decisions.jsonl").stat().st_size > 0
+    kept = tmp_path / "kept" / "1-outage"
+    assert (kept / "decisions.jsonl").stat().st_size > 0
+    traded_at = tomllib.loads((kept / "holdfast.toml").read_text())["exchange"]
+    assert traded_at["url"] == "binance://usdm", "as with real money: through ccxt and HTTP"
+    assert traded_at["options"]["server"].startswith("http://127.0.0.1:")
+
+
+def test_a_bot_whose_observer_is_gone_ends() -> None:
+    bot = [sys.executable, "-m", "holdfast.drill.bot"]
+    done = subprocess.run(bot, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @needs_server
