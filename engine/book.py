@@ -31,8 +31,11 @@ class Holding(msgspec.Struct):
     quantity: Decimal = ZERO
     entry_price: Decimal | None = None
 
-    def add(self, signed: Decimal, price: Decimal) -> None:
-        """Average entry price: moved by what grows the position, kept by what shrinks it."""
+    def add(self, signed: Decimal, price: Decimal | None) -> None:
+        """Average entry price: moved by what grows the position, kept by what shrinks it.
+
+        :param price: None: nobody knows.
+        """
         before, after = self.quantity, self.quantity + signed
         if after == 0:
             self.entry_price = None
@@ -40,7 +43,8 @@ class Holding(msgspec.Struct):
             self.entry_price = price
         elif abs(after) > abs(before):
             known = self.entry_price if self.entry_price is not None else price
-            self.entry_price = (known * abs(before) + price * abs(signed)) / abs(after)
+            if known is not None and price is not None:
+                self.entry_price = (known * abs(before) + price * abs(signed)) / abs(after)
         self.quantity = after
 
 
@@ -120,11 +124,7 @@ class Book:
         if self.has_counted(fill):
             return False
         self._remember(fill.symbol, fill.trade_id)
-        holding = self.holdings.setdefault((fill.symbol, fill.position_side), Holding())
-        holding.add(fill.signed_quantity, fill.price)
-        if holding.quantity == 0:
-            del self.holdings[fill.symbol, fill.position_side]
-            self.protection.pop((fill.symbol, fill.position_side), None)
+        self._add((fill.symbol, fill.position_side), fill.signed_quantity, fill.price)
         order = self.orders.get(fill.client_order_id)
         if order is not None:
             order.counted += fill.quantity
@@ -137,6 +137,18 @@ class Book:
                 del self._early[next(iter(self._early))]
         self._changed(fill.client_order_id, fill)
         return True
+
+    def _add(self, key: tuple[str, str], signed: Decimal, price: Decimal | None) -> None:
+        holding = self.holdings.setdefault(key, Holding())
+        holding.add(signed, price)
+        if holding.quantity == 0:
+            del self.holdings[key]
+            self.protection.pop(key, None)
+
+    def take_over(self, part: Position) -> None:
+        """Add what the venue has shown to be held besides; fills of it are not known."""
+        self._add((part.symbol, part.position_side), part.quantity, part.entry_price)
+        self._unfollowed()
 
     def _remember(self, symbol: str, trade_id: int) -> None:
         ids = self._seen.setdefault(symbol, set())
@@ -239,6 +251,10 @@ class Book:
                 self.holdings[p.symbol, p.position_side] = Holding(p.quantity, p.entry_price)
         for key in [k for k in self.protection if k[0] in scope and k not in self.holdings]:
             del self.protection[key]
+        self._unfollowed()
+
+    def _unfollowed(self) -> None:
+        """Positions have changed by other than fills."""
         self.version += 1
         for trail in self._trails:
             trail.lost = True

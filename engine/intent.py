@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import anyio
 
 from .errors import EngineClosed
-from .model import Order, OrderReport, OrderSnapshot
+from .model import Order, OrderReport, OrderSnapshot, Position
 
 DENIALS_KEPT: Final = 64
 """More than any proof of absence asks for (`orders.absence_answers`)."""
@@ -65,9 +65,18 @@ class Attempt(NamedTuple):
 class Intent:
     """Awaitable until resolved; the engine's own handle, and the caller's."""
 
-    def __init__(self, client_order_id: str, order: Order, *, created_ns: int) -> None:
+    def __init__(
+        self,
+        client_order_id: str,
+        order: Order,
+        *,
+        created_ns: int,
+        adopts: Position | None = None,
+    ) -> None:
         self.client_order_id = client_order_id
         self.order = order
+        self.adopts = adopts
+        """See `records.Intended`."""
         self.created_ns = created_ns
         self.attempts: list[Attempt] = []
         self.stage = Stage.SENDING

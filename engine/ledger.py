@@ -21,6 +21,7 @@ from .model import (
     OrderReport,
     OrderSnapshot,
     OrderStatus,
+    Position,
     PositionSide,
     Side,
     TimeInForce,
@@ -55,6 +56,7 @@ class _IntentState(msgspec.Struct, frozen=True):
     created_ns: int
     attempts: tuple[tuple[int, int], ...]
     doubt: str
+    adopts: Position | None = None
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -250,6 +252,9 @@ class Ledger:
                     fact.positions,
                     {p.symbol for p in fact.positions} | {s for s, _ in self.book.holdings},
                 )
+                if fact.consent:  # of the whole account: what repairs would add is in it
+                    for intent in self.intents.values():
+                        intent.adopts = None
                 self.foreign_orders = frozenset(fact.foreign_orders)
                 self.consented = self.consented or fact.consent
             case Transitioned():
@@ -270,7 +275,9 @@ class Ledger:
             del self.last_sequences[next(iter(self.last_sequences))]
 
     def _intended(self, fact: Intended, live: Intent | None) -> None:
-        intent = live or Intent(fact.client_order_id, fact.order, created_ns=fact.created_ns)
+        intent = live or Intent(
+            fact.client_order_id, fact.order, created_ns=fact.created_ns, adopts=fact.adopts
+        )
         intent.begin_attempt(Attempt(fact.timestamp_ms, fact.recv_window_ms))
         self.intents[fact.client_order_id] = intent
         if fact.order.key is not None:
@@ -279,6 +286,8 @@ class Ledger:
     def _resolved(self, fact: Resolved) -> None:
         report = fact.report
         intent = self.intents.pop(report.client_order_id, None)
+        if intent is not None and intent.adopts is not None and report.status == "accepted":
+            self.book.take_over(intent.adopts)
         if fact.order is not None:
             self.book.opened(fact.order)
         if report.key is not None:
@@ -355,7 +364,12 @@ class Ledger:
                 book=BookState.of(self.book),
                 intents=tuple(
                     _IntentState(
-                        i.client_order_id, i.order, i.created_ns, tuple(i.attempts), i.doubt
+                        i.client_order_id,
+                        i.order,
+                        i.created_ns,
+                        tuple(i.attempts),
+                        i.doubt,
+                        i.adopts,
                     )
                     for i in self.intents.values()
                 ),
@@ -391,7 +405,9 @@ class Ledger:
         self.last_sequences = dict(state.last_sequences)
         self.intents, self.by_key = {}, {}
         for one in state.intents:
-            intent = Intent(one.client_order_id, one.order, created_ns=one.created_ns)
+            intent = Intent(
+                one.client_order_id, one.order, created_ns=one.created_ns, adopts=one.adopts
+            )
             intent.attempts = [Attempt(*a) for a in one.attempts]
             intent.doubt = one.doubt
             self.intents[one.client_order_id] = intent

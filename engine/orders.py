@@ -35,6 +35,7 @@ from .model import (
     OrderSnapshot,
     PlaceOutcome,
     PlaceRequest,
+    Position,
     QueryKind,
 )
 from .outcomes import Outcomes, conclude
@@ -98,10 +99,13 @@ class OrderPath:
 
     # --- submit ----------------------------------------------------------------------
 
-    async def submit(self, order: Order, *, held: Decimal | None = None) -> OrderReport:
+    async def submit(
+        self, order: Order, *, held: Decimal | None = None, adopts: Position | None = None
+    ) -> OrderReport:
         """See `Engine.submit`.
 
         :param held: as of `check`.
+        :param adopts: of a repair, as of `records.Intended`.
         """
         while (earlier := self._keys.earlier(order)) is not None:
             if not isinstance(earlier, Intent):
@@ -113,7 +117,7 @@ class OrderPath:
         self.check(order, held=held)
         deadline = self._clock.monotonic() + self._deadline_seconds(order)
         # Nothing is awaited between looking for the key and claiming it.
-        intent = self._new_intent(order)
+        intent = self._new_intent(order, adopts)
         self._keys.claim(intent)
         try:
             permit = await self._admitted(order)
@@ -160,7 +164,7 @@ class OrderPath:
         except LinkDown as error:
             raise TradingHalted(f"the venue's clock could not be read: {error}") from None
 
-    def _new_intent(self, order: Order) -> Intent:
+    def _new_intent(self, order: Order, adopts: Position | None) -> Intent:
         self._number += 1
         cid = client_order_id(
             self._bot,
@@ -168,7 +172,7 @@ class OrderPath:
             fencing_token=self.fencing_token,
             number=self._number,
         )
-        return Intent(cid, order, created_ns=self._clock.time_ns())
+        return Intent(cid, order, created_ns=self._clock.time_ns(), adopts=adopts)
 
     async def _await_earlier(self, intent: Intent) -> OrderReport | None:
         """How the first call with this key ends; None when nothing was sent by it."""
@@ -192,6 +196,7 @@ class OrderPath:
             self._venue_clock.now_ms(),
             self._settings.recv_window_ms,
             self.fencing_token,
+            intent.adopts,
         )
         try:
             await self._recorder.write_through(

@@ -120,6 +120,8 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     order: OrderSnapshot | None = None
     quantity: Decimal = Decimal(0)
     """The venue's signed position, for position kinds."""
+    drift: Decimal = Decimal(0)
+    """How much of it the book does not know, signed."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -146,11 +148,11 @@ class Action(NamedTuple):
 def differences(view: View, snapshot: Snapshot) -> list[Difference]:
     """Everything the venue and the book disagree on, in a stable order.
 
-    Fills come first: once they are counted, most position differences are gone, so
-    the caller settles them and compares again.
+    Fills come first, of each symbol in the order in which they happened: whoever counts them
+    passes through the positions that the account had. Once they are counted, most position
+    differences are gone, so the caller settles them and compares again.
     """
     found = [
-        *_fills(view, snapshot),
         *_orders(view, snapshot),
         *_positions(view, snapshot),
         *_unprotected(view, snapshot),
@@ -160,23 +162,20 @@ def differences(view: View, snapshot: Snapshot) -> list[Difference]:
         ),
     ]
     order = list(Kind)
-    rank = {kind: (kind not in _FILLS, order.index(kind)) for kind in Kind}
-    return sorted(found, key=lambda d: (rank[d.kind], d.identity))
-
-
-_FILLS = (Kind.MISSED_FILL, Kind.UNEXPECTED_FILL)
+    found.sort(key=lambda d: (order.index(d.kind), d.identity))
+    return [*_fills(view, snapshot), *found]
 
 
 def _fills(view: View, snapshot: Snapshot) -> list[Difference]:
     found = []
-    for fill in snapshot.fills:
+    for fill in sorted(snapshot.fills, key=lambda f: (f.symbol, f.trade_id)):
         if fill.symbol not in view.symbols or (fill.symbol, fill.trade_id) in view.fill_ids:
             continue
         if not fill.client_order_id.startswith(view.prefix):
             continue  # another hand's: shows in the position, if it matters
-        if not view.consented:
-            continue  # of a life before this journal: the position tells the sum
         known = fill.client_order_id in view.orders or fill.client_order_id in view.in_flight
+        if not (known or view.consented):
+            continue  # of a life before this journal: the position tells the sum
         found.append(
             Difference(
                 Kind.MISSED_FILL if known else Kind.UNEXPECTED_FILL,
@@ -285,7 +284,15 @@ def position_difference(
         kind = Kind.SIDE_FLIP
     else:
         kind = Kind.SIZE_MISMATCH
-    return Difference(kind, key[0], f"{here:f}", f"{there:f}", position_side=key[1], quantity=there)
+    return Difference(
+        kind,
+        key[0],
+        f"{here:f}",
+        f"{there:f}",
+        position_side=key[1],
+        quantity=there,
+        drift=there - here,
+    )
 
 
 def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:

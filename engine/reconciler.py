@@ -51,12 +51,31 @@ _FACTS = (
 """Kinds that the venue itself proves; adopting them only writes down what happened."""
 
 
+_POSITIONS = (
+    Kind.ORPHAN_POSITION,
+    Kind.PHANTOM_POSITION,
+    Kind.SIZE_MISMATCH,
+    Kind.SIDE_FLIP,
+    Kind.UNPROTECTED_POSITION,
+)
+"""Kinds that an order on its way may be the reason for, or may be about to end."""
+
+
 class Settlement(NamedTuple):
     """What it took until both sides were equal."""
 
     differences: int
     actions: tuple[str, ...]
     fills_counted: int
+
+
+class _Progress:
+    """What was found and done since both sides were last equal; links may fail in between."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, ...]] = set()
+        self.done: list[str] = []
+        self.fills = 0
 
 
 class Reconciler:
@@ -96,6 +115,7 @@ class Reconciler:
         """Symbols whose position is being repaired; the bot's exits of them wait."""
         self.decided = Broadcast()
         """Notify when the operator has decided something."""
+        self._progress = _Progress()
 
     async def compare(self) -> list[Difference]:
         """A dry run: what differs now. :raises LinkDown:"""
@@ -106,14 +126,12 @@ class Reconciler:
 
         :raises LinkDown: the venue could not be observed.
         """
-        seen: set[tuple[str, ...]] = set()
-        done: list[str] = []
-        fills = 0
+        progress = self._progress
         before: list[Difference] | None = None
         while True:
             view, snapshot = await self._observer.observe()
             found = differences(view, snapshot)
-            seen.update(d.identity for d in found)
+            progress.seen.update(d.identity for d in found)
             facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
             adopted = [a for a in facts if a.rule == "adopt"]
             if adopted:
@@ -121,8 +139,8 @@ class Reconciler:
                 for action in adopted:
                     counted = await self._adopt_fact(action.difference)
                     if counted is not None:
-                        fills += counted
-                        done.append(str(action))
+                        progress.fills += counted
+                        progress.done.append(str(action))
                 if self._ledger.book.version == version:
                     # The venue said something older than what we know; it will catch up.
                     await anyio.sleep(self._settings.settle_seconds)
@@ -131,22 +149,28 @@ class Reconciler:
             if not found:
                 self._conclude(snapshot)
                 self.held = ()
-                return Settlement(len(seen), tuple(done), fills)
+                self._progress = _Progress()
+                return Settlement(len(progress.seen), tuple(progress.done), progress.fills)
             if before is None:  # it may be a race: a difference counts once it is seen twice
                 before = found
                 await anyio.sleep(self._settings.settle_seconds)
                 continue
             lasting, before = confirmed(before, found), None
-            held = []
+            held, in_doubt = [], False
             for action in plan(lasting, self._rules):
-                if action.rule == "hold":
-                    held.append(action.difference)
+                difference = action.difference
+                if self._outcome_is_open(difference):
+                    in_doubt = True
+                elif action.rule == "hold":
+                    held.append(difference)
                 elif await self._act(action, snapshot):
-                    done.append(str(action))
+                    progress.done.append(str(action))
+                elif self._outcome_is_open(difference):
+                    in_doubt = True  # of the repair itself
                 else:
-                    held.append(action.difference)
-            self.held = tuple(d for d in held if d.kind is not Kind.UNKNOWN_OUTCOME)
-            if held and not self.held:
+                    held.append(difference)
+            self.held = tuple(held)
+            if in_doubt and not held:
                 with waiting("the outcome of orders is unknown"):
                     await self._outcomes.changes.wait_at_most(self._settings.audit_seconds)
             elif held:
@@ -156,6 +180,17 @@ class Reconciler:
                 with waiting(f"{len(self.held)} differences wait for the operator"):
                     # Looked at again now and then: the owner may settle it at the venue.
                     await self.decided.wait_at_most(self._settings.audit_seconds)
+
+    def _outcome_is_open(self, difference: Difference) -> bool:
+        """Whether an order on its way must end before anything can be said or done.
+
+        A position may contain its fill, which will be counted once it is known; and a repair
+        made beside another one would close twice.
+        """
+        return difference.kind is Kind.UNKNOWN_OUTCOME or (
+            difference.kind in _POSITIONS
+            and any(i.order.symbol == difference.symbol for i in self._ledger.intents.values())
+        )
 
     async def _adopt_fact(self, difference: Difference) -> int | None:
         """Write down what the venue has proven.
@@ -218,12 +253,17 @@ class Reconciler:
     async def _flatten(self, difference: Difference, snapshot: Snapshot) -> bool:
         """Close what the venue holds, with one order that can only reduce.
 
-        Only once the venue has that order the position is taken for true: otherwise a refused
-        order would turn this rule into a silent `adopt`.
+        Only once the venue has that order the position is taken for true (`Intended.adopts`):
+        otherwise a refused order would turn this rule into a silent `adopt`.
         """
         quantity = difference.quantity
-        key = (difference.symbol, difference.position_side)
-        before = self._held(key)
+        adopts = Position(
+            difference.symbol,
+            difference.drift,
+            self._entry_price(snapshot, difference),
+            difference.position_side,  # type: ignore[arg-type]
+        )
+        self._observer.note_counted(snapshot, (difference.symbol,))
         self.repairing.add(difference.symbol)
         try:
             await self._orders.submit(
@@ -235,14 +275,19 @@ class Reconciler:
                     position_side=difference.position_side,  # type: ignore[arg-type]
                 ),
                 held=abs(quantity),
+                adopts=adopts if adopts.quantity else None,
             )
         except (InvalidOrder, OrderError) as error:
             log.error("not flattened", extra={"difference": str(difference), "reason": str(error)})
             return False
         finally:
             self.repairing.discard(difference.symbol)
-        self._adopt_position(difference, snapshot, since=self._held(key) - before)
         return True
+
+    @staticmethod
+    def _entry_price(snapshot: Snapshot, difference: Difference) -> Decimal | None:
+        key = (difference.symbol, difference.position_side)
+        return next((p.entry_price for p in snapshot.positions if _key(p) == key), None)
 
     async def _cancel_orphan(self, difference: Difference) -> None:
         order = difference.order
@@ -255,28 +300,14 @@ class Reconciler:
     def _accept_unprotected(self, difference: Difference, *, by: str) -> None:
         self._recorder.write(ProtectionLifted(difference.client_order_id, by))
 
-    def _held(self, key: tuple[str, str]) -> Decimal:
-        return sum(
-            (p.quantity for p in self._ledger.book.positions() if _key(p) == key), Decimal(0)
-        )
-
-    def _adopt_position(
-        self, difference: Difference, snapshot: Snapshot, *, since: Decimal = Decimal(0)
-    ) -> None:
-        """Take one position of the venue for true, by rule; nothing is consented to by that.
-
-        :param since: what fills counted after the snapshot have added to the book.
-        """
+    def _adopt_position(self, difference: Difference, snapshot: Snapshot) -> None:
+        """Take one position of the venue for true, by rule; nothing is consented to by that."""
         key = (difference.symbol, difference.position_side)
         self._observer.note_counted(snapshot, (difference.symbol,))
         self._write_adopted(
             [
                 *(p for p in self._ledger.book.positions() if _key(p) != key),
-                *(
-                    replace(p, quantity=p.quantity + since)
-                    for p in snapshot.positions
-                    if _key(p) == key and p.quantity + since
-                ),
+                *(p for p in snapshot.positions if _key(p) == key and p.quantity),
             ],
             self._ledger.foreign_orders,
             by=f"rule for {difference.kind}",

@@ -18,7 +18,12 @@ EVENT: Final = 1
 
 
 class Intended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An order that is about to be sent, with the stamp of its first attempt."""
+    """An order that is about to be sent, with the stamp of its first attempt.
+
+    :ivar adopts: of a repair that closes what the book does not know: how much that is. It is
+        taken for true in the moment in which it is known that the venue has the order, whoever
+        learns of that, and in whichever life: never without the order, never twice.
+    """
 
     client_order_id: str
     order: Order
@@ -26,6 +31,7 @@ class Intended(msgspec.Struct, frozen=True, omit_defaults=True):
     timestamp_ms: int
     recv_window_ms: int
     fencing_token: int = 0
+    adopts: Position | None = None
 
 
 class Attempted(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,0 +1,216 @@
+"""Scenarios: a repair that is interrupted, or whose own outcome is in doubt."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import anyio
+import pytest
+from engine_world import BTC
+from scenario_rig import ENTRY, Stage, orders, scenario, wire_scenario
+
+from holdfast.ledger import Ledger
+from holdfast.model import Order, Position
+from holdfast.outcomes import report_of
+from holdfast.records import Intended, Resolved
+from holdfast.transports.sim import Fault
+
+NO_ANSWER = Fault(executes=False, reply="error", status=503)
+FLATTEN = {"orphan_position": "flatten", "side_flip": "flatten"}
+
+
+def by_hand(stage: Stage, quantity: str, **more: Any) -> None:
+    stage.order(
+        "buy" if Decimal(quantity) > 0 else "sell",
+        quantity.lstrip("-"),
+        client_order_id="web_1",
+        **more,
+    )
+
+
+def closed_by_us(stage: Stage) -> Decimal:
+    """What our orders have traded, signed."""
+    ours = [o for o in stage.venue.order_log if not o.foreign]
+    return sum((o.filled if o.side == "buy" else -o.filled for o in ours), Decimal(0))
+
+
+@pytest.mark.parametrize("held", ["0.030", "-0.030"])
+@wire_scenario
+async def test_an_orphan_is_flattened_once(stage: Stage, held: str) -> None:
+    async with stage.healthy_life(rules=FLATTEN):
+        async with stage.outage():
+            by_hand(stage, held)
+        side = "sell" if Decimal(held) > 0 else "buy"
+        await stage.settled(told=["flatten orphan_position"], sent=[f"{side} 0.030"])
+        assert closed_by_us(stage) == -Decimal(held)
+
+
+@pytest.mark.parametrize("records", range(1, 11))
+@pytest.mark.parametrize("before", ["0", "0.010"])
+@pytest.mark.parametrize("stream", ["told", "lost"])
+@scenario
+async def test_killed_while_it_flattens(
+    stage: Stage, records: int, before: str, stream: str
+) -> None:
+    """At each record that is written on the way. What the repair has done is accounted for by
+    the next life, and done once."""
+    async with stage.healthy_life(kill=True, rules=FLATTEN) as engine:
+        if Decimal(before):
+            await engine.submit(Order(BTC, "buy", before))
+            await stage.until(lambda: engine.position(BTC), "the fill is told")
+        async with stage.outage():
+            by_hand(stage, f"{Decimal('-0.030') - Decimal(before):f}")
+            stage.kill_at_record(records)
+            if stream == "lost":
+                stage.venue.faults.arm_stream("drop", count=100)
+        await anyio.sleep(5)
+    stage.venue.faults.clear()
+    async with stage.life(rules=FLATTEN):
+        await stage.settled(told=None, sent=None)
+        assert closed_by_us(stage) == Decimal("0.030") + Decimal(before)
+        assert sum(o.filled > 0 for o in stage.venue.order_log if not o.foreign) <= 2
+
+
+@pytest.mark.parametrize("stream", ["told", "lost"])
+@wire_scenario
+async def test_the_line_is_lost_while_it_flattens(stage: Stage, stream: str) -> None:
+    async with stage.healthy_life(rules=FLATTEN, orders=orders(timeout_seconds=0.5)) as engine:
+        faults = stage.venue.faults
+        async with stage.outage():
+            by_hand(stage, "0.030")
+            faults.arm("place", Fault(delay_after_seconds=0.3))
+            if stream == "lost":
+                faults.arm_stream("drop", count=100)
+        await stage.until(lambda: closed_by_us(stage), "the venue has the repair")
+        engine.fault("test", "another link is lost")
+        await stage.until(lambda: engine.state.value != "degraded", "it is on its way up")
+        faults.clear()
+        await stage.settled(told=None, sent=["sell 0.030"])
+        assert closed_by_us(stage) == Decimal("-0.030")
+
+
+@pytest.mark.parametrize("hedged", [False, True])
+@pytest.mark.parametrize("reply", ["lost_request", "lost_reply"])
+@wire_scenario
+async def test_no_second_repair_while_the_outcome_of_one_is_unknown(
+    stage: Stage, reply: str, hedged: bool
+) -> None:
+    """The queries fail for long, so nobody knows; then the one repair is settled."""
+    stage.venue.hedge_mode = hedged
+    side: Any = "LONG" if hedged else "BOTH"
+    given = orders(timeout_seconds=0.2, recv_window_ms=300, absence_margin_ms=100,
+                   deadline_seconds=0.5)  # fmt: skip
+    async with stage.healthy_life(rules=FLATTEN, orders=given) as engine:
+        faults = stage.venue.faults
+        async with stage.outage():
+            by_hand(stage, "0.030", position_side=side)
+            faults.arm("place", getattr(Fault, reply)())
+            faults.arm_stream("drop", count=100)
+        faults.decide = lambda kind, _now: NO_ANSWER if kind == "query" and stage.sent else None
+        await stage.until(lambda: engine._core.ledger.unknown, "the repair is in doubt")
+        (doubted,) = engine._core.ledger.unknown
+        await stage.until(lambda: doubted.asked_in_vain > 4, "it is asked for in vain")
+        assert len(stage.sent) == 1
+        assert engine.status()["differences"] == [], "it waits for the venue, for no person"
+        assert not stage.openings
+        faults.clear()
+        sent = ["sell 0.030"] if reply == "lost_reply" else ["sell 0.030"] * 2
+        await stage.settled(told=None, sent=sent)
+        assert closed_by_us(stage) == Decimal("-0.030")
+
+
+@scenario
+async def test_nothing_is_adopted_while_an_order_of_the_symbol_is_in_doubt(stage: Stage) -> None:
+    """The position may contain its fill, which would be counted once more when it is known."""
+    rules = {"size_mismatch": "adopt", "orphan_position": "adopt"}
+    async with stage.healthy_life(rules=rules, orders=orders(timeout_seconds=0.3)) as engine:
+        await engine.submit(ENTRY)
+        await stage.until(lambda: engine.position(BTC), "the fill is told")
+        faults = stage.venue.faults
+        stage.begin()
+        async with anyio.create_task_group() as group:
+            client: Any = engine._core.exchange
+            listed = client.fills
+
+            async def none_yet(symbol: str, **_: Any) -> list[Any]:
+                return []
+
+            client.fills = none_yet
+            async with stage.outage():
+                by_hand(stage, "0.005")
+            await anyio.sleep(0.05)  # the comparison has begun
+            faults.arm("place", Fault.lost_reply())
+            faults.arm("query", NO_ANSWER, count=20)
+            faults.arm_stream("drop", count=100)
+            exit_ = Order(BTC, "sell", "0.004", reduce_only=True, deadline_seconds=60)
+            group.start_soon(engine.submit, exit_)
+            await anyio.sleep(5)
+            assert engine.position(BTC) == Decimal("0.010")
+            client.fills = listed
+            faults.clear()
+        await stage.settled(
+            told=["adopt missed_fill", "adopt size_mismatch"],
+            position="0.011",
+            sent=["sell 0.004"],
+        )
+
+
+@scenario
+async def test_a_refused_repair_waits_for_a_person(stage: Stage) -> None:
+    async with stage.healthy_life(rules=FLATTEN) as engine:
+        async with stage.outage():
+            by_hand(stage, "0.030")
+            stage.venue.faults.arm("place", Fault.refusal(-1111, "precision"), count=1000)
+        await stage.held("orphan_position")
+        assert engine.position(BTC) == 0
+        stage.sent.clear()
+        stage.venue.faults.clear()
+        await stage.settled(told=["flatten orphan_position"], sent=["sell 0.030"])
+
+
+@pytest.mark.parametrize("reply", ["lost_request", "lost_reply"])
+@scenario
+async def test_the_owner_adopts_while_the_outcome_of_a_repair_is_unknown(
+    stage: Stage, reply: str
+) -> None:
+    """What the repair was to add to the book is in what the owner has taken for true."""
+    given = orders(timeout_seconds=0.2, deadline_seconds=0.5)
+    async with stage.healthy_life(rules=FLATTEN, orders=given) as engine:
+        async with stage.outage():
+            by_hand(stage, "0.030")
+            stage.venue.faults.arm("place", getattr(Fault, reply)())
+            stage.venue.faults.arm_stream("drop", count=100)
+        stage.venue.faults.decide = lambda kind, _now: NO_ANSWER if kind == "query" else None
+        await stage.until(lambda: engine._core.ledger.unknown, "the repair is in doubt")
+        await engine.adopt(by="owner")
+        stage.venue.faults.clear()
+        left = "0" if reply == "lost_reply" else "0.030"
+        await stage.settled(told=None, position=left, sent=["sell 0.030"])
+
+
+@pytest.mark.parametrize("stream", ["told", "lost"])
+@scenario
+async def test_an_orphan_that_is_flattened_at_the_first_start(stage: Stage, stream: str) -> None:
+    """Nothing was consented to yet, so no fill is counted but those of our own orders."""
+    by_hand(stage, "0.030")
+    if stream == "lost":
+        stage.venue.faults.arm_stream("drop", count=100)
+    async with stage.life(rules=FLATTEN):
+        told = ["flatten orphan_position"]
+        if stream == "lost":
+            told.append("adopt missed_fill")
+        await stage.settled(told=told, sent=["sell 0.030"])
+
+
+def test_what_a_repair_adopts_is_part_of_a_checkpoint() -> None:
+    order = Order(BTC, "sell", "0.030", reduce_only=True)
+    before, after = Ledger(keys_kept=100), Ledger(keys_kept=100)
+    adopts = Position(BTC, Decimal("0.030"))
+    before.apply(Intended("hf-alpha-1-0-1", order, 0, 0, 2000, adopts=adopts))
+    after.restore(before.checkpoint(limit_bytes=1 << 20))
+    after.begin()
+    (intent,) = after.unknown
+    assert after.book.position(BTC) == 0
+    after.apply(Resolved(report_of(intent, "accepted", "found")))
+    assert after.book.position(BTC) == Decimal("0.030")
