@@ -20,7 +20,8 @@ from .shapes import Box, Text
 from .style import GREEN, RED, STATE_HUE
 from .timeline import Mark, MarkKind, Timeline, axis_step, duration
 
-MIN_WIDTH = 480.0
+MIN_WIDTH = 400.0
+"""What a phone shows with its text still readable: it scales no more than to six sevenths."""
 _MARGIN, _LANE_LABELS = 28.0, 118.0
 _LANE, _BAR, _GATE = 34.0, 18.0, 22.0
 _LABEL, _LABEL_ROW, _MOST_LABEL_ROWS, _LABEL_ROOM = 11.5, 18.0, 5, 190.0
