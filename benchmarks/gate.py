@@ -16,22 +16,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
-import platform
 import random
 import statistics
-import sys
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+from report import Goal, show
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
@@ -55,20 +52,6 @@ class Subject:
     call: Callable[[], object]
     wraps_call: bool
     is_peer: bool = True
-
-
-@dataclass(frozen=True)
-class Goal:
-    what: str
-    goal: float
-    measured: float | None
-    detail: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.measured is None:
-            return "skipped"
-        return "pass" if self.measured <= self.goal else "MISS"
 
 
 def nothing() -> None:
@@ -225,7 +208,10 @@ async def measure_faults(count: int) -> dict[str, list[float]]:
     return samples
 
 
-def goals(nanoseconds: dict[str, float], microseconds: dict[str, float]) -> list[Goal]:
+def goals(
+    nanoseconds: dict[str, float], microseconds: dict[str, float], worst: dict[str, float]
+) -> list[Goal]:
+    """:param worst: the 99th of a hundred, in microseconds."""
     peers = {name: nanoseconds[name] for name in PEERS if name in nanoseconds}
     table = [
         Goal(
@@ -237,8 +223,8 @@ def goals(nanoseconds: dict[str, float], microseconds: dict[str, float]) -> list
         for name, peer in sorted(peers.items(), key=lambda item: item[1])
     ]
     table += [
-        Goal("fault to shut gate, us", 100, microseconds["fault to shut gate"]),
-        Goal("fault to first effect, us", 1000, microseconds["fault to first effect"]),
+        Goal(f"{name}, us", goal, microseconds[name], f"p99 {worst[name]:.1f} us")
+        for name, goal in (("fault to shut gate", 100), ("fault to first effect", 1000))
     ]
     return table
 
@@ -255,37 +241,21 @@ def main() -> None:
     faults = asyncio.run(measure_faults(30 if options.quick else 300))
     nanoseconds = {name: statistics.median(values) for name, values in calls.items()}
     microseconds = {name: statistics.median(values) for name, values in faults.items()}
-    table = goals(nanoseconds, microseconds)
+    worst = {name: sorted(values)[int(len(values) * 0.99)] for name, values in faults.items()}
+    table = goals(nanoseconds, microseconds, worst)
     peers = [name for name in PEERS if name in nanoseconds]
     fastest = min(peers, key=lambda name: nanoseconds[name], default=None)
-    if options.json:
-        json.dump(
-            {
-                "goals": [asdict(goal) | {"verdict": goal.verdict} for goal in table],
-                "nanoseconds": nanoseconds,
-                "microseconds": microseconds,
-                "fastest_peer": fastest,
-                "ratio_to_fastest": None
-                if fastest is None
-                else nanoseconds[GATE] / nanoseconds[fastest],
-                "skipped": skipped,
-            },
-            sys.stdout,
-            indent=1,
-        )
-        print()
-        return
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cpus, {rounds} rounds")
-    for name, value in sorted(nanoseconds.items(), key=lambda item: item[1]):
-        print(f"    {name:<28}{value:>10.1f} ns")
-    for name, value in microseconds.items():
-        worst = sorted(faults[name])[int(len(faults[name]) * 0.99)]
-        print(f"    {name:<28}{value:>10.1f} us   p99 {worst:.1f} us")
-    for goal in table:
-        measured = "-" if goal.measured is None else f"{goal.measured:,.3f}"
-        print(f"{goal.what:<44}<= {goal.goal:>8g} {measured:>10}  {goal.verdict:<8}{goal.detail}")
-    for name, why in skipped.items():
-        print(f"    {name}: skipped, {why}")
+    show(
+        table,
+        as_json=options.json,
+        medians={f"{name}, ns": value for name, value in nanoseconds.items()}
+        | {f"{name}, us": value for name, value in microseconds.items()},
+        setting=f"{rounds} rounds",
+        skipped=skipped,
+        in_full=True,
+        fastest_peer=fastest,
+        ratio_to_fastest=None if fastest is None else nanoseconds[GATE] / nanoseconds[fastest],
+    )
 
 
 if __name__ == "__main__":

@@ -13,25 +13,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
-import json
 import os
-import platform
 import queue
 import random
 import shutil
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from report import Figures, Goal, show
 
 from holdfast.clock import SystemClock
 from holdfast.journal import FileJournal, JournalFull
@@ -40,44 +37,6 @@ from holdfast.journal.files import Files
 BODY = random.Random(1).randbytes(200)
 PEERS = {"persistqueue": "persist-queue", "diskcache": "diskcache", "rocksdict": "rocksdict"}
 Clocked = Callable[[], float]
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One line of the table. `higher` says on which side of the goal it passes."""
-
-    number: str
-    what: str
-    goal: float
-    measured: float | None
-    higher: bool = True
-    detail: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.measured is None:
-            return "skipped"
-        met = self.measured >= self.goal if self.higher else self.measured <= self.goal
-        return "pass" if met else "MISS"
-
-
-class Figures:
-    """Samples by name; the medians of all rounds."""
-
-    def __init__(self) -> None:
-        self.samples: dict[str, list[float]] = defaultdict(list)
-
-    def add(self, name: str, value: float) -> None:
-        self.samples[name].append(value)
-
-    def __getitem__(self, name: str) -> float | None:
-        return statistics.median(self.samples[name]) if self.samples.get(name) else None
-
-    def ratio(self, over: str, under: str) -> float | None:
-        """Median of the ratios within each round."""
-        pairs = zip(self.samples.get(over, ()), self.samples.get(under, ()), strict=False)
-        ratios = [above / below for above, below in pairs]
-        return statistics.median(ratios) if ratios else None
 
 
 class CountingFiles(Files):
@@ -431,24 +390,20 @@ def goals(figures: Figures) -> list[Goal]:
         ("3", "vs rocksdict without sync", 1, "rocksdict", "journal process"),
     ]
     table = [
-        Goal(number, what, goal, ratio(over, under), detail=both(over, under, "us"))
+        Goal(f"{number} {what}", goal, ratio(over, under), both(over, under, "us"), higher=True)
         for number, what, goal, over, under in lines
     ]
     table += [
         Goal(
-            "4a",
-            "power await vs raw fdatasync",
+            "4a power await vs raw fdatasync",
             1.7,
             ratio("journal power", "raw fdatasync"),
-            higher=False,
             detail=both("journal power", "raw fdatasync", "us"),
         ),
         Goal(
-            "4b",
-            "power await vs SQLite FULL",
+            "4b power await vs SQLite FULL",
             1,
             ratio("journal power", "sqlite FULL"),
-            higher=False,
             detail=both("journal power", "sqlite FULL", "us"),
         ),
     ]
@@ -458,33 +413,33 @@ def goals(figures: Figures) -> list[Goal]:
         ("5c", "100 publishers vs persist-queue", 25, "journal c=100", "persist-queue c=100"),
     ]
     table += [
-        Goal(number, what, goal, ratio(over, under), detail=both(over, under, "events/s"))
+        Goal(
+            f"{number} {what}", goal, ratio(over, under), both(over, under, "events/s"), higher=True
+        )
         for number, what, goal, over, under in lines
     ]
     table += [
         Goal(
-            "6a",
-            "bytes of the log / payload",
+            "6a bytes of the log / payload",
             1.1,
             figures["journal bytes"],
-            higher=False,
             detail=f"zeros that prepare segments, in the background: {zeros:.2f}",
         ),
-        Goal("6b", "SQLite's bytes / payload", 20, figures["sqlite bytes"]),
+        Goal("6b SQLite's bytes / payload", 20, figures["sqlite bytes"], higher=True),
         Goal(
-            "7",
-            "drain vs SQLite, appends live",
+            "7 drain vs SQLite, appends live",
             1.2,
             ratio("journal drain", "sqlite drain"),
             detail=both("journal drain", "sqlite drain", "events/s"),
+            higher=True,
         ),
-        Goal("8", "verified open, records/s", 600_000, opening or None),
+        Goal("8 verified open, records/s", 600_000, opening or None, higher=True),
         Goal(
-            "9",
-            "events in equal free space vs SQLite",
+            "9 events in equal free space vs SQLite",
             10,
             ratio("journal capacity", "sqlite capacity"),
             detail=both("journal capacity", "sqlite capacity", "events"),
+            higher=True,
         ),
     ]
     return table
@@ -512,27 +467,14 @@ def main() -> None:
         measure_capacity(folder, figures)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = goals(figures)
-    skipped = [name for module, name in PEERS.items() if not importlib.util.find_spec(module)]
-    if options.json:
-        medians = {name: figures[name] for name in figures.samples}
-        rows = [asdict(goal) | {"verdict": goal.verdict} for goal in table]
-        json.dump({"goals": rows, "medians": medians, "skipped": skipped}, sys.stdout, indent=1)
-        print()
-        return
-    print(
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
-        f"{os.cpu_count()} cpus, {options.rounds} rounds"
+    missing = [name for module, name in PEERS.items() if not importlib.util.find_spec(module)]
+    show(
+        goals(figures),
+        as_json=options.json,
+        medians=figures.medians(),
+        setting=f"SQLite {sqlite3.sqlite_version}, {options.rounds} rounds",
+        skipped=dict.fromkeys(missing, "not installed"),
     )
-    for goal in table:
-        measured = "-" if goal.measured is None else f"{goal.measured:,.2f}"
-        sign = ">=" if goal.higher else "<="
-        print(
-            f"{goal.number:>3} {goal.what:<38}{sign} {goal.goal:>10,.2f} {measured:>14}"
-            f"  {goal.verdict:<8}{goal.detail}"
-        )
-    for name in skipped:
-        print(f"    {name}: not installed, skipped")
 
 
 if __name__ == "__main__":

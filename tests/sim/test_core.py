@@ -274,11 +274,18 @@ prices = st.tuples(
     st.integers(-30, 30).map(lambda n: D(50000) + n * D(100)),
     st.one_of(st.none(), st.integers(1, 50).map(lambda n: n * STEP)),
 )
+amendments = st.tuples(
+    st.just("amend"),
+    st.integers(0, 5).map(lambda n: f"id{n}"),
+    st.sampled_from(["buy", "sell"]),
+    st.integers(2, 40).map(lambda n: n * STEP),
+    st.integers(-30, 30).map(lambda n: D(50000) + n * D(100)),
+)
 cancels = st.tuples(st.just("cancel"), st.integers(0, 5).map(lambda n: f"id{n}"))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.one_of(orders, prices, cancels), max_size=60), st.booleans())
+@given(st.lists(st.one_of(orders, prices, amendments, cancels), max_size=60), st.booleans())
 def test_money_adds_up_and_reduce_only_never_grows(steps, thin):
     market = Market.perpetual("BTC", liquidity=D("0.013") if thin else None)
     hand = Hand(markets=[market])
@@ -312,12 +319,24 @@ def test_money_adds_up_and_reduce_only_never_grows(steps, thin):
                     )
                 case ("price", price, quantity):
                     hand.venue.on_price(BTC, price, quantity)
+                case ("amend", cid, side, quantity, price):
+                    hand.venue.amend(
+                        BTC, client_order_id=cid, side=side, quantity=quantity, price=price
+                    )
                 case ("cancel", cid):
                     hand.venue.cancel(BTC, client_order_id=cid)
         except VenueError:
             pass
         open_ids = [order.client_order_id for order in hand.venue.open_orders()]
         assert len(open_ids) == len(set(open_ids))
+        book, resting = hand.venue.book(BTC), hand.venue.open_orders()
+        assert book.exits == sum(order.closing for order in resting)
+        assert not any(book.spent(order) for order in resting)
+        notional = [
+            sum(o.remaining * o.price for o in resting if o.side == side and not o.closing)
+            for side in ("buy", "sell")
+        ]
+        assert notional == [book.bid_notional, book.ask_notional]
     trades = hand.venue.trades(BTC, limit=10_000)
     holding = hand.venue.book(BTC).holdings["BOTH"]
     paid = sum((t.fill().signed_quantity * t.price for t in trades), D(0))

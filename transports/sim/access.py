@@ -57,6 +57,9 @@ class Access:
 
 def unsigned(encoded: str) -> str:
     """A query or a form body without the parameter `signature`, wherever it stands."""
+    rest, found, last = encoded.rpartition("&signature=")
+    if found and "&" not in last and "signature=" not in rest:
+        return rest  # where all clients put it
     if "signature=" not in encoded:
         return encoded
     return "&".join([pair for pair in encoded.split("&") if not pair.startswith("signature=")])

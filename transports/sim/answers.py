@@ -20,18 +20,15 @@ CONNECTION_LOOK_SECONDS: Final = 0.01
 GARBAGE: Final = b"<html><body>upstream connect error</body></html>"
 
 Headers = Mapping[str, str]
-NO_HEADERS: Final[Headers] = {}
+JSON: Final[Headers] = {"Content-Type": "application/json;charset=UTF-8"}
+"""What every answer's headers begin with."""
 
 
-def answer(value: Any, headers: Headers = NO_HEADERS, *, status: int = 200) -> web.Response:
-    return web.Response(
-        body=_encode(value),
-        status=status,
-        headers={"Content-Type": "application/json;charset=UTF-8", **headers},
-    )
+def answer(value: Any, headers: Headers = JSON, *, status: int = 200) -> web.Response:
+    return web.Response(body=_encode(value), status=status, headers=headers)
 
 
-def refusal(error: VenueError, headers: Headers = NO_HEADERS) -> web.Response:
+def refusal(error: VenueError, headers: Headers = JSON) -> web.Response:
     status = status_of(error.code)
     return answer({"code": error.code, "msg": error.message}, headers, status=status)
 
@@ -60,16 +57,13 @@ def printable(text: str) -> str:
 
 def fault_error(fault: Fault) -> web.Response:
     """The error that the fault says."""
-    headers = (
-        {"Retry-After": str(fault.retry_after_seconds)}
-        if fault.retry_after_seconds is not None
-        else {}
-    )
+    wait = fault.retry_after_seconds
+    headers = {} if wait is None else {"Retry-After": str(wait)}
     if fault.body is not None:
         return web.Response(
             text=fault.body, status=fault.status, content_type="text/html", headers=headers
         )
-    return answer(fault_json(fault), headers, status=fault.status)
+    return answer(fault_json(fault), {**JSON, **headers}, status=fault.status)
 
 
 def fault_json(fault: Fault) -> dict[str, Any]:

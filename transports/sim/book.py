@@ -42,6 +42,7 @@ class Book:
     bid and the best ask; without a mark price of its own it is also the mark price.
 
     :ivar bid_notional, ask_notional: of the resting orders that could grow a position.
+    :ivar exits: how many of the resting orders may only reduce one.
     :ivar isolated: whether positions have their own margin.
     :ivar next_funding_ms: when the funding fee is due, while there is a schedule and a position.
     :ivar guard_low, guard_high: where the margin has to be looked at, at the latest.
@@ -53,6 +54,7 @@ class Book:
     asks: list[Resting] = field(default_factory=list)
     bid_notional: Decimal = ZERO
     ask_notional: Decimal = ZERO
+    exits: int = 0
     triggers: dict[TriggerBy, Triggers] = field(
         default_factory=lambda: {"last": Triggers(), "mark": Triggers()}
     )
@@ -186,6 +188,7 @@ class Book:
     def put_back(self, order: VenueOrder) -> None:
         """Queue a limit order in the place that it had."""
         insort(self._queue(order), (_rank(order), order.place_in_queue, order))
+        self.exits += order.closing
         self._count(order, order.remaining)
         self.disturb()
 
@@ -197,6 +200,7 @@ class Book:
         index = bisect_left(queue, (_rank(order), order.place_in_queue))
         if index < len(queue) and queue[index][2] is order:
             del queue[index]
+            self.exits -= order.closing
             self._count(order, -order.remaining)
             self.disturb()
 

@@ -326,7 +326,7 @@ class Matching:
 
     def _expire_spent(self, book: Book, position_side: PositionSide) -> None:
         """With the position gone, orders that may only reduce it have lost their object."""
-        if book.bids or book.asks:
+        if book.exits:
             for order in book.resting():
                 if order.position_side == position_side and book.spent(order):
                     self.finish(book, order, OrderStatus.EXPIRED, "EXPIRED")

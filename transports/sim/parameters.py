@@ -17,7 +17,7 @@ Params = Mapping[str, str]
 MAX_PAGE: Final = 1000
 WEEK_MS: Final = 7 * 86_400_000
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
-_INTEGER: Final = re.compile(r"[0-9]{1,19}")
+_INTEGER_DIGITS: Final = 19
 _SIDES: Final[dict[str, Side]] = {"BUY": "buy", "SELL": "sell"}
 _SELF_TRADE_PREVENTION: Final = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
 """All the same here: our orders never meet each other."""
@@ -52,7 +52,7 @@ def integer(params: Params, name: str, default: int | None = None) -> int:
     value = params.get(name)
     if value is None and default is not None:
         return default
-    if value is None or not _INTEGER.fullmatch(value):
+    if value is None or not (value.isascii() and value.isdigit()) or len(value) > _INTEGER_DIGITS:
         raise malformed(name)
     return int(value)
 

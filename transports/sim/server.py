@@ -22,7 +22,7 @@ from holdfast.ports import Entropy
 
 from .access import Access, unsigned
 from .algo_wire import algo_update
-from .answers import NO_HEADERS, Headers, answer, limited, not_found, refusal, spoiled
+from .answers import JSON, Headers, answer, limited, not_found, refusal, spoiled
 from .api import Account, ListenKeys, Route
 from .control import ControlApi
 from .core import SimulatedVenue
@@ -47,7 +47,6 @@ TICK_SECONDS: Final = 0.01
 """Binance checks its countdowns "about every 10 milliseconds"."""
 WS_API_PATH: Final = "/ws-fapi/v1"
 _LOOPBACK: Final = frozenset(("127.0.0.1", "::1"))
-_WEIGHTS: Final = tuple({"X-MBX-USED-WEIGHT-1M": str(weight)} for weight in range(2401))
 
 
 class VenueServer:
@@ -159,14 +158,14 @@ class VenueServer:
                 return await self._serve_streams(request, wanted)
             return not_found(request.method, path, self._charge(request, 1))
         except LimitExceeded as error:
-            return limited(error, NO_HEADERS)
+            return limited(error, JSON)
         except VenueError as error:
             return refusal(error)
 
     async def _answer(
         self, request: web.BaseRequest, route: Route, path: str, query: str
     ) -> web.StreamResponse:
-        headers = NO_HEADERS
+        headers = JSON
         try:
             try:
                 body = await _body(request) if request.can_read_body else ""
@@ -196,14 +195,12 @@ class VenueServer:
         """The headers of an answer. :raises LimitExceeded:"""
         now_ms = self.venue.machine_ns() // 1_000_000
         used = self._limiter.charge(request.remote or "", now_ms, weight, orders)
-        headers: Headers = (
-            _WEIGHTS[used] if used < len(_WEIGHTS) else {"X-MBX-USED-WEIGHT-1M": str(used)}
-        )
         if not orders[0]:
-            return headers
+            return {**JSON, "X-MBX-USED-WEIGHT-1M": str(used)}
         ten_seconds, minute = self._limiter.order_counts(now_ms)
         return {
-            **headers,
+            **JSON,
+            "X-MBX-USED-WEIGHT-1M": str(used),
             "X-MBX-ORDER-COUNT-10S": str(ten_seconds),
             "X-MBX-ORDER-COUNT-1M": str(minute),
         }
@@ -211,7 +208,7 @@ class VenueServer:
     def _usage(self, request: web.BaseRequest) -> Headers:
         now_ms = self.venue.machine_ns() // 1_000_000
         used = self._limiter.used_weight(request.remote or "", now_ms)
-        return {"X-MBX-USED-WEIGHT-1M": str(used)}
+        return {**JSON, "X-MBX-USED-WEIGHT-1M": str(used)}
 
     def _perform(
         self, route: Route, params: dict[str, str], seen: SeenRequest, headers: Headers
