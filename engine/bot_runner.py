@@ -4,6 +4,9 @@ The callbacks that bring events must not wait for a bot, so they put them into a
 one task takes them out. Fills and states are never dropped: a bot that is so slow that
 thousands of them wait has failed, and is told so. Market events are dropped, oldest first,
 when the bot does not keep up; a `MarketGap` stands in their place, never silence.
+
+In virtual time nothing has to be waited for: a bot with nothing to do takes the next event of
+a recorded market at once, if nothing else happens before it (`ports.Replay`).
 """
 
 from __future__ import annotations
@@ -58,6 +61,7 @@ class BotRunner:
         }
         self._fell_behind = False
         self._closed = False
+        self._take = engine.take_event
 
     def close(self) -> None:
         """The engine ends: the bot is told as soon as it has taken what waits."""
@@ -80,8 +84,13 @@ class BotRunner:
                 if event is None:
                     if self._closed:
                         raise EngineClosed("the engine was closed")
-                    await self._news.wait()
-                    continue
+                    event = self._take()
+                    if event is None:
+                        await self._news.wait()
+                        continue
+                    if self._own:  # what the event has set off comes first
+                        self._market.appendleft(event)
+                        continue
                 await self._handlers[type(event)](event)
         finally:
             for end in ends:

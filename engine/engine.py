@@ -41,6 +41,7 @@ from .ports import (
     MarketData,
     MessageBus,
     PolicyStore,
+    Replay,
 )
 from .reconcile import Difference
 from .resolution import Verdict
@@ -96,6 +97,7 @@ class Engine:
         self._gate = GateView(self._core.gate)
         self._lifetime = Lifetime(self._core)
         self._operation = Operation(self._core)
+        self._replay: Replay | None = market if isinstance(market, Replay) else None
         self._running = False
         self._runners: set[BotRunner] = set()
 
@@ -222,6 +224,15 @@ class Engine:
                 '"sim://127.0.0.1:9000", or Engine(market=…)'
             )
         return self._core.market
+
+    def take_event(self) -> MarketEvent | None:
+        """The next event of a recorded market, at its time, for the only bot that listens; see
+        `ports.Replay`. None: what comes is told as ever.
+        """
+        core = self._core
+        if self._replay is None or len(core.market_events) != 1:
+            return None
+        return self._replay.take()
 
     async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
         """The latest bars that have ended, oldest first: to warm up a strategy.

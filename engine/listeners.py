@@ -45,6 +45,9 @@ class Listeners(Generic[_T]):
 
         return end
 
+    def __len__(self) -> int:
+        return len(self._functions)
+
     def tell(self, value: _T) -> None:
         """Call each. What one raises is logged."""
         for listener in tuple(self._functions):

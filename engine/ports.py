@@ -527,6 +527,18 @@ class MarketData(Protocol):
         """The latest `limit` bars that have ended, oldest first. :raises LinkDown:"""
 
 
+@runtime_checkable
+class Replay(Protocol):
+    """What a `MarketData` may offer besides, if its market is a recorded one in virtual time."""
+
+    def take(self) -> MarketEvent | None:
+        """The next event, at its time, if nothing else happens before it; else None, and it
+        comes to the watch as any other.
+
+        For the one bot that hears of the market: what it takes here is told to nobody else.
+        """
+
+
 Factory = Callable[..., Any]
 """What an entry point names: `factory(url, *, clock, entropy, **settings)`.
 

@@ -227,6 +227,9 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     :ivar dead_man_seconds: of the venue's dead-man switch.
     :ivar gate_lease_seconds: None where the plan lets no process stand still; it costs
         many timers.
+    :ivar lease_seconds: of the lease that keeps two copies apart; None: it is not taken, where
+        the plan starts no second one.
+    :ivar audit_seconds: between two background comparisons of the books.
     """
 
     separate_servers: bool = False
@@ -238,6 +241,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     latency_seconds: float = 0.01
     dead_man_seconds: float = 120.0
     gate_lease_seconds: float | None = None
+    lease_seconds: float | None = 5.0
+    audit_seconds: float = 5.0
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,79 +4,33 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 
 from holdfast.engine import Engine
 from holdfast.journal import JournalFailed, MemoryDisk
 from holdfast.model import Gap
-from holdfast.ports import LeaseStore, MessageBus, PolicyStore
-from holdfast.reconcile import Kind
-from holdfast.settings import (
-    GateSettings,
-    LeaseSettings,
-    LinkSettings,
-    OrderSettings,
-    OutboxSettings,
-    PolicySettings,
-    ReconcileSettings,
-    Settings,
-)
 from holdfast.simulation import SeededEntropy, VirtualClock
 from holdfast.states.machine import Step
 from holdfast.states.table import State
-from holdfast.transports.faults import (
-    CountingClient,
-    FaultyBus,
-    FaultyExecutionClient,
-    FaultyStore,
-)
-from holdfast.transports.memory import MemoryBus
-from holdfast.transports.sim import SimExecutionClient
 
-from .bot import Bot
 from .diary import Diary
-from .leases import TimedStore
-from .plan import Conditions
 from .ports import Life, PerilousJournal, WatchedBus, WatchedClient, WatchedStore
 from .witness import Witness
-from .world import FRESHNESS_SECONDS, LEASE_SECONDS, SYMBOL, World
-
-SEGMENT_BYTES = 64 << 10
-"""Small, so that segments are closed, checkpointed and dropped within one run."""
-AUDIT_SECONDS = 5.0
-POSITIONS = (
-    Kind.ORPHAN_POSITION,
-    Kind.PHANTOM_POSITION,
-    Kind.SIZE_MISMATCH,
-    Kind.SIDE_FLIP,
-)
-BOT_NAME = "alpha"
+from .world import World
 
 
-def settings_for(conditions: Conditions) -> Settings:
-    return Settings(
-        bot=BOT_NAME,
-        orders=OrderSettings(
-            on_leaving_active="keep" if conditions.keep_resting else "cancel",
-            dead_man_seconds=conditions.dead_man_seconds,
-        ),
-        symbols=(SYMBOL,),
-        gate=GateSettings(loop_lease_seconds=conditions.gate_lease_seconds),
-        policy=PolicySettings(on_empty=conditions.on_empty, freshness_seconds=FRESHNESS_SECONDS),
-        lease=LeaseSettings(ttl_seconds=LEASE_SECONDS),
-        outbox=OutboxSettings(
-            segment_bytes=SEGMENT_BYTES,
-            retain_acked_seconds=conditions.retain_acked_seconds,
-        ),
-        reconcile=ReconcileSettings(
-            audit_seconds=AUDIT_SECONDS,
-            rules=dict.fromkeys(POSITIONS, "adopt") if conditions.adopt_positions else {},
-        ),
-        # A wall clock that jumps stays wrong here, since nobody sets it right; the promises
-        # have to hold although it does.
-        links=LinkSettings(max_clock_skew_seconds=None),
-    )
+class Trader(Protocol):
+    """What trades on the engine of one life.
+
+    :ivar journal_failed: it was told that the journal has failed; only a new process can help.
+    """
+
+    journal_failed: bool
+
+    async def run(self, engine: Engine, stop: anyio.Event) -> None:
+        """Trade until `stop`; returns when every call into the engine has ended."""
 
 
 class Process:
@@ -87,6 +41,7 @@ class Process:
     :param reached: told of moments at which a kill may have been planned.
     :param others_open: names of the other processes whose gate is open now.
     :param halted: whether the operator has halted this copy.
+    :param trader: makes what trades in this life, once all else of it is there.
     """
 
     def __init__(
@@ -101,6 +56,7 @@ class Process:
         reached: Callable[[str], None],
         others_open: Callable[[Witness], list[str]],
         halted: Callable[[], bool],
+        trader: Callable[[Process], Trader],
     ) -> None:
         self.world = world
         self.copy = copy
@@ -128,15 +84,12 @@ class Process:
         )
         self.life = Life(self.witness, reached)
         self.engine: Engine | None = None
-        self._bot = Bot(
-            diary,
-            symbol=SYMBOL,
-            entropy=self.entropy.child("bot"),
-            price=lambda: world.price,
-            alive=lambda: self.life.alive,
-            now=clock.monotonic,
-        )
+        self._bot = trader(self)
         self._scope = anyio.CancelScope()
+
+    @property
+    def alive(self) -> bool:
+        return self.life.alive
 
     async def run(self) -> None:
         """From start to end, whichever way it ends."""
@@ -165,39 +118,30 @@ class Process:
             await self.close.wait()
 
     def _engine(self) -> Engine:
-        world, plan, entropy = self.world, self.world.plan, self.entropy
+        world = self.world
+        settings = world.settings()
         journal = PerilousJournal.open(
             self.disk,
             clock=self.clock,
-            randbits=entropy.child("journal").randbits,
+            randbits=self.entropy.child("journal").randbits,
             on_fault=self._on_disk_fault,
-            segment_bytes=SEGMENT_BYTES,
-            retain_acked_seconds=plan.conditions.retain_acked_seconds,
+            segment_bytes=settings.outbox.segment_bytes,
+            retain_acked_seconds=settings.outbox.retain_acked_seconds,
         )
         assert isinstance(journal, PerilousJournal)
         journal.reached = self.life.reached
-        timed = TimedStore(world.store_server, clock=self.clock)
-        bus: MessageBus = MemoryBus(world.bus_server)
-        store: PolicyStore = timed
-        lease: LeaseStore = timed
-        client: CountingClient = SimExecutionClient(
-            world.line, latency_seconds=plan.conditions.latency_seconds
-        )
-        if not plan.noise.silent:
-            noise = entropy.child("noise")
-            bus = FaultyBus(bus, world.noise["bus"], noise.child("bus"))
-            store = lease = FaultyStore(timed, timed, world.noise["store"], noise.child("store"))
-            client = FaultyExecutionClient(client, world.noise["exchange"], noise.child("exchange"))
-        watched = WatchedStore(store, lease, self.life)
-        return Engine(
-            settings=settings_for(plan.conditions),
+        ports = world.ports(clock=self.clock, entropy=self.entropy)
+        watched = WatchedStore(ports.store, ports.lease, self.life)
+        return world.new_engine(
+            settings=settings,
             journal=journal,
-            bus=WatchedBus(bus, self.life, on_gap=self._on_gap),
+            bus=WatchedBus(ports.bus, self.life, on_gap=self._on_gap),
             policy=watched,
             lease=watched,
-            exchange=WatchedClient(client, self.life, venue_ms=world.venue.now_ms),
+            exchange=WatchedClient(ports.client, self.life, venue_ms=world.venue.now_ms),
+            market=world.new_market(),
             clock=self.clock,
-            entropy=entropy,
+            entropy=self.entropy,
         )
 
     def _on_gap(self, gap: Gap) -> None:

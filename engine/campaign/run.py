@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from holdfast.engine import Engine
 from holdfast.simulation import Simulation, SimulationError
 from holdfast.states.table import State
 
+from .lives import Lives, Mortal
 from .plan import FaultPlan
 from .promises import check_events, check_orders
 from .script import Script
@@ -29,12 +31,15 @@ from .world import Breach, World
 
 RECOVERY_SECONDS: Final = 60.0
 """Virtual time from the last fault within which trading must be possible again."""
-QUIET_SECONDS: Final = 12.0
-"""After that, without a bot that trades: two audits find what a stream has dropped."""
+QUIET_AUDITS: Final = 2.4
+"""So many of their intervals go by after that, without a bot that trades: two audits find what
+a stream has dropped."""
 MAX_STEPS: Final = 400_000
 """Of the loop in one run; a hundred times what a run takes."""
 MAX_STEPS_PER_INSTANT: Final = 20_000
 """While time stands still."""
+
+_P = TypeVar("_P", bound=Mortal)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +82,7 @@ def run_plan(plan: FaultPlan) -> Verdict:
         world.loop.set_exception_handler(world.on_loop_error)
         await _play(world)
 
-    with _silence():
+    with silence():
         try:
             simulation.run(main)
         except SimulationError as error:
@@ -90,30 +95,50 @@ def run_plan(plan: FaultPlan) -> Verdict:
 async def _play(world: World) -> None:
     async with anyio.create_task_group() as tasks:
         supervisor = Supervisor(world, tasks)
-        script = Script(world, supervisor)
         tasks.start_soon(world.run_market)
         tasks.start_soon(supervisor.operate)
-        lives = anyio.Event()
-
-        async def live() -> None:
-            await supervisor.run()
-            lives.set()
-
-        tasks.start_soon(live)
-        script.begin()
-        await anyio.sleep(world.plan.horizon_seconds)
-        script.end()
-        await _recover(world, supervisor)
-        with anyio.move_on_after(RECOVERY_SECONDS):
-            await lives.wait()
-        if not lives.is_set():
-            world.breach("liveness", f"the process did not stop in {RECOVERY_SECONDS:g} s")
-        tasks.cancel_scope.cancel()
+        await act(
+            world,
+            supervisor,
+            tasks,
+            until=lambda: anyio.sleep(world.plan.horizon_seconds),
+            settle=lambda: recover(world, supervisor),
+        )
     check_events(world)
     check_orders(world, supervisor)
 
 
-async def _recover(world: World, supervisor: Supervisor) -> None:
+async def act(
+    world: World,
+    lives: Lives[_P],
+    tasks: TaskGroup,
+    *,
+    until: Callable[[], Awaitable[object]],
+    settle: Callable[[], Awaitable[object]],
+) -> None:
+    """Live, and let the faults of the plan strike, until that is over; then settle, and end.
+
+    :param tasks: what goes on beside it; ended with it.
+    """
+    script, ended = Script(world, lives), anyio.Event()
+
+    async def live() -> None:
+        await lives.run()
+        ended.set()
+
+    tasks.start_soon(live)
+    script.begin()
+    await until()
+    script.end()
+    await settle()
+    with anyio.move_on_after(RECOVERY_SECONDS):
+        await ended.wait()
+    if not ended.is_set():
+        world.breach("liveness", f"the process did not stop in {RECOVERY_SECONDS:g} s")
+    tasks.cancel_scope.cancel()
+
+
+async def recover(world: World, supervisor: Supervisor) -> None:
     """Wait for HEALTHY twice: with a bot that trades, and again at rest; then end the process."""
     for stop_trading in (False, True):
         with anyio.move_on_after(RECOVERY_SECONDS) as scope:
@@ -126,7 +151,7 @@ async def _recover(world: World, supervisor: Supervisor) -> None:
         if not stop_trading:
             assert supervisor.process is not None
             supervisor.process.stop.set()
-            await anyio.sleep(QUIET_SECONDS)
+            await anyio.sleep(QUIET_AUDITS * world.plan.conditions.audit_seconds)
     else:
         assert engine is not None
         differs = world.books_differ(engine)
@@ -160,17 +185,22 @@ async def _until_healthy(supervisor: Supervisor) -> None:
         await anyio.sleep(0.1)
 
 
-def _verdict(world: World, simulation: Simulation) -> Verdict:
+def digest_of(world: World) -> str:
+    """Of the journal, the venue's log and the bus: equal for equal runs."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(world.disk.digest().encode())
     for order in world.venue.order_log:
         digest.update(f"{order.client_order_id} {order.accepted_ns} {order.filled}".encode())
     for entry in world.bus_server.log.entries:
         digest.update(entry.payload)
+    return digest.hexdigest()
+
+
+def _verdict(world: World, simulation: Simulation) -> Verdict:
     return Verdict(
         plan=world.plan,
         breaches=tuple(world.breaches),
-        digest=digest.hexdigest(),
+        digest=digest_of(world),
         virtual_seconds=simulation.loop.time(),
         steps=simulation.loop.steps,
         lives=world.diary.lives,
@@ -181,7 +211,7 @@ def _verdict(world: World, simulation: Simulation) -> Verdict:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Formatting thousands of planned warnings would cost more than the run."""
     logger = logging.getLogger("holdfast")
     before = logger.level

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from holdfast.transports.sim.faults import Fault as VenueFault
 
+from .lives import Lives, Mortal
 from .plan import (
     AnyFault,
     DiskError,
@@ -34,18 +36,19 @@ from .plan import (
     VenueClockSkew,
     WallClockJump,
 )
-from .supervisor import Supervisor
 from .world import World
 
+_P = TypeVar("_P", bound=Mortal)
 
-class Script:
+
+class Script(Generic[_P]):
     """
-    :param supervisor: starts and kills the processes.
+    :param lives: where processes start and die.
     """
 
-    def __init__(self, world: World, supervisor: Supervisor) -> None:
+    def __init__(self, world: World, lives: Lives[_P]) -> None:
         self._world = world
-        self._supervisor = supervisor
+        self._lives = lives
         self._depth: Counter[str] = Counter()
         self._over = False
         self._faults = iter(sorted(world.plan.faults, key=lambda fault: fault.at_seconds))
@@ -71,7 +74,7 @@ class Script:
         world.disk.fail_syncs(0)
         for switch in world.noise.values():
             switch.on = False
-        self._supervisor.disarm()
+        self._lives.disarm()
         world.note("the faults stop")
 
     def _set_next(self) -> None:
@@ -118,14 +121,14 @@ class Script:
                 faults.clock_skew_ms = skew
                 self._for(seconds, "skew", lambda: setattr(faults, "clock_skew_ms", 0))
             case WallClockJump(jump_seconds=seconds):
-                self._supervisor.clock.jump_wall(seconds)
+                self._lives.clock.jump_wall(seconds)
             case Suspend(asleep_seconds=seconds):
-                self._supervisor.stood_still(seconds)
+                self._lives.stood_still(seconds)
                 # Time goes on for all; it is the timers that do not know.
-                for clock in (world.clock, *self._supervisor.clocks):
+                for clock in (world.clock, *self._lives.clocks):
                     clock.suspend(seconds)
             case Stall(stall_seconds=seconds):
-                self._supervisor.stood_still(seconds)
+                self._lives.stood_still(seconds)
                 world.loop.stall(seconds)
             case DiskFull(seconds=seconds):
                 world.disk.full = True
@@ -133,15 +136,15 @@ class Script:
             case DiskError(syncs=syncs):
                 world.disk.fail_syncs(syncs)
             case Kill():
-                self._supervisor.plan_kill(fault)
+                self._lives.plan_kill(fault)
             case Restart(seconds=seconds):
-                self._supervisor.restart(seconds)
+                self._lives.restart(seconds)
             case SecondCopy(seconds=seconds):
-                self._supervisor.start_second_copy()
-                self._for(seconds, "copy", self._supervisor.stop_second_copy)
+                self._lives.start_second_copy()
+                self._for(seconds, "copy", self._lives.stop_second_copy)
             case Hold(seconds=seconds, flatten=flatten):
-                self._supervisor.hold(flatten=flatten)
-                self._for(seconds, "hold", self._supervisor.lift_hold)
+                self._lives.hold(flatten=flatten)
+                self._for(seconds, "hold", self._lives.lift_hold)
 
     def _server_outage(self, fault: ServerOutage) -> None:
         world, server = self._world, self._world.server(fault.server)

@@ -8,6 +8,7 @@ faults of one kind do not depend on what another kind drew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
@@ -66,7 +67,9 @@ REFUSALS: Final = (
 """Codes and their HTTP status, as Binance's USDⓈ-M error list has them."""
 
 
-class _Dice:
+class Dice:
+    """Draws that faults are made of."""
+
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
 
@@ -80,11 +83,17 @@ class _Dice:
     def chance(self, probability: float) -> bool:
         return self._entropy.random() < probability
 
+    def until_next(self, per_second: float) -> float:
+        """Seconds to the next of what happens so often on average; infinite if it never does."""
+        if per_second == 0:
+            return math.inf
+        return -math.log(1.0 - self._entropy.random()) / per_second
+
     def pick(self, *choices: Any) -> Any:
         return choices[self.whole(0, len(choices) - 1)]
 
 
-def _server_outage(at: float, dice: _Dice) -> AnyFault:
+def _server_outage(at: float, dice: Dice) -> AnyFault:
     return ServerOutage(
         at_seconds=at,
         seconds=dice.pick(0.05, 1.0, 1.0, 1.0) * dice.between(0.1, 12),
@@ -94,7 +103,7 @@ def _server_outage(at: float, dice: _Dice) -> AnyFault:
     )
 
 
-def _exchange_outage(at: float, dice: _Dice) -> AnyFault:
+def _exchange_outage(at: float, dice: Dice) -> AnyFault:
     return ExchangeOutage(
         at_seconds=at,
         seconds=dice.pick(0.1, 1.0) * dice.between(0.1, 10),
@@ -103,7 +112,7 @@ def _exchange_outage(at: float, dice: _Dice) -> AnyFault:
     )
 
 
-def _order_fault(at: float, dice: _Dice) -> AnyFault:
+def _order_fault(at: float, dice: Dice) -> AnyFault:
     code, status = dice.pick(*REFUSALS)
     return OrderFault(
         at_seconds=at,
@@ -115,7 +124,7 @@ def _order_fault(at: float, dice: _Dice) -> AnyFault:
     )
 
 
-def _kill(at: float, dice: _Dice) -> AnyFault:
+def _kill(at: float, dice: Dice) -> AnyFault:
     return Kill(
         at_seconds=at,
         seconds=dice.pick(0.1, 1.0, 1.0) * dice.between(0.1, 10),  # longer than a countdown, too
@@ -125,18 +134,18 @@ def _kill(at: float, dice: _Dice) -> AnyFault:
     )
 
 
-def _policy_change(at: float, dice: _Dice) -> AnyFault:
+def _policy_change(at: float, dice: Dice) -> AnyFault:
     notional = dice.pick(None, Decimal(1000), Decimal(3000))
     mode = dice.pick(Mode.NORMAL, Mode.NORMAL, Mode.DEFENSIVE, Mode.HALT)
     return PolicyChange(at_seconds=at, mode=mode, max_order_notional=notional)
 
 
-def _skew(at: float, dice: _Dice) -> AnyFault:
+def _skew(at: float, dice: Dice) -> AnyFault:
     skew = dice.pick(-1, 1) * dice.whole(200, 8000)
     return VenueClockSkew(at_seconds=at, seconds=dice.between(12, 30), skew_ms=skew)
 
 
-KINDS: Final[dict[str, Callable[[float, _Dice], AnyFault]]] = {
+KINDS: Final[dict[str, Callable[[float, Dice], AnyFault]]] = {
     "server outage": _server_outage,
     "lost acks": lambda at, dice: LostAcks(at_seconds=at, count=dice.whole(1, 3)),
     "refused append": lambda at, dice: RefusedAppend(at_seconds=at, after=dice.whole(0, 3)),
@@ -189,13 +198,13 @@ _STANDS_STILL: Final = ("suspend", "stall")
 def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
     """The plan of a seed."""
     entropy = SeededEntropy(seed, "plan")
-    swarm = _Dice(entropy.child("swarm"))
+    swarm = Dice(entropy.child("swarm"))
     faults: list[AnyFault] = []
     kinds: set[str] = set()
     for kind, draw in KINDS.items():
         if swarm.chance(KIND_CHANCE) and not kinds.intersection(NOT_WITH.get(kind, ())):
             kinds.add(kind)
-            dice = _Dice(entropy.child(kind))
+            dice = Dice(entropy.child(kind))
             faults += [
                 draw(dice.between(0.0, horizon_seconds), dice)
                 for _ in range(dice.whole(1, MOST_OF.get(kind, MOST_OF_A_KIND)))
@@ -205,12 +214,12 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
         seed=seed,
         horizon_seconds=horizon_seconds,
         faults=tuple(faults),
-        noise=_noise(_Dice(entropy.child("noise"))),
-        conditions=_conditions(_Dice(entropy.child("conditions")), kinds),
+        noise=_noise(Dice(entropy.child("noise"))),
+        conditions=_conditions(Dice(entropy.child("conditions")), kinds),
     )
 
 
-def _noise(dice: _Dice) -> Noise:
+def _noise(dice: Dice) -> Noise:
     def rates() -> FaultRates:
         if not dice.chance(0.4):
             return FaultRates()
@@ -226,7 +235,7 @@ def _noise(dice: _Dice) -> Noise:
     return Noise(bus=rates(), store=rates(), exchange=rates())
 
 
-def _conditions(dice: _Dice, kinds: set[str]) -> Conditions:
+def _conditions(dice: Dice, kinds: set[str]) -> Conditions:
     return Conditions(
         separate_servers=dice.chance(0.3),
         on_empty=dice.pick("hold", "restore"),

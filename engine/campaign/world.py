@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Container
+from collections.abc import Callable, Container
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import anyio
 import msgspec
@@ -18,21 +18,28 @@ from holdfast.engine import Engine
 from holdfast.journal import MemoryDisk
 from holdfast.model import Event, Side
 from holdfast.policy import Limits, Mode, Policy
+from holdfast.ports import LeaseStore, MarketData, MessageBus, PolicyStore
+from holdfast.settings import Settings
 from holdfast.simulation import SeededEntropy, SimLoop, VirtualClock
-from holdfast.transports.faults import FaultSwitch
-from holdfast.transports.sim import LocalLine, SimulatedVenue
+from holdfast.transports.faults import (
+    CountingClient,
+    FaultSwitch,
+    FaultyBus,
+    FaultyExecutionClient,
+    FaultyStore,
+)
+from holdfast.transports.memory import MemoryBus
+from holdfast.transports.sim import LocalLine, SimExecutionClient, SimulatedVenue
 from holdfast.transports.sim.records import OrderTicket
 from holdfast.transports.sim.rules import Market, VenueError
 
 from .diary import Diary
-from .leases import TimedServer
+from .leases import TimedServer, TimedStore
 from .plan import FaultPlan, Server, VenueClockSkew
+from .surroundings import FRESHNESS_SECONDS, Ports, settings_for
 
 SYMBOL: Final = "BTC/USDT:USDT"
 FIRST_PRICE: Final = Decimal(64_000)
-LEASE_SECONDS: Final = 5.0
-FRESHNESS_SECONDS: Final = 1.0
-"""The bound on the age of a policy that the bot is configured with."""
 PUSH_SECONDS: Final = 0.5
 """For a change to be announced and read."""
 MARKET_PAUSE_SECONDS: Final = 0.5
@@ -59,7 +66,17 @@ MAX_BREACHES: Final = 20
 
 
 class World:
-    def __init__(self, plan: FaultPlan) -> None:
+    """
+    :param venue: makes the venue, given UTC nanoseconds of its machine; None: one that trades
+        BTC at `FIRST_PRICE`.
+    """
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        *,
+        venue: Callable[[Callable[[], int]], SimulatedVenue] | None = None,
+    ) -> None:
         self.plan = plan
         conditions = plan.conditions
         self.loop = SimLoop.current()
@@ -70,11 +87,8 @@ class World:
         self.store_server = (
             self._server("store") if conditions.separate_servers else self.bus_server
         )
-        self.venue = SimulatedVenue(
-            time_ns=self.clock.time_ns,
-            markets=[Market.perpetual("BTC", min_notional="100", liquidity=conditions.liquidity)],
-        )
-        self.venue.on_price(SYMBOL, FIRST_PRICE)
+        self.venue = (self._own_venue if venue is None else venue)(self.clock.time_ns)
+        self.symbols = tuple(book.market.symbol for book in self.venue.books.values())
         self.line = LocalLine(self.venue)
         self.diary = Diary()
         self.other_diaries: list[Diary] = []
@@ -97,12 +111,21 @@ class World:
         self.venue.subscribe(self._on_venue_event)
         self.store_policy(Policy(Mode.NORMAL))
 
+    def _own_venue(self, time_ns: Callable[[], int]) -> SimulatedVenue:
+        liquidity = self.plan.conditions.liquidity
+        venue = SimulatedVenue(
+            time_ns=time_ns,
+            markets=[Market.perpetual("BTC", min_notional="100", liquidity=liquidity)],
+        )
+        venue.on_price(SYMBOL, FIRST_PRICE)
+        return venue
+
     def _server(self, name: str) -> TimedServer:
         return TimedServer(
             entropy=self.entropy.child(name),
             latency_seconds=0.001,
             clock=self.clock,
-            ttl_seconds=LEASE_SECONDS,
+            ttl_seconds=self.plan.conditions.lease_seconds or 0.0,
         )
 
     def server(self, name: Server) -> TimedServer:
@@ -110,6 +133,41 @@ class World:
 
     def _on_venue_event(self, _: object) -> None:
         self.venue_events += 1
+
+    # --- what a process is given -----------------------------------------------------
+
+    def settings(self) -> Settings:
+        return settings_for(self.plan.conditions, self.symbols)
+
+    def ports(self, *, clock: VirtualClock, entropy: SeededEntropy) -> Ports:
+        """
+        :param clock: of the machine that the process runs on.
+        :param entropy: of the process.
+        """
+        bus: MessageBus = MemoryBus(self.bus_server)
+        store: PolicyStore
+        lease: LeaseStore
+        store = lease = timed = TimedStore(self.store_server, clock=clock)
+        client = self.new_client()
+        if not self.plan.noise.silent:
+            noise, on = entropy.child("noise"), self.noise
+            bus = FaultyBus(bus, on["bus"], noise.child("bus"))
+            store = lease = FaultyStore(timed, timed, on["store"], noise.child("store"))
+            client = FaultyExecutionClient(client, on["exchange"], noise.child("exchange"))
+        return Ports(bus, store, lease, client)
+
+    def new_client(self) -> CountingClient:
+        return SimExecutionClient(self.line, latency_seconds=self.plan.conditions.latency_seconds)
+
+    def new_market(self) -> MarketData | None:
+        """Market data for a bot that wants to be told; None: it looks at `price`."""
+        return None
+
+    def new_engine(self, **parts: Any) -> Engine:
+        """
+        :param parts: the arguments of `Engine`.
+        """
+        return Engine(**parts)
 
     # --- what is seen ----------------------------------------------------------------
 
@@ -144,7 +202,7 @@ class World:
         """The owner of the account, at the venue's own website."""
         self.foreign_trades += 1
         ticket = OrderTicket(
-            symbol=SYMBOL,
+            symbol=self.symbols[0],
             client_order_id=f"web-{self.foreign_trades}",
             side=side,
             quantity=quantity,

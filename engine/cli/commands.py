@@ -33,6 +33,11 @@ COMMANDS: Final = {
         "drill",
         "Kill a real server under a trading bot and measure that it stays safe.",
     ),
+    "backtest": _Address(
+        "holdfast.backtest.command",
+        "backtest",
+        "Run a bot on recorded prices, and show what outages would have cost it.",
+    ),
     "campaign": _Address(
         "holdfast.campaign.command",
         "campaign",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .layout import LayoutError, Record, detect
+from .layout import Layout, LayoutError, Record, detect
 from .records import DataError
 
 ROWS_AT_ONCE = 10_000
@@ -16,6 +16,19 @@ def read(path: Path) -> Iterator[Record]:
     """Records of `path`; a file error counts rows from 1, as lines of the data.
 
     :raises DataError: naming file and row, or that pyarrow is missing.
+    """
+    for number, layout, row in rows(path):
+        try:
+            record = layout.parse(row)
+        except LayoutError as error:
+            raise DataError(f"{path}: row {number}: {error}") from None
+        yield record
+
+
+def rows(path: Path) -> Iterator[tuple[int, Layout, tuple[object, ...]]]:
+    """The rows of data, each with its number from 1 and the layout of the table.
+
+    :raises DataError: as `read`.
     """
     try:
         import pyarrow
@@ -33,10 +46,9 @@ def read(path: Path) -> Iterator[Record]:
         for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 row_number += 1
-                yield layout.parse(row)
+                yield row_number, layout, row
     except LayoutError as error:
-        where = f"{path}: row {row_number}" if row_number else str(path)
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{path}: {error}") from None
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: can not be read: {error}") from None
 

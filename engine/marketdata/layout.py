@@ -35,11 +35,14 @@ class LayoutError(Exception):
 
 
 class Layout(NamedTuple):
-    """`parse(row)` makes a record. `has_header` says whether the first row is names."""
+    """`parse(row)` makes a record. `has_header` says whether the first row is names; `columns`
+    where time, open, high, low, close, volume stand, or time, price, quantity.
+    """
 
     kind: type[Record]
     has_header: bool
     parse: Callable[[Row], Record]
+    columns: Sequence[int]
 
 
 def detect(first_row: Row) -> Layout:
@@ -110,7 +113,7 @@ def _bars(columns: Sequence[int], *, has_header: bool) -> Layout:
             )
         return bar
 
-    return Layout(Bar, has_header, parse)
+    return Layout(Bar, has_header, parse, columns)
 
 
 def _ticks(columns: Sequence[int], *, has_header: bool) -> Layout:
@@ -119,7 +122,7 @@ def _ticks(columns: Sequence[int], *, has_header: bool) -> Layout:
     def parse(row: Row) -> Tick:
         return Tick(milliseconds(row[t]), _price(row[p], "price"), _size(row[q], "quantity"))
 
-    return Layout(Tick, has_header, parse)
+    return Layout(Tick, has_header, parse, columns)
 
 
 def _number(value: object, name: str) -> Decimal:

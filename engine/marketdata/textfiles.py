@@ -21,14 +21,29 @@ def read(path: Path) -> Iterator[Record]:
 
     :raises DataError: naming file and line.
     """
+    for line, layout, row in rows(path):
+        try:
+            record = layout.parse(row)
+        except LayoutError as error:
+            raise DataError(f"{path}:{line}: {error}") from None
+        except IndexError:
+            raise DataError(f"{path}:{line}: the line is cut off") from None
+        yield record
+
+
+def rows(path: Path) -> Iterator[tuple[int, Layout, list[str]]]:
+    """The rows of data, each with the number of its line and the layout of the table.
+
+    :raises DataError: naming file and line.
+    """
     layout: Layout | None = None
     line = 0
     with _open(path) as text:
-        rows = csv.reader(text)
+        reader = csv.reader(text)
         while True:
             try:
-                row = next(rows, None)
-                line = rows.line_num
+                row = next(reader, None)
+                line = reader.line_num
                 if row is None:
                     break
                 if not row:
@@ -37,16 +52,13 @@ def read(path: Path) -> Iterator[Record]:
                     layout = detect(row)
                     if layout.has_header:
                         continue
-                record = layout.parse(row)
             except LayoutError as error:
                 raise DataError(f"{path}:{line}: {error}") from None
-            except IndexError:
-                raise DataError(f"{path}:{line}: the line is cut off") from None
             except UnicodeDecodeError:
                 raise DataError(f"{path}:{line + 1}: this is no text; expected CSV") from None
             except (csv.Error, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
                 raise DataError(f"{path}:{line + 1}: can not be read on: {error}") from None
-            yield record
+            yield line, layout, row
 
 
 @contextmanager

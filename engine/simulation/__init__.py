@@ -9,10 +9,11 @@ what goes through the loop or through anyio's threads ends the run with `SimEsca
 from .clock import VirtualClock
 from .entropy import SeededEntropy
 from .errors import SimDeadlock, SimEscape, SimLivelock, SimulationError
-from .loop import SimLoop
+from .loop import NEVER_NS, SimLoop, Source
 from .runner import Simulation, run
 
 __all__ = [
+    "NEVER_NS",
     "SeededEntropy",
     "SimDeadlock",
     "SimEscape",
@@ -20,6 +21,7 @@ __all__ = [
     "SimLoop",
     "Simulation",
     "SimulationError",
+    "Source",
     "VirtualClock",
     "run",
 ]

@@ -1,0 +1,178 @@
+"""`holdfast backtest`: a bot on recorded prices, and what outages would have cost it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from holdfast.campaign.plan import FaultPlan
+from holdfast.campaign.planfile import load_plan
+from holdfast.errors import ConfigError
+
+from . import figures
+from .loading import load_bot, load_markets, read_data, split_data
+from .recording import span
+from .result import Backtest, PlannedFault, RunName
+from .run import Scene, run
+from .stage import Account
+
+
+@click.command()
+@click.argument("bot", metavar="BOT")
+@click.option(
+    "--data",
+    multiple=True,
+    required=True,
+    metavar="[SYMBOL=]FILE",
+    help="Recorded candles: Binance kline dump (csv, zip), OHLCV (csv, csv.gz, parquet), freqtrade "
+    "feather. Once for each symbol.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path),
+    metavar="PLAN.toml",
+    help="What fails, and when; the bot is then run with and without holdfast.",
+)
+@click.option(
+    "--set",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument of the bot's class. May be repeated.",
+)
+@click.option(
+    "--markets",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="Ticks, steps and minima of symbols that holdfast does not know.",
+)
+@click.option("--deposit", type=click.IntRange(1), default=100_000, show_default=True, help="USDT.")
+@click.option("--no-bare", is_flag=True, help="Leave out the run without holdfast.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def backtest(
+    bot: str,
+    data: tuple[str, ...],
+    faults: Path | None,
+    arguments: tuple[str, ...],
+    markets: Path | None,
+    deposit: int,
+    no_bare: bool,
+    as_json: bool,
+) -> None:
+    """Run a bot on recorded prices in virtual time: the same engine, the same bot as live.
+
+    BOT is module:Class or path/to/file.py:Class, a class made from holdfast.Bot. With a fault
+    plan it is run three times: while nothing fails, under the faults on holdfast, and under
+    the faults without it, so that what the outages cost stands side by side. Exits with 1 if
+    the bot raises or a promise is broken.
+    """
+    make_bot = load_bot(bot, _arguments(arguments))
+    known = load_markets(markets)
+    began = time.monotonic()
+    wanted = [split_data(text, known) for text in data]
+    with _progress(as_json=as_json) as progress:
+        used, recordings = read_data(
+            wanted, told=lambda path: progress(f"reading {path.name}", None, 0)
+        )
+        between = span(recordings)
+        plan = (
+            None
+            if faults is None
+            else load_plan(faults, first_ms=between.first_ms, last_ms=between.last_ms)
+        )
+        scene = Scene(make_bot, used, recordings, Account(deposit=Decimal(deposit)), plan)
+        total = sum(recording.summary.candles for recording in recordings)
+        names: list[RunName] = ["clean"]
+        if plan is not None:
+            names += ["guarded"] if no_bare else ["guarded", "bare"]
+        runs = [
+            run(scene, name, told=partial(progress, figures.TITLES[name], total)) for name in names
+        ]
+    result = Backtest(
+        bot=bot,
+        data=tuple(recording.summary for recording in recordings),
+        runs=tuple(runs),
+        faults=() if plan is None else _planned(plan, between.first_ms),
+        seed=0 if plan is None else plan.seed,
+    )
+    if as_json:
+        click.echo(msgspec.json.encode({"ok": result.ok, **msgspec.structs.asdict(result)}))
+    else:
+        _print(result, time.monotonic() - began)
+    if not result.ok:
+        raise SystemExit(1)
+
+
+def _arguments(given: tuple[str, ...]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"--set: {text!r} is not NAME=VALUE")
+        arguments[name] = _value(value)
+    return arguments
+
+
+def _value(text: str) -> Any:
+    """A number or a truth value if it reads as one, else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _planned(plan: FaultPlan, first_ms: int) -> tuple[PlannedFault, ...]:
+    return tuple(
+        PlannedFault(
+            at_ms=first_ms + round(fault.at_seconds * 1000),
+            seconds=getattr(fault, "seconds", 0.0),
+            text=str(fault).partition(" s  ")[2],
+        )
+        for fault in plan.faults
+    )
+
+
+@contextmanager
+def _progress(*, as_json: bool) -> Iterator[Callable[[str, int | None, int], None]]:
+    """Shows which run is at which candle, where somebody looks on."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(title: str, total: int | None, done: int) -> None:
+            if title not in tasks:
+                tasks[title] = bar.add_task(title, total=total)
+            bar.update(tasks[title], completed=done)
+
+        yield show
+
+
+def _print(result: Backtest, seconds: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for line in figures.data_lines(result):
+        click.echo(line)
+    table = Table("", *(figures.TITLES[run.name] for run in result.runs), box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in figures.rows(result):
+        table.add_row(row.label, *row.values)
+    console.print(table)
+    for line in figures.trouble(result):
+        click.secho(line, fg="red")
+    candles = sum(data.candles for data in result.data) * len(result.runs)
+    click.echo(f"{candles:,} candles in {len(result.runs)} runs, {seconds:.1f} s")

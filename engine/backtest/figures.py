@@ -1,0 +1,131 @@
+"""The figures of a backtest side by side, in words: the same on a terminal and on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from holdfast.states.diagram.timeline import duration
+from holdfast.states.table import State
+
+from .result import Backtest, Run, RunName
+from .states import DEAD
+
+TITLES: Final[dict[RunName, str]] = {
+    "clean": "no faults",
+    "guarded": "with holdfast",
+    "bare": "without",
+}
+NONE: Final = "–"
+STATES: Final = (*map(str, State), DEAD)
+
+
+class Row(NamedTuple):
+    """
+    :ivar name: for machines and style sheets.
+    :ivar values: of each run.
+    """
+
+    name: str
+    label: str
+    values: tuple[str, ...]
+
+
+class _Figure(NamedTuple):
+    name: str
+    label: str
+    of: Callable[[Run], str]
+
+
+def _money(value: Decimal | float) -> str:
+    return f"{value:,.2f}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+_FIGURES: Final = (
+    _Figure("profit", "profit and loss", lambda run: _money(run.profit)),
+    _Figure("fees", "fees paid", lambda run: _money(run.fees)),
+    _Figure("max_exposure", "most held at once", lambda run: _money(run.max_exposure)),
+    _Figure("max_drawdown", "deepest drawdown", lambda run: _money(run.max_drawdown)),
+    _Figure("decisions", "orders wanted", lambda run: _count(run.counts.decisions)),
+    _Figure("orders", "orders taken", lambda run: _count(run.counts.orders)),
+    _Figure("doubled", "orders doubled", lambda run: _count(run.counts.doubled)),
+    _Figure("missed", "orders missed", lambda run: _count(run.counts.missed)),
+    _Figure("blocked", "orders blocked", lambda run: _count(run.counts.blocked)),
+    _Figure("rejected", "orders rejected", lambda run: _count(run.counts.rejected)),
+    _Figure(
+        "stale_policy_orders",
+        "orders on a stale policy",
+        lambda run: _count(run.stale_policy_orders),
+    ),
+    _Figure(
+        "stale_policy_seconds",
+        "oldest stale policy",
+        lambda run: duration(run.stale_policy_seconds) if run.stale_policy_orders else NONE,
+    ),
+    _Figure(
+        "events_lost",
+        "events lost",
+        lambda run: _count(run.events_lost) if run.events_published else NONE,
+    ),
+    _Figure(
+        "wrong_positions",
+        "position at the end",
+        lambda run: "; ".join(run.wrong_positions) or "right",
+    ),
+)
+
+
+def rows(backtest: Backtest) -> Iterator[Row]:
+    """All figures, then the time in each state."""
+    for figure in _FIGURES:
+        yield Row(figure.name, figure.label, tuple(map(figure.of, backtest.runs)))
+    for state in STATES:
+        seconds = [run.state_seconds.get(state, 0.0) for run in backtest.runs]
+        if any(seconds):
+            yield Row(
+                f"state_{state}".lower().replace(" ", "_"),
+                f"time {state}" if state != DEAD else "time without a process",
+                tuple(
+                    duration(s) if run.name != "bare" else NONE
+                    for run, s in zip(backtest.runs, seconds, strict=True)
+                ),
+            )
+
+
+def moment(time_ms: int) -> str:
+    """`2025-05-06 12:00:00`, UTC."""
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def data_lines(backtest: Backtest) -> Iterator[str]:
+    """What was traded on, a line for each file."""
+    for data in backtest.data:
+        gaps = (
+            f", {_count(data.missing)} missing in {_count(data.gaps)} gaps from {data.first_gap}"
+            if data.gaps
+            else ""
+        )
+        yield (
+            f"{data.symbol}: {_count(data.candles)} candles of {data.interval}, "
+            f"{moment(data.first_ms)} to {moment(data.last_ms)} UTC{gaps}"
+        )
+
+
+def trouble(backtest: Backtest) -> Iterator[str]:
+    """What kept a run from being good, in sentences."""
+    for run in backtest.runs:
+        failure = run.failure
+        if failure is not None:
+            held = "; ".join(failure.open) or "nothing"
+            yield (
+                f"{TITLES[run.name]}: the bot raised {failure.error} at "
+                f"{moment(failure.at_ms)} UTC, in {failure.where}. Open were: {held}"
+            )
+        for breach in run.breaches:
+            yield f"{TITLES[run.name]}: a promise was broken: {breach}"

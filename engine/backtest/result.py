@@ -1,0 +1,97 @@
+"""What comes of a backtest, as plain values: for a person, for JSON, for a page."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from .recording import DataSummary
+from .tally import Counts
+
+RunName = Literal["clean", "guarded", "bare"]
+"""`clean`: on holdfast, and nothing fails. `guarded`: on holdfast, under the faults. `bare`:
+under the same faults, without holdfast."""
+
+
+class BotFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """The bot has raised an error, which ended its run.
+
+    :ivar at_ms: market time, UTC.
+    :ivar where: file, line and function of the bot's own that it came from.
+    :ivar open: positions, resting orders and orders without an outcome, at the venue then.
+    """
+
+    error: str
+    where: str
+    at_ms: int
+    open: tuple[str, ...]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the three.
+
+    :ivar profit: of wallet and open positions since the start, fees paid, in the quote asset.
+    :ivar funding: paid (negative) or received.
+    :ivar max_exposure: most that was held at once, quantity times price over all symbols.
+    :ivar max_drawdown: deepest fall below an earlier height of `equity`.
+    :ivar stale_policy_seconds: the oldest policy that an opening order went by: since when its
+        store did not hold it any more, or could not be asked. `stale_policy_orders`: how many
+        orders went by one.
+    :ivar events_published, events_lost: of the bot's own; lost are those that are not on the bus.
+    :ivar wrong_positions: symbols of which the bot's side believed another position at the end
+        than the venue's.
+    :ivar state_seconds: how long in each state; `no process` while it was dead.
+    :ivar breaches: promises that were seen broken.
+    :ivar digest: of journal, venue and bus; equal for equal runs.
+    """
+
+    name: RunName
+    profit: Decimal
+    fees: Decimal
+    funding: Decimal
+    max_exposure: Decimal
+    max_drawdown: float
+    counts: Counts
+    fills: int
+    stale_policy_seconds: float
+    stale_policy_orders: int
+    events_published: int
+    events_lost: int
+    wrong_positions: tuple[str, ...]
+    state_seconds: dict[str, float]
+    states: tuple[tuple[str, float, float], ...]
+    equity: tuple[tuple[int, float], ...]
+    lives: int
+    failure: BotFailure | None
+    breaches: tuple[str, ...]
+    digest: str
+    steps: int
+    log: tuple[tuple[float, str], ...] = ()
+
+
+class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault of the plan, for display."""
+
+    at_ms: int
+    seconds: float
+    text: str
+
+
+class Backtest(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. Without a fault plan there is the clean run alone."""
+
+    bot: str
+    data: tuple[DataSummary, ...]
+    runs: tuple[Run, ...]
+    faults: tuple[PlannedFault, ...] = ()
+    seed: int = 0
+
+    def run(self, name: RunName) -> Run | None:
+        return next((run for run in self.runs if run.name == name), None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every bot came through, and every promise was kept."""
+        return not any(run.failure or run.breaches for run in self.runs)

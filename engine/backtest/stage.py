@@ -1,0 +1,256 @@
+"""The world of one backtest run: the campaign's, with a recorded market and someone who measures.
+
+All three runs have the same one, so that they differ in the bot's side only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.campaign.leases import TimedServer
+from holdfast.campaign.plan import FaultPlan
+from holdfast.campaign.surroundings import SEGMENT_BYTES
+from holdfast.campaign.world import World
+from holdfast.engine import Engine
+from holdfast.model import Order, OrderReport, PlaceOutcome, PlaceRequest
+from holdfast.policy import Policy
+from holdfast.ports import MarketData
+from holdfast.settings import AlertSettings, MarketSettings, Settings
+from holdfast.transports.faults import CountingClient
+from holdfast.transports.sim import LocalLine, Market, SimExecutionClient, SimulatedVenue
+from holdfast.transports.sim.records import VenueEvent
+
+from .feed import Feed, RecordedMarket
+from .recording import Recording
+from .result import BotFailure
+from .states import StateLog
+from .tally import Tally
+
+SEGMENT_FACTOR: Final = 256
+"""A bot of months remembers thousands of keys; a checkpoint with them fits into 16 MiB."""
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the venue takes and gives.
+
+    :ivar deposit: in the quote asset.
+    :ivar maker_fee, taker_fee: fractions of the notional.
+    """
+
+    deposit: Decimal = Decimal(100_000)
+    maker_fee: Decimal = Decimal("0.0002")
+    taker_fee: Decimal = Decimal("0.0005")
+
+
+class Stage(World):
+    """
+    :param samples: points of the equity curve.
+    :param told: called with the number of candles so far, at each of these points.
+    :ivar equity: time (UTC ms) and what the account was worth.
+    :ivar policy_in_use: the policy that the bot's side goes by now.
+    """
+
+    def __init__(
+        self,
+        plan: FaultPlan,
+        *,
+        markets: Sequence[Market],
+        recordings: Sequence[Recording],
+        account: Account,
+        samples: int,
+        told: Callable[[int], object] | None = None,
+    ) -> None:
+        def venue(time_ns: Callable[[], int]) -> SimulatedVenue:
+            made = SimulatedVenue(
+                time_ns=time_ns,
+                markets=markets,
+                deposit=account.deposit,
+                maker_fee=account.maker_fee,
+                taker_fee=account.taker_fee,
+            )
+            for recording in recordings:  # what it stood at when the bot was started
+                made.on_price(recording.symbol, recording.first_open)
+            return made
+
+        self.deposit = account.deposit
+        self._told = told
+        self._intervals = tuple(dict.fromkeys(r.summary.interval for r in recordings))
+        super().__init__(plan, venue=venue)
+        self.states = StateLog(self.loop)
+        self.tally = Tally()
+        self.failure: BotFailure | None = None
+        self.policy_in_use: Callable[[], Policy | None] = lambda: None
+        self.equity: list[tuple[int, float]] = []
+        self.max_exposure = Decimal(0)
+        self.stale_seconds = 0.0
+        self.stale_orders = 0
+        self.published: list[tuple[str, int]] = []
+        """Producer and sequence of every event that the bot has published."""
+        self.venue.subscribe(self._on_order)
+        self.feed = Feed(recordings, self.line, samples=samples, on_sample=self._sample)
+        self.loop.play(self.feed)
+
+    # --- what a process is given -----------------------------------------------------
+
+    def settings(self) -> Settings:
+        settings = super().settings()
+        return msgspec.structs.replace(
+            settings,
+            outbox=msgspec.structs.replace(
+                settings.outbox, segment_bytes=SEGMENT_BYTES * SEGMENT_FACTOR
+            ),
+            market=MarketSettings(intervals=self._intervals, stale_seconds=None),
+            alerts=AlertSettings(sample_seconds=None),
+        )
+
+    def new_client(self) -> CountingClient:
+        return _SeenClient(self, self.line, self.plan.conditions.latency_seconds)
+
+    def new_market(self) -> MarketData:
+        return RecordedMarket(self.feed)
+
+    def new_engine(self, **parts: Any) -> Engine:
+        return _CountedEngine(self, **parts)
+
+    def _server(self, name: str) -> TimedServer:
+        return _WatchedServer(
+            entropy=self.entropy.child(name),
+            latency_seconds=0.001,
+            clock=self.clock,
+            ttl_seconds=self.plan.conditions.lease_seconds or 0.0,
+        )
+
+    # --- what is measured ------------------------------------------------------------
+
+    def worth(self) -> Decimal:
+        """The wallet and what the positions would bring now."""
+        return self.venue.wallet_balance + self.venue.unrealized()
+
+    def wrong_positions(self, believed: Callable[[str], Decimal]) -> tuple[str, ...]:
+        """Where the bot's side believes in another position than the venue has.
+
+        :param believed: net quantity of a symbol.
+        """
+        return tuple(
+            f"{symbol}: {here:f} believed, {there:f} at the venue"
+            for symbol, book in ((book.market.symbol, book) for book in self.venue.books.values())
+            if (here := believed(symbol))
+            != (there := sum((h.quantity for h in book.holdings.values()), Decimal(0)))
+        )
+
+    def events_lost(self) -> int:
+        """Events of the bot's own that are not on the bus."""
+        on_bus: set[tuple[str, int]] = set()
+        first: dict[str, int] = {}
+        for entry in self.bus_server.log.entries:
+            on_bus.add((entry.producer, entry.sequence))
+            first.setdefault(entry.producer, entry.sequence)
+        trimmed = not self.bus_has_lost  # the bus keeps the newest; what is older was there
+        return sum(
+            event not in on_bus and not (trimmed and event[1] < first.get(event[0], 0))
+            for event in self.published
+        )
+
+    def _sample(self, time_ms: int) -> None:
+        self.equity.append((time_ms, float(self.worth())))
+        self._look_at_exposure()
+        if self._told is not None:
+            self._told(self.feed.candles)
+
+    def _on_order(self, event: VenueEvent) -> None:
+        if event.trade is not None:
+            self._look_at_exposure()
+
+    def _look_at_exposure(self) -> None:
+        exposure = Decimal(0)
+        for book, _, holding in self.venue.positions():
+            assert book.last is not None
+            exposure += abs(holding.quantity) * book.last
+        self.max_exposure = max(self.max_exposure, exposure)
+
+    def order_is_sent(self, request: PlaceRequest) -> None:
+        """An order leaves the bot's side."""
+        self.tally.sends(request.client_order_id)
+        if request.order.opening:
+            policy, store = self.policy_in_use(), self.store_server
+            assert isinstance(store, _WatchedServer)
+            age = store.stale_seconds(None if policy is None else policy.version)
+            if age > 0:
+                self.stale_orders += 1
+                self.stale_seconds = max(self.stale_seconds, age)
+
+
+class _SeenClient(SimExecutionClient):
+    """Tells of each order in the moment in which it is written."""
+
+    def __init__(self, stage: Stage, line: LocalLine, latency_seconds: float) -> None:
+        super().__init__(line, latency_seconds=latency_seconds)
+        self._stage = stage
+
+    async def place(
+        self, request: PlaceRequest, *, permit: Callable[[], object], timeout_seconds: float
+    ) -> PlaceOutcome:
+        def write() -> None:
+            permit()
+            self._stage.order_is_sent(request)
+
+        return await super().place(request, permit=write, timeout_seconds=timeout_seconds)
+
+
+class _CountedEngine(Engine):
+    """The engine, whose callers' decisions are counted."""
+
+    def __init__(self, stage: Stage, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._stage = stage
+
+    async def submit(self, order: Order) -> OrderReport:
+        with self._stage.tally.deciding(order):
+            return await super().submit(order)
+
+    async def publish(self, *arguments: Any, **options: Any) -> Any:
+        event = await super().publish(*arguments, **options)
+        self._stage.published.append((event.producer, event.sequence))
+        return event
+
+
+class _WatchedServer(TimedServer):
+    """Keeps since when a policy is not what whoever asks the store is told."""
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._away_since: float | None = None
+        self._replaced_at: dict[int, float] = {}
+
+    def down(self, reason: str = "the server was stopped") -> None:
+        if self.is_up:
+            self._away_since = self._now()
+        super().down(reason)
+
+    def up(self) -> None:
+        self._away_since = None
+        super().up()
+
+    def wipe(self) -> None:
+        self._replace()
+        super().wipe()
+
+    def compare_and_set(self, policy: Policy, expected_version: int | None) -> Any:
+        self._replace()
+        return super().compare_and_set(policy, expected_version)
+
+    def _replace(self) -> None:
+        if self.policy is not None:
+            self._replaced_at[self.policy.policy.version] = self._now()
+
+    def stale_seconds(self, version: int | None) -> float:
+        """How old a policy is that somebody goes by: since when he could not have read it."""
+        since = [] if self._away_since is None else [self._away_since]
+        stored = None if self.policy is None else self.policy.policy.version
+        if version is not None and version != stored:
+            since.append(self._replaced_at.get(version, self._now()))
+        return self._now() - min(since, default=self._now())

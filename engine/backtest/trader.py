@@ -1,0 +1,106 @@
+"""A user's bot on the engine of one life, and what is told when it raises."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+
+import anyio
+
+from holdfast.bot import Bot
+from holdfast.engine import Engine
+from holdfast.errors import EngineClosed
+from holdfast.journal import JournalFailed
+
+from .loading import MakeBot
+from .result import BotFailure
+from .stage import Stage
+
+
+class BotTrader:
+    """Satisfies `campaign.process.Trader`.
+
+    :param main: whether it is the bot that is meant to run; others are further copies.
+    :param alive: whether its process still is; what a dead one raises is nobody's fault.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        make_bot: MakeBot,
+        *,
+        main: bool = True,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.journal_failed = False
+        self._stage = stage
+        self._make_bot = make_bot
+        self._main = main
+        self._alive = alive
+
+    async def run(self, engine: Engine, stop: anyio.Event) -> None:
+        stage = self._stage
+        if self._main:
+            stage.policy_in_use = lambda: engine.policy
+            stage.states.begin()
+            engine.on_transition(stage.states.step)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_when_set, stop, group.cancel_scope)
+                try:
+                    await engine.run(self._make_bot())
+                except EngineClosed:
+                    pass
+                except JournalFailed:
+                    # Of this process nothing comes any more; whoever watches it starts another.
+                    self.journal_failed = self._alive()
+                except Exception as error:  # the user's code: whatever it was, it is told
+                    if self._alive():
+                        fail(stage, error)
+                group.cancel_scope.cancel()
+        finally:
+            if self._main:
+                stage.states.end()
+
+
+def fail(stage: Stage, error: Exception) -> None:
+    """A bot has raised: the run ends, and says where, when, and what was open."""
+    if stage.failure is None:
+        stage.failure = BotFailure(
+            error=f"{type(error).__name__}: {error}",
+            where=_where(error),
+            at_ms=stage.clock.time_ns() // 1_000_000,
+            open=tuple(_open(stage)),
+        )
+    stage.note(f"the bot raised {type(error).__name__}: {error}")
+    stage.feed.stop()
+
+
+def _where(error: Exception) -> str:
+    """The innermost line of a bot's method, or of what the bot calls of its own."""
+    frames = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not frame.f_globals.get("__name__", "").startswith(("holdfast.", "anyio.", "asyncio."))
+        or isinstance(frame.f_locals.get("self"), Bot)
+    ]
+    frame, line = (frames or list(traceback.walk_tb(error.__traceback__)))[-1]
+    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_qualname}"
+
+
+def _open(stage: Stage) -> Iterator[str]:
+    for book, side, holding in stage.venue.positions():
+        which = "" if side == "BOTH" else f"{side} "
+        yield f"position {which}{holding.quantity:f} {book.market.symbol}"
+    for order in stage.venue.order_log:
+        if not order.status.final:
+            price = "" if order.price is None else f" at {order.price:f}"
+            yield (
+                f"order {order.client_order_id}: {order.side} {order.remaining:f} "
+                f"{order.market.symbol}{price}"
+            )
+
+
+async def _cancel_when_set(stop: anyio.Event, scope: anyio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
