@@ -365,15 +365,20 @@ Scenario = Callable[..., Awaitable[None]]
 
 def scenario(case: Scenario) -> Callable[..., None]:
     """The test that plays `case` in virtual time; its first argument is a stage."""
-    return _test(case, ())
+    return _test(case, ["virtual"])
 
 
 def wire_scenario(case: Scenario) -> Callable[..., None]:
     """As `scenario`, and also over real sockets with each client that speaks the protocol."""
-    return _test(case, tuple(WIRE_CLIENTS))
+    return _test(case, ["virtual", *WIRE_CLIENTS])
 
 
-def _test(case: Scenario, wires: tuple[str, ...]) -> Callable[..., None]:
+def only_wire_scenario(case: Scenario) -> Callable[..., None]:
+    """As `wire_scenario`, of what only the protocol has."""
+    return _test(case, list(WIRE_CLIENTS))
+
+
+def _test(case: Scenario, places: list[str]) -> Callable[..., None]:
     @functools.wraps(case)
     def played(where: str, **given: Any) -> None:
         if where == "virtual":
@@ -388,7 +393,7 @@ def _test(case: Scenario, wires: tuple[str, ...]) -> Callable[..., None]:
     others = list(inspect.signature(case).parameters.values())[1:]
     where = inspect.Parameter("where", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     played.__signature__ = inspect.Signature([where, *others])  # type: ignore[attr-defined]
-    return pytest.mark.parametrize("where", ["virtual", *wires])(played)
+    return pytest.mark.parametrize("where", places)(played)
 
 
 async def _over_the_wire(case: Scenario, make: MakeWireClient, given: dict[str, Any]) -> None:
