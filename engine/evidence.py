@@ -11,6 +11,7 @@ know of can no longer appear.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -70,6 +71,16 @@ def decide(
             )
         case _:  # UNKNOWN, and whatever a transport of the future may say
             return Decision(Next.ASK, reason=outcome.reason)
+
+
+def contradicts_the_book(outcome: PlaceOutcome, order: Order, *, held: Decimal) -> bool:
+    """Whether the venue knows of no position where the local book has one.
+
+    A refusal that the book explains as well (nothing is held here either) says nothing new.
+
+    :param held: by the local book, signed, of the order's symbol and position side.
+    """
+    return outcome.nothing_to_reduce and held * order.signed_quantity < 0
 
 
 def absence_countable_from_ms(attempts: Sequence[Attempt], *, margin_ms: int) -> int:

@@ -127,6 +127,7 @@ class Execution:
             before_admitting=self.admission.learn_price,
             admit=self.admission.admit,
             on_refused_by_venue=on_fault,
+            on_diverged=on_diverged,
         )
         self.entries = RestingEntries(
             orders=self.orders,

@@ -403,6 +403,9 @@ class PlaceOutcome(msgspec.Struct, frozen=True):
     order: OrderSnapshot | None = None
     """Present exactly when `kind` is ACCEPTED."""
     retry_after_seconds: float | None = None
+    nothing_to_reduce: bool = False
+    """REJECTED because by the venue's own books there is no such position to reduce, or other
+    orders reduce it already."""
 
 
 class QueryKind(StrEnum):

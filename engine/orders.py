@@ -56,6 +56,7 @@ class OrderPath:
     :param admit: the word of lease and policy on an order, given its client order id if it
         has one yet; raises `TradingHalted` or `Rejected`.
     :param on_refused_by_venue: told when the venue refuses everything (banned, keys wrong).
+    :param on_diverged: told why the books have to be compared.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class OrderPath:
         before_admitting: Callable[[Order], Awaitable[None]],
         admit: Callable[[Order, str], None],
         on_refused_by_venue: Callable[[str], None],
+        on_diverged: Callable[[str], None],
     ) -> None:
         self._bot = bot
         self._settings = settings
@@ -89,6 +91,7 @@ class OrderPath:
         self._before_admitting = before_admitting
         self._admit = admit
         self._on_refused_by_venue = on_refused_by_venue
+        self._on_diverged = on_diverged
         self._keys = Keys(recorder.ledger)
         self._number = 0
         self.fencing_token = 0
@@ -239,6 +242,12 @@ class OrderPath:
                     self._outcomes.found(intent, outcome.order, "the venue's reply")
                 case Next.REJECT:
                     self._outcomes.close(intent, "rejected", decision.reason, code=outcome.code)
+                    order = intent.order
+                    held = self._ledger.book.position(order.symbol, order.position_side)
+                    if evidence.contradicts_the_book(outcome, order, held=held):
+                        self._on_diverged(
+                            f"the venue has nothing of {order.symbol} to reduce: {outcome.reason}"
+                        )
                 case Next.GIVE_UP:
                     self._outcomes.close(intent, "not_executed", decision.reason)
                 case Next.HALT:

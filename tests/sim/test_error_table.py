@@ -32,7 +32,12 @@ from holdfast.model import (
 from holdfast.transports.sim import Fault, SimulatedVenue
 from holdfast.transports.sim.server import VenueServer
 from holdfast.transports.usdm.client import UsdmExecutionClient
-from holdfast.transports.usdm.errors import SHORTEST_BAN_SECONDS, classify_refusal
+from holdfast.transports.usdm.errors import (
+    CODES,
+    SHORTEST_BAN_SECONDS,
+    STATUSES,
+    classify_refusal,
+)
 
 UNKNOWN, NOT_EXECUTED = OutcomeKind.UNKNOWN, OutcomeKind.NOT_EXECUTED
 REJECTED, THROTTLED = OutcomeKind.REJECTED, OutcomeKind.THROTTLED
@@ -122,7 +127,8 @@ WAF = "<html>Request blocked</html>"
 BAN = "Way too many requests; IP banned until {}. Please use the websocket to avoid bans."
 
 ROWS: list[tuple[int, int | None, str, OutcomeKind]] = [
-    # status, code, text (a body of its own where there is no code), what it proves
+    # Status, code, text (a body of its own where there is no code), what it proves; those without
+    # an answer at all are below. In the order of Binance's "HTTP Return Codes" and "Error Codes".
     (500, None, "<html>oops</html>", UNKNOWN),
     (502, None, "<html>Bad Gateway</html>", UNKNOWN),
     (520, None, "<html>origin</html>", UNKNOWN),
@@ -156,16 +162,45 @@ ROWS: list[tuple[int, int | None, str, OutcomeKind]] = [
     (401, -1002, "You are not authorized to execute this request.", AUTH),
     (400, -2010, "Account has insufficient balance for requested action.", REJECTED),
     (400, -2010, "Duplicate order sent.", OutcomeKind.EXISTS),
+    (400, -2018, "Balance is insufficient.", REJECTED),
+    (400, -2019, "Margin is insufficient.", REJECTED),
+    (400, -2020, "Unable to fill.", REJECTED),
+    (400, -2021, "Order would immediately trigger.", REJECTED),
+    (400, -2022, "ReduceOnly Order is rejected.", REJECTED),
+    (400, -4118, "ReduceOnly Order Failed.", REJECTED),
+    (400, -2023, "User in liquidation mode now.", REJECTED),
+    (400, -2024, "Position is not sufficient.", REJECTED),
+    (400, -2025, "Reach max open order limit.", REJECTED),
+    (400, -2026, "This OrderType is not supported when reduceOnly.", REJECTED),
+    (400, -2027, "Exceeded the maximum allowable position at current leverage.", REJECTED),
+    (400, -2028, "Leverage is smaller than permitted: insufficient margin balance.", REJECTED),
     (400, -4116, "ClientOrderId is duplicated.", OutcomeKind.EXISTS),
+    (400, -4164, "Order's notional must be no smaller than 100.", REJECTED),
+    (400, -4120, "Order type not supported for this endpoint.", REJECTED),
+    (400, -4131, "The counterparty's best price does not meet the PERCENT_PRICE filter.", REJECTED),
+    (400, -4140, "Invalid symbol status for opening position.", REJECTED),
+    (400, -1102, "A mandatory parameter was not sent.", REJECTED),
+    (400, -1111, "Precision is over the maximum defined for this asset.", REJECTED),
+    (400, -1121, "Invalid symbol.", REJECTED),
+    (400, -4003, "Quantity less than or equal to zero.", REJECTED),
+    (400, -4014, "Price not increased by tick size.", REJECTED),
+    (400, -4015, "Client order id length should be less than 36 chars.", REJECTED),
+    (400, -5021, "The FOK order has been rejected.", REJECTED),
+    (400, -5022, "The post-only order would take.", REJECTED),
+    (400, -4192, "Trading is in the cooling-off period.", REJECTED),
+    (400, -4400, "Only reducing is allowed.", REJECTED),
     (400, -99999, "a number nobody has listed", UNKNOWN),
-    *(
-        (400, code, "no", REJECTED)
-        for code in (
-            *(-2018, -2019, -2020, -2021, -2022, -4118, -4164, -4120),
-            *(-1111, -4015, -5021, -5022, -4192, -4400, -1102, -1121, -4003, -4014),
-        )
-    ),
 ]
+UNLISTED = -99999
+
+
+def test_every_status_and_every_code_that_is_classified_has_a_row() -> None:
+    codes = {code for _, code, _, _ in ROWS}
+    assert set(CODES) <= codes
+    refused_unread = [code for code in codes - set(CODES) if code not in (None, UNLISTED)]
+    assert len(refused_unread) == 6, "of the two ranges whose codes are not listed one by one"
+    bare = {status for status, code, _, _ in ROWS if code is None}
+    assert set(STATUSES) <= bare
 
 
 FOLLOWS: dict[OutcomeKind, tuple[Next, float]] = {
@@ -196,6 +231,7 @@ def test_status_and_code(
     met = place_at(make, fault)
     outcome, decision = met.outcome, met.decision
     assert (outcome.kind, outcome.code, outcome.order) == (kind, code, None)
+    assert outcome.nothing_to_reduce is (code in (-2022, -4118))
     assert str(status) in outcome.reason
     assert (decision.next, decision.wait_seconds) == FOLLOWS[kind]
     assert decision.resync_clock == (kind is CLOCK)

@@ -71,6 +71,75 @@ def test_leverage_is_set_and_told(make: Make) -> None:
     at_exchange(make, case)
 
 
+def test_margin_mode_is_set_and_told_and_refused_while_anything_is_open(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        for _ in range(2):  # the second is refused with -4046, which means that it is so
+            await client.set_margin_mode(BTC, "isolated", timeout_seconds=5)
+        told = await client.symbol_settings(BTC, timeout_seconds=5)
+        assert told.margin_mode == "isolated"
+        await rig.place("rests", price="40000")
+        with pytest.raises(Rejected, match="-4047"):
+            await client.set_margin_mode(BTC, "cross", timeout_seconds=5)
+        await client.cancel(BTC, "rests", timeout_seconds=5)
+        await rig.place("fills", quantity="0.010")
+        with pytest.raises(Rejected, match="-4048"):
+            await client.set_margin_mode(BTC, "cross", timeout_seconds=5)
+        assert (await client.symbol_settings(BTC, timeout_seconds=5)) == told
+        await rig.place("closes", side="sell", quantity="0.010", reduce_only=True)
+        await client.set_margin_mode(BTC, "cross", timeout_seconds=5)
+        assert (await client.symbol_settings(BTC, timeout_seconds=5)).margin_mode == "cross"
+
+    at_exchange(make, case)
+
+
+def test_hedge_mode_is_set_and_told_and_refused_while_anything_is_open(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        for _ in range(2):  # -4059
+            await client.set_hedge_mode(True, timeout_seconds=5)
+        assert await client.hedge_mode(timeout_seconds=5)
+        await rig.place("rests", price="40000", position_side="LONG")
+        with pytest.raises(Rejected, match="-4067"):
+            await client.set_hedge_mode(False, timeout_seconds=5)
+        await client.cancel(BTC, "rests", timeout_seconds=5)
+        await rig.place("fills", quantity="0.010", position_side="LONG")
+        with pytest.raises(Rejected, match="-4068"):
+            await client.set_hedge_mode(False, timeout_seconds=5)
+        assert await client.hedge_mode(timeout_seconds=5)
+        await rig.place("closes", side="sell", quantity="0.010", position_side="LONG")
+        await client.set_hedge_mode(False, timeout_seconds=5)
+        assert not await client.hedge_mode(timeout_seconds=5)
+
+    at_exchange(make, case)
+
+
+def test_leverage_is_refused_where_margin_or_position_do_not_allow_it(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        await client.set_leverage(BTC, 20, timeout_seconds=5)
+        await rig.place("large", quantity="30")  # 1,500,000 of 100,000: needs 75,000 at 20
+        with pytest.raises(Rejected, match="-2028") as raised:
+            await client.set_leverage(BTC, 10, timeout_seconds=5)
+        assert raised.value.code == -2028
+        with pytest.raises(Rejected, match="-2027"):
+            await client.set_leverage(BTC, 125, timeout_seconds=5)
+        assert (await client.symbol_settings(BTC, timeout_seconds=5)).leverage == 20
+        with pytest.raises(Rejected, match="-1121"):
+            await client.set_leverage("NIX/USDT:USDT", 5, timeout_seconds=5)
+
+    at_exchange(make, case)
+
+
+def test_in_isolated_margin_leverage_is_not_lowered_under_a_position(make: Make) -> None:
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        await client.set_margin_mode(BTC, "isolated", timeout_seconds=5)
+        await client.set_leverage(BTC, 20, timeout_seconds=5)
+        await rig.place("fills", quantity="0.010")
+        with pytest.raises(Rejected, match="-4161"):
+            await client.set_leverage(BTC, 10, timeout_seconds=5)
+        await client.set_leverage(BTC, 25, timeout_seconds=5)
+
+    at_exchange(make, case)
+
+
 @pytest.mark.parametrize("hedge", [False, True])
 def test_the_position_mode_is_told(make: Make, hedge: bool) -> None:
     async def case(rig: Rig, client: UsdmExecutionClient) -> None:

@@ -20,10 +20,12 @@ UNKNOWN_ORDER: Final = -2011
 """DELETE order: filled, already cancelled, or never there."""
 TIMESTAMP_CODES: Final = (-1021, -5028)
 """The request's time stamp was refused, by the gateway or by the matching engine."""
+NOTHING_TO_REDUCE: Final = (-2022, -4118)
+"""Of an order that may only reduce: there is no such position, or other orders take all of it."""
 SHORTEST_BAN_SECONDS: Final = 120.0
 """Bans last "from 2 minutes to 3 days"; for one that does not say how long it lasts."""
 
-_CODES: Final[Mapping[int, OutcomeKind]] = {
+CODES: Final[Mapping[int, OutcomeKind]] = {
     # 10xx: the server. "Execution status unknown" stands in the list for -1006 and -1007;
     # -1001 claims that a retry is allowed, but has been seen with orders that executed
     # (ccxt#13767), and asking costs one request.
@@ -42,19 +44,18 @@ _CODES: Final[Mapping[int, OutcomeKind]] = {
     -4116: OutcomeKind.EXISTS,
     **dict.fromkeys(
         (
+            *NOTHING_TO_REDUCE,
             -2010,  # new order rejected
             -2018,  # balance not sufficient
             -2019,  # margin not sufficient
             -2020,  # unable to fill
             -2021,  # order would immediately trigger
-            -2022,  # reduce-only rejected
             -2023,  # user in liquidation mode
             -2024,  # position not sufficient
             -2025,  # reached max open order limit
             -2026,  # this type is not supported when reduceOnly
             -2027,  # maximum position at this leverage
             -2028,  # leverage too small for this quantity
-            -4118,  # reduce-only: check existing position and open orders
             -4120,  # this order type belongs to the algo endpoint
             -4131,  # PERCENT_PRICE of the counterparty's best price
             -4140,  # symbol status does not allow this order
@@ -68,6 +69,14 @@ _CODES: Final[Mapping[int, OutcomeKind]] = {
     ),
 }
 
+STATUSES: Final[Mapping[int, OutcomeKind]] = {
+    418: OutcomeKind.BANNED,
+    429: OutcomeKind.THROTTLED,
+    403: OutcomeKind.BANNED,  # the web application firewall: going on makes it worse
+    451: OutcomeKind.AUTH,  # not served in this country: no retry will help
+}
+"""Those that say it all, whatever the body says."""
+
 # "11xx - Request issues" and the filters at the head of "40xx - Filters and other issues":
 # found while reading the request, before it is an order.
 _REFUSED_UNREAD: Final = (range(-1199, -1099), range(-4099, -3999))
@@ -77,7 +86,7 @@ _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 def kind_of_code(code: int, message: str = "") -> OutcomeKind:
     """The class of a refusal that carries a code."""
-    kind = _CODES.get(code)
+    kind = CODES.get(code)
     if kind is None:
         if any(code in codes for codes in _REFUSED_UNREAD):
             return OutcomeKind.REJECTED
@@ -114,21 +123,15 @@ def classify_refusal(
         reason=f"{reason}: {message}" if message else reason,
         code=code,
         retry_after_seconds=retry_after_seconds,
+        nothing_to_reduce=kind is OutcomeKind.REJECTED and code in NOTHING_TO_REDUCE,
     )
 
 
 def _kind(status: int, code: int | None, message: str) -> OutcomeKind:
     if status < 400:
         return OutcomeKind.UNKNOWN  # a success that does not name our order
-    match status:
-        case 418:
-            return OutcomeKind.BANNED
-        case 429:
-            return OutcomeKind.THROTTLED
-        case 403:
-            return OutcomeKind.BANNED  # the web application firewall: going on makes it worse
-        case 451:
-            return OutcomeKind.AUTH  # not served in this country: no retry will help
+    if (kind := STATUSES.get(status)) is not None:
+        return kind
     if code is not None:
         return kind_of_code(code, message)
     if status == 503 and message.strip().rstrip(".") == "Service Unavailable":
