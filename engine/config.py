@@ -326,13 +326,32 @@ def _explained(tree: Mapping[str, Any], key: str, reason: str) -> str:
         if (section := _section_of(wanted)) is not None:
             wanted = next(f.type for f in msgspec.structs.fields(section) if f.name == part)
     if key.endswith((*_CREDENTIALS, "url")):
-        return f"{reason} (the value is not shown: it may be a secret)"
+        return f"{_in_words_of_toml(reason)} (the value is not shown: it may be a secret)"
     choices = _choices(wanted)
     if not choices:
-        return f"{reason}; got {given!r}"
+        return f"{_in_words_of_toml(reason)}; got {given!r}"
     return f"{given!r} is not allowed{did_you_mean(str(given), choices)}; one of: " + ", ".join(
         repr(choice) for choice in choices
     )
+
+
+_TOML: Final = {
+    "array": 'a list, such as ["one", "two"]',
+    "object": "a section",
+    "str": "text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
+
+
+def _in_words_of_toml(reason: str) -> str:
+    """msgspec's "Expected `array`, got `str`" for somebody who writes a file."""
+    told = re.fullmatch(r"Expected `([^`]+)`, got `[^`]+`", reason)
+    if told is None:
+        return reason
+    kinds = [_TOML.get(kind, kind) for kind in told[1].split(" | ") if kind != "null"]
+    return f"has to be {' or '.join(dict.fromkeys(kinds))}"
 
 
 def _choices(wanted: Any) -> list[str]:

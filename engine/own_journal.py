@@ -35,7 +35,8 @@ def hold_if_damaged(recorder: Recorder, *, clock: Clock) -> None:
     if not lost or ledger.hold is not None:
         return
     fact = Held(
-        f"{lost} records of the journal are lost to damage, perhaps orders or a halt: see "
+        f"{lost} record{' of the journal is' if lost == 1 else 's of the journal are'} lost to "
+        "damage, perhaps orders or a halt: see "
         "`holdfast journal verify`, compare with the venue, then `holdfast resume`",
         "journal",
         clock.time_ns(),

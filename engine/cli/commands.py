@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import click
 
 from holdfast import __version__
+from holdfast.suggestion import did_you_mean
 
 from .failure import REPORTED, tell
 
@@ -82,6 +83,14 @@ class Commands(click.Group):
         command = getattr(importlib.import_module(address.module), address.attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            guess = did_you_mean(args[0], COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            ctx.fail(f"No such command {args[0]!r}{guess}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -64,7 +64,8 @@ def test_the_module_and_the_script_are_the_same_program() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["hlat"], 2, "No such command"),
+        (["hlat"], 2, "No such command 'hlat' (did you mean 'halt'?)"),
+        (["xyz"], 2, "No such command 'xyz'; there are drill, "),
         (["status", "--nope"], 2, "see holdfast status --help"),
         (["reconcile", "--adopt", "--dry-run"], 2, "exclude each other"),
         (["policy", "set", "YOLO"], 2, "'MODE': 'YOLO' is not one of 'aggressive'"),

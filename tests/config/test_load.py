@@ -110,7 +110,10 @@ def test_every_section_reaches_the_settings(load_text: Load) -> None:
             MINIMAL + "[orders]\ntimout_seconds = 1\n",
             ["orders.timout_seconds: unknown key", "did you mean 'timeout_seconds'"],
         ),
-        (MINIMAL + "[orders]\ntimeout_seconds = '1'\n", ["orders.timeout_seconds", "float", "'1'"]),
+        (
+            MINIMAL + "[orders]\ntimeout_seconds = '1'\n",
+            ["orders.timeout_seconds", "has to be a number", "'1'"],
+        ),
         (MINIMAL + "[orders]\ntimeout_seconds = 999\n", ["orders.timeout_seconds", "999", "60"]),
         (MINIMAL + "[orders]\ntimeout_seconds = nan\n", ["orders.timeout_seconds", "nan"]),
         (
@@ -122,7 +125,7 @@ def test_every_section_reaches_the_settings(load_text: Load) -> None:
             ["orders.durability", "'pwer'", "did you mean 'power'", "'memory'"],
         ),
         (MINIMAL + "[orders]\nbackoff_seconds = [1, 'x']\n", ["orders.backoff_seconds[1]", "'x'"]),
-        (MINIMAL + "[lease]\nenabled = 1\n", ["lease.enabled", "bool", "1"]),
+        (MINIMAL + "[lease]\nenabled = 1\n", ["lease.enabled", "true or false", "1"]),
         (MINIMAL + "[reconcile.rules]\nx = 'adpot'\n", ["reconcile.rules", "adpot", "'adopt'"]),
         ("orders = 3\n" + MINIMAL, ["orders: is a section, written [orders]"]),
         (MINIMAL.replace("[exchange]\nurl", "[exchange]\n#"), ["exchange.url", "missing"]),
@@ -130,7 +133,7 @@ def test_every_section_reaches_the_settings(load_text: Load) -> None:
         (MINIMAL.replace('["BTC/USDT:USDT"]', "[]"), ["engine.symbols", "at least one"]),
         (MINIMAL.replace("symbols", "bot = 'My Bot'\nsymbols"), ["engine.bot", "'My Bot'"]),
         (MINIMAL.replace("redis://", ""), ["bus.url", "no URL"]),
-        (MINIMAL + "[policy]\nurl = 3\n", ["policy.url", "str"]),
+        (MINIMAL + "[policy]\nurl = 3\n", ["policy.url", "text in quotes"]),
         (MINIMAL + "[policy.initial]\nmode = 'HALT'\n", ["policy.initial.mode", "active_mode"]),
         (
             MINIMAL + "[policy.initial]\nactive_mode = 'DEFENSVE'\n",

@@ -3,26 +3,51 @@
 A driver counts the suspensions of `submit` and cancels at the n-th, for every n until the
 call runs to its end. Afterwards, whatever the moment was: the venue has the order at most
 once, the engine knows how it ended, both books are equal, and nothing restricts the symbol.
+
+That it is every await is not left to belief: the places at which the stories suspend are
+collected, and compared with the awaits that stand in the source.
 """
 
 from __future__ import annotations
 
+import ast
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Literal
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Literal
 
 import anyio
 import pytest
 from engine_world import World
+from msgspec import structs
 from order_rig import BTC, EXIT, OVERLOADED, Rig
 
+from holdfast import admission, orders, recorder, venue_clock
+from holdfast.clock_offset import ClockOffset
 from holdfast.errors import LinkDown, OrderError, OutcomeUnknown
-from holdfast.model import Order, OrderStatus
+from holdfast.model import Order, OrderStatus, PlaceOutcome
+from holdfast.policy import Limits, Mode, Policy
+from holdfast.settings import PolicySettings
 from holdfast.simulation import run
 from holdfast.states.table import Level, State
 from holdfast.transports.sim.faults import Fault
 
 How = Literal["task", "scope"]
+
+
+PATH: Final = (orders, admission, recorder, venue_clock)
+"""Where an order passes between its caller and the transport."""
+NEVER_SUSPEND: Final = {
+    # Its outcome is known already: what is awaited is there.
+    (orders, "return conclude(await intent.resolved(), intent)"),
+}
+
+suspended_at: set[tuple[str, int]] = set()
+"""File and line of every await in which a call was seen to suspend."""
 
 
 class Interrupted:
@@ -48,6 +73,7 @@ class Interrupted:
             except StopIteration as end:
                 return end.value
             suspensions += 1
+            self._note_where()
             if suspensions == self._at:
                 self.reached = True
                 self._cancel()
@@ -57,6 +83,12 @@ class Interrupted:
                 step = lambda error=error: self._coroutine.throw(error)  # noqa: E731
             else:
                 step = lambda answer=answer: self._coroutine.send(answer)  # noqa: E731
+
+    def _note_where(self) -> None:
+        waiting: Any = self._coroutine
+        while inspect.iscoroutine(waiting) and waiting.cr_frame is not None:
+            suspended_at.add((waiting.cr_code.co_filename, waiting.cr_frame.f_lineno))
+            waiting = waiting.cr_await
 
 
 def slow_journal(journal: Any) -> None:
@@ -208,14 +240,139 @@ async def resolve_cut_short(at: int, how: How) -> bool:
     return reached
 
 
+MARKET = Order(BTC, "buy", "0.010", key="signal-1")
+LIMITED = PolicySettings(initial=Policy(Mode.NORMAL, Limits(max_order_notional=Decimal(10_000))))
+
+
+async def second_caller_cut_short(at: int, how: How) -> bool:
+    """The same key while the first call waits; of the order the stream tells "new", no more."""
+    world = World(seed=at)
+    async with world.engine() as engine, anyio.create_task_group() as group:
+        await engine.until_healthy()
+        slow_journal(engine._core.journal)
+        rig = Rig(world, engine)
+        rig.fail("place", Fault(delay_before_seconds=0.5, reply="lost"))
+        world.venue.faults.arm_stream("duplicate", count=1)
+        world.venue.faults.arm_stream("drop", count=1)
+        group.start_soon(engine.submit, MARKET)
+        await anyio.sleep(0.1)
+        reached = await cut_short(engine.submit(MARKET), at, how)
+        await anyio.sleep(40)
+        assert len(rig.orders) == 1
+        assert (await engine.submit(MARKET)).filled == Decimal("0.010")
+        rig.assert_clean()
+    return reached
+
+
+async def first_caller_cut_short(at: int, how: How) -> bool:
+    """The first thing asked of a venue, under a notional limit, its end learnt by asking."""
+    world = World(seed=at)
+    async with world.engine(policy=LIMITED) as engine:
+        await engine.until_healthy()
+        slow_journal(engine._core.journal)
+        engine._core.execution.venue_clock._offset = ClockOffset()
+        rig = Rig(world, engine)
+        rig.fail("place", Fault.lost_reply())
+        world.venue.faults.arm_stream("duplicate", count=1)
+        world.venue.faults.arm_stream("drop", count=1)
+        reached = await cut_short(engine.submit(MARKET), at, how)
+        await anyio.sleep(40)
+        assert len(rig.orders) <= 1
+        assert (await engine.submit(MARKET)).filled == Decimal("0.010")
+        assert len(rig.orders) == 1
+        await anyio.sleep(40)
+        rig.assert_clean()
+    return reached
+
+
+async def acknowledged_only_cut_short(at: int, how: How) -> bool:
+    """The venue's reply to a market order says no more than that it has it, the stream nothing."""
+    world = World(seed=at)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        client = engine._core.exchange
+        place = client.place
+
+        async def acknowledged(*args: Any, **given: Any) -> PlaceOutcome:
+            outcome = await place(*args, **given)
+            assert outcome.order is not None
+            new = structs.replace(outcome.order, status=OrderStatus.OPEN, filled=Decimal(0))
+            return structs.replace(outcome, order=new)
+
+        client.place = acknowledged  # type: ignore[method-assign]
+        rig = Rig(world, engine)
+        world.venue.faults.arm_stream("drop", count=2)
+        reached = await cut_short(engine.submit(MARKET), at, how)
+        await anyio.sleep(40)
+        assert (await engine.submit(MARKET)).filled == Decimal("0.010")
+        assert len(rig.orders) == 1
+        await anyio.sleep(40)
+        rig.assert_clean()
+    return reached
+
+
+async def cancel_of_an_order_on_its_way_cut_short(at: int, how: How) -> bool:
+    world = World(seed=at)
+    async with world.engine() as engine, anyio.create_task_group() as group:
+        await engine.until_healthy()
+        rig = Rig(world, engine)
+        rig.fail("place", Fault(delay_before_seconds=0.5))
+        group.start_soon(engine.submit, RESTING)
+        await anyio.sleep(0.1)
+        (intent,) = engine.pending()
+        cid = intent.client_order_id
+        reached = await cut_short(engine.cancel(BTC, cid), at, how)
+        await anyio.sleep(5)
+        left = await engine.cancel(BTC, cid)
+        assert left is not None
+        assert left.status is OrderStatus.CANCELED
+        await anyio.sleep(1)
+        assert world.venue.open_orders() == []
+        rig.assert_clean()
+    return reached
+
+
+Story = Callable[[int, How], Awaitable[bool]]
+BESIDE: Final[list[Story]] = [
+    cancel_cut_short,
+    resolve_cut_short,
+    second_caller_cut_short,
+    first_caller_cut_short,
+    acknowledged_only_cut_short,
+    cancel_of_an_order_on_its_way_cut_short,
+]
+
+
 @pytest.mark.parametrize("how", ["task", "scope"])
-@pytest.mark.parametrize("call", [cancel_cut_short, resolve_cut_short])
-def test_what_is_asked_beside_submit_may_be_cut_short_too(call: Any, how: How) -> None:
+@pytest.mark.parametrize("story", BESIDE, ids=lambda story: story.__name__)
+def test_what_else_is_asked_may_be_cut_short_too(story: Any, how: How) -> None:
     at = 1
-    while run(call, at, how):
+    while run(story, at, how):
         at += 1
         assert at < 200
     assert at > 1, "the call was never interrupted: the test has tested nothing"
+
+
+def test_no_await_of_the_order_path_is_left_out() -> None:
+    never = 10**9  # told stories to their end; in the tests above each suspension is cut short
+    suspended_at.clear()
+    for scenario in SCENARIOS:
+        run(interrupted, scenario, never, "task")
+    for story in BESIDE:
+        run(partial(story), never, "task")
+    for module in PATH:
+        lines = Path(inspect.getsourcefile(module) or "").read_text().splitlines()
+        seen = {line for name, line in suspended_at if name == module.__file__}
+        left_out = {
+            (module, lines[line - 1].strip()) for line in awaits_of(module) if line not in seen
+        }
+        assert left_out <= NEVER_SUSPEND
+        assert seen, f"{module.__name__} is no part of the path"
+
+
+def awaits_of(module: ModuleType) -> set[int]:
+    tree = ast.parse(inspect.getsource(module))
+    return {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Await)}
 
 
 def test_the_record_of_a_cancellation_holds_no_addresses() -> None:
