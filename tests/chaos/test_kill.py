@@ -128,7 +128,7 @@ def ends(stage: Stage) -> Counter[str]:
     return Counter(line["outcome"] for line in stage.lines() if line["what"] == "ended")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_killed_in_a_loop(stage: Stage) -> None:
     kill_loop(stage, lives=len(MISHAPS), seed=7)
     told = [line for line in stage.lines() if line["what"] == "told"]

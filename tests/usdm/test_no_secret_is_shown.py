@@ -165,7 +165,7 @@ def test_not_in_what_an_engine_leaves_behind(
                 "bus": {"url": "memory://bus"},
                 "policy": {"url": "memory://policy", "initial": {"active_mode": "NORMAL"}},
                 "lease": {"enabled": False},
-                "gate": {"loop_lease_seconds": 2.0},
+                "gate": {"loop_lease_seconds": 60.0},
                 "exchange": {
                     "url": "binance://usdm",
                     "key_file": str(keys),
