@@ -284,19 +284,21 @@ class Engine:
     async def submit(self, order: Order) -> OrderReport:
         """Send an order, at most once. There is nothing to check before calling this.
 
-        Returns when the venue has the order (it may rest unfilled). With `Order(key=…)`
-        a repeated call is the same intent and returns, or raises, the same outcome, also
-        after a restart. An order that provably never left for the venue is no outcome: the
-        same key may be sent later.
+        Returns when the venue has the order (it may rest unfilled). An exit is tried until then,
+        unless it has a deadline of its own: stop waiting by cancelling the call. With
+        `Order(key=…)` a repeated call is the same intent and returns, or raises, the same
+        outcome, also after a restart. An order that provably never left for the venue is no
+        outcome: the same key may be sent later.
 
         :raises InvalidOrder: wrong for the venue; nothing was journalled or sent.
         :raises TradingHalted: the gate is shut for it; nothing was ever sent, and its key is
             free.
         :raises Rejected: the venue said no for good; or the policy did, before anything was
             sent, and then the key is free.
-        :raises NotExecuted: attempts, deadline or the gate ended it after the first attempt;
-            the venue does not have it, and the key is used up.
-        :raises OutcomeUnknown: nobody knows yet; await `error.intent.resolved()`.
+        :raises NotExecuted: attempts, deadline or the gate (an exit: HALTED) ended it after the
+            first attempt; the venue does not have it, and the key is used up.
+        :raises OutcomeUnknown: nobody knows yet, and the deadline has passed; await
+            `error.intent.resolved()`.
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.
         """
         self._check_symbol(order)

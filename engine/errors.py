@@ -66,8 +66,9 @@ class Rejected(OrderError):
 class NotExecuted(OrderError):
     """The venue does not have the order, and holdfast will not send it any more.
 
-    It was sent, provably without effect, and then attempts or deadline ran out or the gate
-    was shut. A new decision needs a new `Order` (and a new key).
+    It was sent, provably without effect, and then attempts or deadline ran out, the gate was
+    shut or the disk was full; an exit without a deadline of its own is given up only where
+    nothing may be sent at all. A new decision needs a new `Order` (and a new key).
     """
 
     def __init__(self, reason: str, *, intent: Intent) -> None:

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .intent import Attempt
 from .model import Order, OrderSnapshot, OutcomeKind, PlaceOutcome
+
+EXIT_WAIT_SECONDS: Final = 1.0
+"""Least wait between two attempts of an exit that has used up the waits that are set."""
 
 
 class Next(StrEnum):
@@ -43,10 +46,12 @@ def decide(
     attempts: int,
     backoff_seconds: Sequence[float],
     jitter: float,
+    gives_up: bool = True,
 ) -> Decision:
     """What follows from the outcome of attempt number `attempts` (from 1).
 
     :param jitter: in [-1, 1], already scaled: the wait is multiplied by `1 + jitter`.
+    :param gives_up: whether it ends when the waits are used up; an exit does not.
     """
     match outcome.kind:
         case OutcomeKind.ACCEPTED:
@@ -58,11 +63,11 @@ def decide(
         case OutcomeKind.BANNED | OutcomeKind.AUTH:
             return Decision(Next.HALT, reason=outcome.reason)
         case OutcomeKind.NOT_EXECUTED | OutcomeKind.THROTTLED | OutcomeKind.CLOCK:
-            if attempts > len(backoff_seconds):
+            if gives_up and attempts > len(backoff_seconds):
                 return Decision(
                     Next.GIVE_UP, reason=f"not executed in {attempts} attempts: {outcome.reason}"
                 )
-            wait = backoff_seconds[attempts - 1] * (1 + jitter)
+            wait = wait_seconds(attempts, backoff_seconds) * (1 + jitter)
             return Decision(
                 Next.SEND_AGAIN,
                 wait_seconds=max(wait, outcome.retry_after_seconds or 0.0),
@@ -81,6 +86,17 @@ def contradicts_the_book(outcome: PlaceOutcome, order: Order, *, held: Decimal) 
     :param held: by the local book, signed, of the order's symbol and position side.
     """
     return outcome.nothing_to_reduce and held * order.signed_quantity < 0
+
+
+def wait_seconds(attempts: int, backoff_seconds: Sequence[float]) -> float:
+    """The wait after attempt number `attempts` (from 1), without jitter.
+
+    Once the listed ones are used up only an exit goes on, perhaps for hours: with the last of
+    them, or `EXIT_WAIT_SECONDS`.
+    """
+    if attempts <= len(backoff_seconds):
+        return backoff_seconds[attempts - 1]
+    return max((*backoff_seconds[-1:], EXIT_WAIT_SECONDS))
 
 
 def absence_countable_from_ms(attempts: Sequence[Attempt], *, margin_ms: int) -> int:

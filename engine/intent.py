@@ -17,6 +17,8 @@ from .model import Order, OrderReport, OrderSnapshot, Position
 
 DENIALS_KEPT: Final = 64
 """More than any proof of absence asks for (`orders.absence_answers`)."""
+ATTEMPTS_KEPT: Final = 32
+"""More than an entry can make; an exit may be tried for days."""
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -79,6 +81,9 @@ class Intent:
         """See `records.Intended`."""
         self.created_ns = created_ns
         self.attempts: list[Attempt] = []
+        """The latest of them last; of many, those that the venue may accept longest."""
+        self.attempts_made = 0
+        """All of them."""
         self.stage = Stage.SENDING
         self.doubt = ""
         """Why the outcome is unknown, in words."""
@@ -106,7 +111,10 @@ class Intent:
 
     def begin_attempt(self, attempt: Attempt) -> None:
         """It is about to be written; what was learnt of earlier attempts proves nothing of it."""
+        if len(self.attempts) == ATTEMPTS_KEPT:
+            self.attempts.remove(min(self.attempts, key=lambda a: a.expires_ms))
         self.attempts.append(attempt)
+        self.attempts_made += 1
         self.stage = Stage.SENDING
         self.absent = False
         self.denials_ms.clear()

@@ -57,6 +57,8 @@ class _IntentState(msgspec.Struct, frozen=True):
     attempts: tuple[tuple[int, int], ...]
     doubt: str
     adopts: Position | None = None
+    attempts_made: int = 0
+    """0: as many as are kept; written before more could be made."""
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -370,6 +372,7 @@ class Ledger:
                         tuple(i.attempts),
                         i.doubt,
                         i.adopts,
+                        i.attempts_made,
                     )
                     for i in self.intents.values()
                 ),
@@ -409,6 +412,7 @@ class Ledger:
                 one.client_order_id, one.order, created_ns=one.created_ns, adopts=one.adopts
             )
             intent.attempts = [Attempt(*a) for a in one.attempts]
+            intent.attempts_made = one.attempts_made or len(intent.attempts)
             intent.doubt = one.doubt
             self.intents[one.client_order_id] = intent
             if one.order.key is not None:

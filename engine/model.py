@@ -54,7 +54,9 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         an order that provably never left (`TradingHalted`, a policy's `Rejected`, a caller
         that was cancelled before the write) leaves its key free.
     :param reduce_only: can only shrink a position; may be sent outside HEALTHY.
-    :param deadline_seconds: an opening order not accepted by then is given up.
+    :param deadline_seconds: not accepted by then it is given up. By default that of the settings
+        for an opening order, and none for an exit: it is tried until its caller is cancelled,
+        the engine is closed, or nothing at all may be sent (HALTED).
     :param trigger, trigger_price: a conditional order, which the venue keeps aside until
         `trigger_by` reaches that price and then places as a market order, or, with `price`,
         as a limit order. Protect a position with `trigger="stop", reduce_only=True`. The

@@ -55,6 +55,7 @@ class Operation:
 
     async def flatten(self, symbol: str | None, *, by: str) -> list[OrderReport]:
         core, declared = self._core, self._core.settings.symbols
+        orders = core.execution.orders
         if symbol is not None and symbol not in declared:
             raise InvalidOrder(
                 f"symbol: {symbol!r} is not declared, nothing was closed"
@@ -70,9 +71,8 @@ class Operation:
             for held in await self._to_close():
                 if symbol in (None, held.symbol):
                     try:
-                        report = await core.execution.orders.submit(
-                            _closing(held), held=abs(held.quantity)
-                        )
+                        closing = _closing(held, deadline_seconds=orders.deadline_seconds)
+                        report = await orders.submit(closing, held=abs(held.quantity))
                         reports.append(report)
                         left = report.quantity - report.filled
                         if left and report.order_status is not None and report.order_status.final:
@@ -112,11 +112,15 @@ class Operation:
         return report
 
 
-def _closing(held: Position) -> Order:
+def _closing(held: Position, *, deadline_seconds: float) -> Order:
+    """
+    :param deadline_seconds: a person waits for the answer, and may ask again.
+    """
     return Order(
         held.symbol,
         "sell" if held.quantity > 0 else "buy",
         abs(held.quantity),
         reduce_only=held.position_side == "BOTH",
         position_side=held.position_side,
+        deadline_seconds=deadline_seconds,
     )

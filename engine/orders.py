@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from math import inf
 
 import anyio
 
@@ -33,6 +34,7 @@ from .model import (
     Order,
     OrderReport,
     OrderSnapshot,
+    OutcomeKind,
     PlaceOutcome,
     PlaceRequest,
     Position,
@@ -41,7 +43,8 @@ from .model import (
 from .outcomes import Outcomes, conclude
 from .ports import Clock, Entropy, ExecutionClient
 from .recorder import Recorder
-from .records import Attempted, Intended, ProtectionLifted
+from .records import Intended, ProtectionLifted
+from .retry import Retry
 from .settings import OrderSettings
 from .silence import Silence
 from .venue_clock import VenueClock
@@ -92,11 +95,22 @@ class OrderPath:
         self._admit = admit
         self._on_refused_by_venue = on_refused_by_venue
         self._on_diverged = on_diverged
+        self._retry = Retry(
+            settings=settings,
+            gate=gate,
+            recorder=recorder,
+            outcomes=outcomes,
+            silence=silence,
+            venue_clock=venue_clock,
+            clock=clock,
+        )
         self._keys = Keys(recorder.ledger)
         self._number = 0
         self.fencing_token = 0
         self.instruments: dict[str, Instrument] = {}
         self.prefix = prefix(bot)
+        self.deadline_seconds = settings.deadline_seconds
+        """Of an entry that names none of its own."""
         self.query_lag_ms = settings.absence_margin_ms
         """For so long a new order may be missing from what the venue answers."""
 
@@ -113,12 +127,12 @@ class OrderPath:
         while (earlier := self._keys.earlier(order)) is not None:
             if not isinstance(earlier, Intent):
                 return conclude(earlier, None)
-            report = await self._await_earlier(earlier)
+            report = await self._await_earlier(earlier, order)
             if report is not None:
                 await self._learn_the_end(earlier)
                 return conclude(report, earlier)
         self.check(order, held=held)
-        deadline = self._clock.monotonic() + self._deadline_seconds(order)
+        deadline = self._clock.monotonic() + self._patience_seconds(order)
         # Nothing is awaited between looking for the key and claiming it.
         intent = self._new_intent(order, adopts)
         self._keys.claim(intent)
@@ -177,9 +191,9 @@ class OrderPath:
         )
         return Intent(cid, order, created_ns=self._clock.time_ns(), adopts=adopts)
 
-    async def _await_earlier(self, intent: Intent) -> OrderReport | None:
+    async def _await_earlier(self, intent: Intent, order: Order) -> OrderReport | None:
         """How the first call with this key ends; None when nothing was sent by it."""
-        with anyio.move_on_after(self._deadline_seconds(intent.order)):
+        with anyio.move_on_after(order.deadline_seconds or self.deadline_seconds):
             while not (intent.has_ended() or intent.abandoned):
                 if intent.stage is Stage.CLOSED:
                     return None
@@ -188,8 +202,12 @@ class OrderPath:
             raise _unknown(intent)
         return intent.report if intent.report.sent else None
 
-    def _deadline_seconds(self, order: Order) -> float:
-        return order.deadline_seconds or self._settings.deadline_seconds
+    def _patience_seconds(self, order: Order) -> float:
+        """For how long it is tried: an exit until its caller, the gate or the end of the engine
+        stops it, unless it names a deadline of its own."""
+        if order.deadline_seconds is not None:
+            return order.deadline_seconds
+        return self.deadline_seconds if order.opening else inf
 
     async def _journal(self, intent: Intent) -> None:
         fact = Intended(
@@ -216,7 +234,7 @@ class OrderPath:
 
     async def _drive(self, intent: Intent, permit: Permit, deadline: float) -> OrderReport:
         """Attempts, in the caller's task, until there is an outcome or time is up."""
-        settings = self._settings
+        settings, gives_up = self._settings, intent.order.opening
         while True:
             outcome = await self._attempt(intent, permit, deadline)
             if outcome.retry_after_seconds is not None:
@@ -232,7 +250,8 @@ class OrderPath:
             jitter = settings.backoff_jitter
             decision = evidence.decide(
                 outcome,
-                attempts=len(intent.attempts),
+                attempts=intent.attempts_made,
+                gives_up=gives_up,
                 backoff_seconds=settings.backoff_seconds,
                 jitter=jitter * (2 * self._entropy.random() - 1) if jitter else 0.0,
             )
@@ -258,12 +277,11 @@ class OrderPath:
                     if decision.next is Next.ASK:
                         self._outcomes.doubt(intent, decision.reason)
                         await self._until_settled(intent, deadline)
-                        number = min(len(intent.attempts), len(settings.backoff_seconds))
-                        wait_until = failed_at + (
-                            settings.backoff_seconds[number - 1] if number else 0
+                        wait_until = failed_at + evidence.wait_seconds(
+                            intent.attempts_made, settings.backoff_seconds
                         )
                     if not intent.has_ended():
-                        permit = await self._before_sending_again(
+                        permit = await self._retry.prepare(
                             intent, permit, wait_until, deadline, decision
                         )
             if intent.has_ended():
@@ -301,13 +319,13 @@ class OrderPath:
             # journalled, while the connection was set up, between two attempts.
             self._admit(order, intent.client_order_id)
             if self._silence.seconds:
-                raise TradingHalted(f"venue: {self._silence.reason}")
-            if order.opening and self._clock.monotonic() >= deadline:
+                raise _Silence(f"venue: {self._silence.reason}")
+            if self._clock.monotonic() >= deadline:
                 # A disk that stalled, a venue that was slow to tell its clock or its price.
                 raise TradingHalted("deadline: it passed before the order could be sent")
             asked = True
 
-        before, latest = len(intent.attempts) - 1, intent.attempts[-1]
+        before, latest = intent.attempts_made - 1, intent.attempts[-1]
         request = PlaceRequest(
             intent.client_order_id, order, latest.timestamp_ms, latest.recv_window_ms
         )
@@ -316,6 +334,8 @@ class OrderPath:
                 request, permit=verify, timeout_seconds=self._settings.timeout_seconds
             )
         except TradingHalted as halted:
+            if before and isinstance(halted, _Silence):
+                return PlaceOutcome(OutcomeKind.THROTTLED, f"not sent: {halted.reason}")
             why = f"halted before the write: {halted.reason}"
             self._outcomes.close(intent, "not_executed", why, sent=before)
             if before:  # the caller must not take it for one that the venue never heard of
@@ -339,76 +359,14 @@ class OrderPath:
 
         :raises OutcomeUnknown: time is up, and the resolver goes on; or the engine was closed.
         """
-        with anyio.move_on_after(max(deadline - self._clock.monotonic(), 0)):
+        left = deadline - self._clock.monotonic()
+        if intent.order.conditional:  # its absence can not be proven, so that nobody may ever know
+            left = min(left, self.deadline_seconds)
+        with anyio.move_on_after(max(left, 0)):
             while not (intent.has_ended() or intent.absent or intent.abandoned):
                 await intent.change()
         if not (intent.has_ended() or intent.absent):
             raise _unknown(intent)
-
-    async def _before_sending_again(
-        self,
-        intent: Intent,
-        permit: Permit,
-        wait_until: float,
-        deadline: float,
-        decision: evidence.Decision,
-    ) -> Permit:
-        """Back off, then take a fresh permit and journal the next attempt.
-
-        Closes the intent instead when it came too late: an entry is never sent after
-        its deadline or through a gate that was shut meanwhile, at another price.
-        """
-        order, sent = intent.order, len(intent.attempts)
-        try:
-            if sent > len(self._settings.backoff_seconds):
-                raise _NotAgain(f"not executed in {sent} attempts")
-            while True:
-                # Another order, or a question, may have been told to be silent meanwhile.
-                now = self._clock.monotonic()
-                wait_until = max(wait_until, now + self._silence.seconds)
-                if max(wait_until, now) >= deadline:
-                    raise _NotAgain(f"deadline: {decision.reason}")
-                if wait_until <= now:
-                    break
-                await anyio.sleep(wait_until - now)
-            if decision.resync_clock:
-                await self._venue_clock.sync(timeout_seconds=self._settings.timeout_seconds)
-            if intent.has_ended():  # it showed up after all, while we waited
-                return permit
-            fresh = self._gate.permit(
-                order.symbol, opening=order.opening, client_order_id=intent.client_order_id
-            )
-            if order.opening and fresh.gate_epoch != permit.gate_epoch:
-                raise _NotAgain("the gate was shut since the order was made")
-            attempt = Attempted(
-                intent.client_order_id,
-                sent + 1,
-                self._venue_clock.now_ms(),
-                self._settings.recv_window_ms,
-            )
-        except (_NotAgain, LinkDown) as why:
-            self._outcomes.close(intent, "not_executed", str(why))
-            return permit
-        except TradingHalted as halted:
-            reason = f"gate shut before the next attempt: {halted.reason}"
-            self._outcomes.close(intent, "not_executed", reason)
-            raise NotExecuted(reason, intent=intent) from halted
-        except BaseException as error:  # cancelled: proven not executed all the same
-            reason = f"given up before the next attempt: {interruption(error)}"
-            self._outcomes.close(intent, "not_executed", reason)
-            raise
-        try:
-            await self._recorder.write_through(
-                attempt, durability=self._settings.durability, reserve=not order.opening
-            )
-        except BaseException as error:
-            reason = f"given up before the next attempt: {interruption(error)}"
-            self._outcomes.close(intent, "not_executed", reason, sent=sent)
-            if isinstance(error, JournalError):  # which would say that it was never sent at all
-                raise NotExecuted(reason, intent=intent) from error
-            raise
-        self._gate.release(order.symbol, intent.client_order_id)
-        return fresh
 
     # --- cancel ----------------------------------------------------------------------
 
@@ -467,5 +425,5 @@ def _unknown(intent: Intent) -> OutcomeUnknown:
     return OutcomeUnknown(reason, intent=intent)
 
 
-class _NotAgain(Exception):
-    """The next attempt is not to be made; the intent ends as not executed."""
+class _Silence(TradingHalted):
+    """The venue has asked for it a moment ago; a further attempt waits for its end."""

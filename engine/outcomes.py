@@ -129,7 +129,7 @@ class Outcomes:
         except JournalError:
             # The outcome is real whether it could be written or not; a restart asks again. But
             # it will not know that nothing was sent, so the key is used up in this life too.
-            report = msgspec.structs.replace(report, attempts=len(intent.attempts))
+            report = msgspec.structs.replace(report, attempts=intent.attempts_made)
             self._ledger.apply(Resolved(report, snapshot))
         self._gate.release(order.symbol, intent.client_order_id)
         self.changes.notify()
@@ -185,7 +185,7 @@ def report_of(
         average_price=None if snapshot is None else snapshot.average_price,
         venue_order_id=None if snapshot is None else snapshot.venue_order_id,
         order_status=None if snapshot is None else snapshot.status,
-        attempts=len(intent.attempts) if sent is None else sent,
+        attempts=intent.attempts_made if sent is None else sent,
         evidence=writable(why),
         key=order.key,
         code=code,

@@ -273,6 +273,8 @@ class Reconciler:
                     abs(quantity),
                     reduce_only=difference.position_side == "BOTH",
                     position_side=difference.position_side,  # type: ignore[arg-type]
+                    # Then it is looked again: the difference may be another one by now.
+                    deadline_seconds=self._orders.deadline_seconds,
                 ),
                 held=abs(quantity),
                 adopts=adopts if adopts.quantity else None,

@@ -35,9 +35,11 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     deadline_seconds: float = 10.0
-    """An opening order not accepted by then is given up, never sent later."""
+    """An opening order not accepted by then is given up, never sent later. An exit has no
+    deadline but one of its own (`Order(deadline_seconds=…)`)."""
     backoff_seconds: tuple[float, ...] = (1.0, 2.0, 4.0)
-    """Waits between attempts that were *not executed*; one more attempt than waits."""
+    """Waits between attempts that were *not executed*; one more attempt than waits. An exit goes
+    on with the last of them, or a second."""
     backoff_jitter: float = 0.0
     """Share of each wait that is random, 0 to 1: 0.2 waits between 80 % and 120 %."""
     timeout_seconds: float = 3.0

@@ -157,6 +157,11 @@ class Calls(Session):
 
     async def _place(self, order: Order) -> Structure:
         with placing(self.exchange, opening=order.opening):
+            if order.deadline_seconds is None:
+                # Of an exit too: a call of ccxt ends within its timeout, and a bot's own loop does
+                # the rest. The engine alone would try an exit on and on.
+                deadline_seconds = self.engine.settings.orders.deadline_seconds
+                order = msgspec.structs.replace(order, deadline_seconds=deadline_seconds)
             if order.key is not None:
                 order = msgspec.structs.replace(order, key=await self.key(order.key))
             report = await given(self.engine.submit(order))

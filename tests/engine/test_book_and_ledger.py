@@ -389,7 +389,8 @@ def state_of(ledger: Ledger) -> Any:
         "ids": book.counted_ids(),
         "early": book._early,
         "intents": {
-            cid: (i.order, i.created_ns, i.attempts, i.doubt) for cid, i in ledger.intents.items()
+            cid: (i.order, i.created_ns, i.attempts, i.attempts_made, i.doubt)
+            for cid, i in ledger.intents.items()
         },
         "by_key": {key: i.client_order_id for key, i in ledger.by_key.items()},
         "keyed": [

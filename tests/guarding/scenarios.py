@@ -216,7 +216,8 @@ async def a_client_id_is_free_again_if_nothing_reached_the_venue(bot: Bot) -> No
 
 async def an_exit_that_was_not_sent_may_be_retried(bot: Bot) -> None:
     await bot.buy()
-    bot.served.arm("place", Fault.refusal(-1008, "Server is overloaded.", status=503), count=3)
+    later = Fault(executes=False, reply="error", status=429, code=-1003, retry_after_seconds=30)
+    bot.served.arm("place", later)
     error = await bot.fails(
         lambda: bot.exchange.create_order(BTC, "market", "sell", 0.01, None, {"reduceOnly": True})
     )

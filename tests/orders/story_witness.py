@@ -48,8 +48,9 @@ class Witness:
         self.link_is_up = False
         self.clock_unread = 0
         """How often the venue's clock could not be read."""
-        self.refused_us = 0
-        """How often the venue has refused everything: banned, keys wrong."""
+        self.upsets = 0
+        """How often something happened that ends the tries of an exit as well: the venue could
+        not be reached or has refused everything, the process died, the disk took nothing."""
         self.opened: int = 0
         self.is_open = False
         self._first_asked: dict[str, tuple[float, int]] = {}
@@ -64,6 +65,7 @@ class Witness:
     def died(self) -> None:
         """What was on its way then, nobody knows of any more."""
         self.is_open = self.link_is_up = False
+        self.upsets += 1
         self._ended.clear()
         self.silent_until = 0.0  # the next life has not heard of it
         lost = self.attempts.on_their_way - self._lost - self._seen
@@ -76,12 +78,14 @@ class Witness:
 
     def gate_shut(self, why: str) -> None:
         self.is_open = False
+        self.upsets += why.startswith("disk")
 
     def link_up(self, link: str) -> None:
         self.link_is_up = self.link_is_up or link == "exchange"
 
     def link_down(self, link: str, reason: str) -> None:
         self.link_is_up = self.link_is_up and link != "exchange"
+        self.upsets += link == "exchange"
 
     # --- what is asked ---------------------------------------------------------------
 
@@ -123,8 +127,10 @@ class Witness:
         self.writes_of[name] = self.writes_of.get(name, 0) + 1
         number = self._count[cid]
         asked_at, opening = self._first_asked[cid]
-        deadline = order.deadline_seconds or self.settings.deadline_seconds
-        if order.opening and now - asked_at >= deadline:
+        deadline = order.deadline_seconds
+        if order.opening:
+            deadline = deadline or self.settings.deadline_seconds
+        if deadline is not None and now - asked_at >= deadline:
             self._breach("deadline", f"{cid} written {now - asked_at:.3f} s after it was asked for")
         if number > 1:
             self._check_wait(cid, number)
@@ -147,7 +153,7 @@ class Witness:
             self.doubtful[cid] = request.order.symbol
         else:
             self.doubtful.pop(cid, None)
-        self.refused_us += outcome.kind in (OutcomeKind.BANNED, OutcomeKind.AUTH)
+        self.upsets += outcome.kind in (OutcomeKind.BANNED, OutcomeKind.AUTH)
 
     def _check_wait(self, cid: str, number: int) -> None:
         """Backoff, after the latest failure; longer only where something else was waited for."""
@@ -156,7 +162,7 @@ class Witness:
             self._breach("orders", f"{cid} sent again by a process that was never told of a reply")
             return
         waits: Sequence[float] = self.settings.backoff_seconds
-        wait = waits[min(number - 1, len(waits)) - 1]
+        wait = waits[min(number - 1, len(waits)) - 1]  # the last one ever again, for an exit
         jitter, waited = self.settings.backoff_jitter * wait, self._now() - failed_at
         least = max(wait - jitter, outcome.retry_after_seconds or 0.0)
         if waited < least - ROUNDING_SECONDS:

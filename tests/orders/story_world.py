@@ -107,6 +107,8 @@ class World:
         )
         self.told: dict[int, OrderReport] = {}
         """The latest report of each decision that was said to be accepted."""
+        self.given_up: set[int] = set()
+        self.upsets_before: dict[int, int] = {}
         self._callers: dict[int, list[anyio.CancelScope]] = {}
         self._crashes: list[Crash] = []
         self._began = stage.clock.monotonic()
@@ -154,6 +156,7 @@ class World:
             case "again" if (decision := self.decisions.get(part.number)) is not None:
                 tasks.start_soon(self._call, decision)
             case "give_up":
+                self.given_up.add(part.number)
                 for scope in self._callers.get(part.number, ()):
                     scope.cancel()
             case "cancel" if (decision := self.decisions.get(part.number)) is not None:
@@ -307,6 +310,7 @@ class World:
             time_in_force="IOC" if want == "ioc" else None,
             deadline_seconds=deadline_seconds,
         )
+        self.upsets_before[number] = self.witness.upsets
         decision = self.decisions[number] = Decision(number, order)
         return decision
 
@@ -366,13 +370,13 @@ class Caller:
             report = await desk.orders.submit(decision.order)
         except OutcomeUnknown as unknown:
             self._say(f"unknown: {unknown.reason}")
-            self._judge_unknown(unknown.intent.client_order_id)
             try:
                 self._ended(await unknown.resolved())
             except EngineClosed:
                 return
         except NotExecuted as error:
             self._say(f"not executed: {error.reason}")
+            self._judge_not_executed(error)
             self._ended(error.intent.report)
         except Rejected as no:
             self._say(f"rejected: {no.reason}")
@@ -400,8 +404,17 @@ class Caller:
         if report.status == "accepted":
             self.world.told[self.decision.number] = report
 
-    def _judge_unknown(self, client_order_id: str) -> None:
-        """Only of an order whose latest attempt may have been executed."""
+    def _judge_not_executed(self, error: NotExecuted) -> None:
+        """An exit without a deadline of its own is tried on, unless nothing can be sent."""
+        world, order, number = self.world, self.decision.order, self.decision.number
+        if (
+            self.process.life.alive
+            and order.reduce_only
+            and order.deadline_seconds is None
+            and number not in world.given_up
+            and world.witness.upsets == world.upsets_before[number]
+        ):
+            world.breach("exits", f"{order.key}, an exit, was given up: {error.reason}")
 
     def _judge_halted(self, error: Exception) -> None:
         """Nothing of it was ever sent, and an exit is only halted where nothing can be sent."""

@@ -91,6 +91,68 @@ def test_the_deadline_ends_it_before_a_wait_that_would_end_later(order: Order) -
     healthy(body)
 
 
+def test_an_exit_is_tried_until_the_venue_takes_it() -> None:
+    """However long that takes: neither the attempts nor the deadline of an entry end it."""
+
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        rig.asked.clear()
+        rig.fail("place", *[OVERLOADED] * 50)
+        report = await rig.engine.submit(EXIT)
+        assert report.attempts == 51
+        assert rig.waits() == [1.0, 2.0, *[4.0] * 48]
+        await anyio.sleep(1)
+        assert rig.engine.position(BTC) == Decimal("0.006")
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_an_exit_that_nobody_can_ask_for_is_waited_for_and_sent_again() -> None:
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        rig.asked.clear()
+        rig.fail("place", Fault.lost_request())
+        rig.fail("query", *UNANSWERED[:20])
+        report = await rig.engine.submit(EXIT)
+        assert (report.status, report.attempts) == ("accepted", 2)
+        assert rig.waits()[0] > 30
+        assert len(rig.orders) == 2
+
+    healthy(body)
+
+
+def test_an_exit_ends_with_its_caller() -> None:
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        rig.fail("place", *[OVERLOADED] * 50)
+        with anyio.move_on_after(30):
+            await rig.engine.submit(EXIT)
+        sent = len(rig.seconds("place"))
+        await anyio.sleep(60)
+        assert len(rig.seconds("place")) == sent
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_an_exit_that_is_tried_for_long_is_tried_on_no_more_than_once_a_second() -> None:
+    """And its journal stays small: every attempt is remembered, not each one's stamp."""
+
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        rig.asked.clear()
+        rig.fail("place", *[OVERLOADED] * 5000)
+        with anyio.move_on_after(600):
+            await rig.engine.submit(EXIT)
+        assert rig.waits()[:3] == [0.0, 1.0, 1.0]
+        assert 560 < len(rig.waits()) <= 600
+        await anyio.sleep(1)
+        rig.assert_clean()
+
+    healthy(body, orders=OrderSettings(backoff_seconds=(0.0,)))
+
+
 def test_jitter_stays_within_its_share() -> None:
     async def body(rig: Rig) -> None:
         for _ in range(20):

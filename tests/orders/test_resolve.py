@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from engine_world import World
 from order_rig import BTC, ENTRY, ETH, EXIT, Rig, healthy
@@ -192,7 +193,7 @@ def test_what_is_not_unknown_or_not_yet_is_refused() -> None:
         async with anyio.create_task_group() as group:
 
             async def submit() -> None:
-                await unknown(engine, EXIT)
+                await unknown(engine, msgspec.structs.replace(EXIT, deadline_seconds=10.0))
 
             group.start_soon(submit)
             await anyio.sleep(0.1)
