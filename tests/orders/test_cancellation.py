@@ -26,7 +26,7 @@ from engine_world import World
 from msgspec import structs
 from order_rig import BTC, EXIT, OVERLOADED, Rig
 
-from holdfast import admission, orders, recorder, venue_clock
+from holdfast import admission, orders, recorder, retry, venue_clock
 from holdfast.clock_offset import ClockOffset
 from holdfast.errors import LinkDown, OrderError, OutcomeUnknown
 from holdfast.model import Order, OrderStatus, PlaceOutcome
@@ -39,7 +39,7 @@ from holdfast.transports.sim.faults import Fault
 How = Literal["task", "scope"]
 
 
-PATH: Final = (orders, admission, recorder, venue_clock)
+PATH: Final = (orders, retry, admission, recorder, venue_clock)
 """Where an order passes between its caller and the transport."""
 NEVER_SUSPEND: Final = {
     # Its outcome is known already: what is awaited is there.
