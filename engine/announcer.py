@@ -58,8 +58,10 @@ class Announcer:
         """Publish an event of the engine's own. Needs no bus, and never fails an effect.
 
         :param trace_id: the order's; by default that of the recovery under way.
-        :returns: the event; None if it could not be journalled, or not yet.
+        :returns: the event; None if it could not be journalled, or not yet, or not any more.
         """
+        if self._thread.has_ended:
+            return None
         trace_id = trace_id or self.trace_id
         if self._outbox.is_appending:
             # The journal reports a fault in the middle of an append. That event has its

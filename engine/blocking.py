@@ -133,7 +133,8 @@ class BlockingEngine:
         self._wait(self.engine.until, state)
 
     def fault(self, source: str, reason: str) -> None:
-        self.engine.fault(source, reason)
+        if self._engine is not None:  # else there is nothing left to shut
+            self._engine.fault(source, reason)
 
     def on_transition(self, listener: Callable[[Step], None]) -> Callable[[], None]:
         return self._listening(self.engine.on_transition, listener)

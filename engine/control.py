@@ -101,7 +101,7 @@ class ControlServer:
                 return {"ok": False, "error": f"unknown command {request.command!r}; {known}"}
             return {"ok": True, "result": await command(**request.args)}
         except ExceptionGroup as several:  # of `flatten`: some positions were not closed
-            told = "; ".join(f"{e} ({', '.join(e.__notes__)})" for e in several.exceptions)
+            told = "; ".join(_with_notes(error) for error in several.exceptions)
             return {"ok": False, "error": f"{several.message}: {told}", "type": "ExceptionGroup"}
         except (HoldfastError, JournalError, msgspec.DecodeError) as error:
             return {"ok": False, "error": str(error), "type": type(error).__name__}
@@ -141,3 +141,9 @@ class ControlServer:
 
     async def _policy_confirm(self) -> Any:
         return await self._engine.confirm_policy()
+
+
+def _with_notes(error: Exception) -> str:
+    """Its message, and which position it is about if that was noted."""
+    notes = ", ".join(getattr(error, "__notes__", ()))
+    return f"{error} ({notes})" if notes else str(error)

@@ -72,6 +72,8 @@ class DeadManSwitch:
         """Monotonic moment at which the oldest of the running countdowns was begun."""
         self._renewed = Broadcast()
         self._released = False
+        self._one_request = anyio.Lock()
+        """A renewal on its way must not be the last word after the release."""
 
     @property
     def armed(self) -> bool:
@@ -126,11 +128,14 @@ class DeadManSwitch:
         began = self._clock.monotonic()
         try:
             for symbol in self._symbols:
-                await venue.countdown_cancel_all(
-                    symbol,
-                    countdown_seconds=self._countdown_seconds,
-                    timeout_seconds=self._timeout_seconds,
-                )
+                async with self._one_request:
+                    if self._released:
+                        return True
+                    await venue.countdown_cancel_all(
+                        symbol,
+                        countdown_seconds=self._countdown_seconds,
+                        timeout_seconds=self._timeout_seconds,
+                    )
         except LinkDown as error:
             log.warning("dead-man switch not renewed", extra={"reason": str(error)})
             return False
@@ -150,9 +155,10 @@ class DeadManSwitch:
             return
         for symbol in self._symbols:
             try:
-                await self._venue.countdown_cancel_all(
-                    symbol, countdown_seconds=0.0, timeout_seconds=self._timeout_seconds
-                )
+                async with self._one_request:
+                    await self._venue.countdown_cancel_all(
+                        symbol, countdown_seconds=0.0, timeout_seconds=self._timeout_seconds
+                    )
             except LinkDown as error:
                 log.warning(
                     "dead-man switch not released; it cancels what rests",

@@ -77,6 +77,7 @@ class Gate:
         opened = 0
         deadline = 0.0
         reason = "not started"
+        closed = False
         # Re-entrant: a signal handler may shut while its own thread is in here.
         lock = threading.RLock()
         restricted: dict[str, dict[str, str]] = {}
@@ -113,6 +114,13 @@ class Gate:
                 reason = why
                 return epoch
 
+        def close(why: str) -> None:
+            """Shut for good: no ticket opens it any more. From any thread."""
+            nonlocal closed
+            with lock:
+                closed = True
+                shut(why)
+
         def open_if(ticket: int) -> bool:
             """Open the epoch `ticket`, unless something has shut the gate since it was taken.
 
@@ -120,7 +128,7 @@ class Gate:
             """
             nonlocal opened, deadline
             with lock:
-                if ticket != epoch or ticket == opened:
+                if closed or ticket != epoch or ticket == opened:
                     return False
                 deadline = inf if lease_seconds is None else monotonic() + lease_seconds
                 opened = ticket
@@ -143,6 +151,7 @@ class Gate:
 
         self.check = check
         self.shut = shut
+        self.close = close
         self.open_if = open_if
         self.renew = renew
         self.expired = expired

@@ -87,7 +87,7 @@ class Lifetime:
 
     async def _wind_down(self) -> None:
         core = self._core
-        core.gate.shut("stopping")
+        core.gate.close("stopping")  # the machine goes on, and would find its way up again
         if core.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
                 await core.execution.entries.cancel()

@@ -18,6 +18,7 @@ import anyio
 from .broadcast import Broadcast
 from .errors import LinkDown
 from .ports import Link
+from .wording import writable
 
 log = logging.getLogger("holdfast.engine")
 
@@ -73,7 +74,7 @@ class LinkHealth:
 
     def down(self, reason: str) -> None:
         was_up, self.is_up = self.is_up, False
-        self.reason = reason
+        self.reason = reason = writable(reason)
         if was_up:
             self.since = self._links.monotonic()
         if self.required:

@@ -66,7 +66,12 @@ class Operation:
         reports: list[OrderReport] = []
         failures: list[Exception] = []
         if resting := await core.execution.entries.cancel():
-            failures.append(LinkDown(f"{resting} resting entries could not be cancelled yet"))
+            failures.append(
+                LinkDown(
+                    f"{resting} resting entr{'y' if resting == 1 else 'ies'} could not be "
+                    "cancelled yet"
+                )
+            )
         with core.gate.operator():
             for held in await self._to_close():
                 if symbol in (None, held.symbol):

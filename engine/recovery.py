@@ -32,6 +32,9 @@ class Recovery:
     def __init__(self, ticket: int) -> None:
         self.ticket = ticket
         self.history: deque[Moment] = deque(maxlen=HISTORY)
+        self.entered: deque[Moment] = deque(maxlen=HISTORY)
+        """Of them, those that entered a state: a link that fails a thousand times while all is
+        down must not push the run out of its own picture."""
         self.failed_climbs = 0
         """Ways up since HEALTHY that ended in DEGRADED again."""
         self.replay_mark = 0
@@ -56,7 +59,10 @@ class Recovery:
             self.ticket = gate_epoch
         if step.trigger is Trigger.DIVERGED:
             self.divergences += 1
-        self.history.append(Moment(time_ns, monotonic, step))
+        moment = Moment(time_ns, monotonic, step)
+        self.history.append(moment)
+        if step.entered:
+            self.entered.append(moment)
         if step.entered and step.source in (State.RECOVERING, State.RECONCILING):
             if step.dest is State.DEGRADED:
                 self.failed_climbs += 1

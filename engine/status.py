@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from holdfast.states.table import State, Trigger
@@ -38,7 +39,7 @@ def status(core: Core) -> dict[str, Any]:
         else {"mode": policy.active_mode.value, "version": policy.version},
         "policy_problem": core.policy.problem(),
         "outbox": {"behind": core.outbox.behind(core.outbox.mark)},
-        "positions": {_name(p): f"{p.quantity:f}" for p in book.positions()},
+        "positions": quantities(book.positions()),
         "open_orders": len(book.resting()),
         "unknown_orders": [i.client_order_id for i in core.ledger.unknown],
         "remedies": [remedy(i) for i in core.ledger.unknown],
@@ -57,9 +58,14 @@ def waiting_for(core: Core) -> tuple[str, ...]:
     return hold + lease + venue + core.runner.waiting_for
 
 
-def _name(held: Position) -> str:
-    """Of a position, with its side in hedge mode."""
-    return held.symbol if held.position_side == "BOTH" else f"{held.symbol} {held.position_side}"
+def quantities(held: Iterable[Position]) -> dict[str, str]:
+    """Of positions, by symbol, and in hedge mode by its side as well."""
+    return {
+        p.symbol if p.position_side == "BOTH" else f"{p.symbol} {p.position_side}": (
+            f"{p.quantity:f}"
+        )
+        for p in held
+    }
 
 
 class _Highlight(TypedDict):
@@ -82,9 +88,11 @@ def diagram_png(core: Core) -> bytes:
 
 
 def _highlight(core: Core) -> _Highlight:
-    entered = [moment.step for moment in core.recovery.history if moment.step.entered]
-    last = (entered[-1].source, entered[-1].trigger, entered[-1].dest) if entered else None
-    return {"current": core.machine.state, "last": last}
+    last = core.recovery.entered[-1].step if core.recovery.entered else None
+    return {
+        "current": core.machine.state,
+        "last": None if last is None else (last.source, last.trigger, last.dest),
+    }
 
 
 def timeline(core: Core, *, title: str | None) -> Timeline:
@@ -94,8 +102,7 @@ def timeline(core: Core, *, title: str | None) -> Timeline:
     return run_timeline.timeline(
         [
             run_timeline.Entry(m.monotonic, m.step.trigger, m.step.cause, m.step.dest)
-            for m in core.recovery.history
-            if m.step.entered
+            for m in core.recovery.entered
         ],
         title=title or f"{core.settings.bot}: the run so far",
         start_seconds=core.began_at,

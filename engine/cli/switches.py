@@ -9,6 +9,7 @@ import click
 
 from holdfast.errors import HoldfastError
 from holdfast.resolution import Verdict, remedy
+from holdfast.status import quantities
 
 from .operator import (
     ControlClient,
@@ -263,7 +264,7 @@ def _remembered(known: LastKnown | None) -> dict[str, Any]:
     ledger = known.ledger
     return {
         "hold": ledger.hold,
-        "positions": {p.symbol: f"{p.quantity:f}" for p in ledger.book.positions()},
+        "positions": quantities(ledger.book.positions()),
         "open_orders": len(ledger.book.resting()),
         "unknown_orders": [intent.client_order_id for intent in ledger.unknown],
         "remedies": [remedy(intent) for intent in ledger.unknown],

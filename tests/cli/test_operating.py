@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -18,8 +19,9 @@ from holdfast import Engine, Order
 from holdfast.cli.operator import last_known
 from holdfast.config import load
 from holdfast.journal import JournalError
+from holdfast.model import Position
 from holdfast.opening import open_journal
-from holdfast.records import KIND_OF, Intended, encode
+from holdfast.records import KIND_OF, Adopted, Intended, encode
 
 
 @pytest.fixture
@@ -239,16 +241,20 @@ def leave_in_doubt(
     recv_window_ms: int = 2000,
 ) -> None:
     """The journal of a process that died while it sent an order of a symbol that is gone."""
+    order = Order("GONE/USDT:USDT", "buy", "1", price="5", key=client_order_id)
+    sent_ms = time.time_ns() // 1_000_000 - sent_ms_ago
+    fact = Intended(client_order_id, order, time.time_ns(), sent_ms, recv_window_ms)
+    write_journal(config, fact)
+
+
+def write_journal(config: Path, fact: Intended | Adopted) -> None:
+    """What a process wrote that is dead now."""
 
     async def write() -> None:
         loaded = load(config)
         loaded.state_dir.mkdir(parents=True, exist_ok=True)
         journal = await open_journal(loaded.state_dir, loaded.settings, on_fault=faults.append)
-        order = Order("GONE/USDT:USDT", "buy", "1", price="5", key=client_order_id)
-        now_ms = time.time_ns() // 1_000_000
-        sent_ms = now_ms - sent_ms_ago
-        fact = Intended(client_order_id, order, time.time_ns(), sent_ms, recv_window_ms)
-        await journal.append(KIND_OF[Intended], encode(fact))
+        await journal.append(KIND_OF[type(fact)], encode(fact))
         await journal.aclose()
 
     faults: list[str] = []
@@ -291,6 +297,17 @@ def test_a_person_settles_an_order_in_the_journal_of_a_dead_bot(config: Path, ve
     known = last_known(loaded)
     assert known is not None
     assert known.ledger.keyed["hf-alpha-1-1-1"].status == verdict.replace("-", "_")
+
+
+def test_a_dead_bot_in_hedge_mode_is_shown_with_both_of_its_sides(config: Path) -> None:
+    held = (
+        Position("BTC/USDT:USDT", Decimal(2), position_side="LONG"),
+        Position("BTC/USDT:USDT", Decimal(-1), position_side="SHORT"),
+    )
+    write_journal(config, Adopted(held, (), by="test", time_ns=time.time_ns()))
+    told = holdfast("status", f"--config={config}", "--json").told["positions"]
+    assert told == {"BTC/USDT:USDT LONG": "2", "BTC/USDT:USDT SHORT": "-1"}
+    assert "BTC/USDT:USDT SHORT -1" in holdfast("status", f"--config={config}").out
 
 
 def test_a_person_settles_an_order_of_a_running_bot(config: Path) -> None:

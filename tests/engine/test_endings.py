@@ -1,0 +1,147 @@
+"""The end of an engine, and what is still said to it or by it when that has begun."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import anyio
+import pytest
+from engine_world import BTC, World, healthy, in_a_world
+
+from holdfast import Order, TradingHalted
+from holdfast.broadcast import Broadcast
+from holdfast.control import ControlServer
+from holdfast.dead_man import DeadManSwitch
+from holdfast.events import RedisLost, body_of
+from holdfast.settings import OrderSettings
+from holdfast.simulation import VirtualClock, run
+from holdfast.states.table import State
+from holdfast.transports.sim.faults import Fault
+
+RESTING = Order(BTC, "buy", "0.010", price="60000")
+
+
+@in_a_world
+async def test_a_fault_while_it_winds_down_does_not_open_the_gate_again(world: World) -> None:
+    """The way up takes a moment, and winding down waits for the venue for longer."""
+    seen: list[tuple[State, bool]] = []
+    async with anyio.create_task_group() as group:
+        async with world.engine(orders=OrderSettings(on_leaving_active="keep")) as engine:
+            await healthy(engine)
+            await engine.submit(RESTING)
+            world.venue.faults.arm("cancel", Fault(delay_before_seconds=2.5))  # the countdown's
+
+            async def look() -> None:
+                await anyio.sleep(0.1)
+                engine.fault("feed", "gone")
+                for _ in range(200):
+                    await anyio.sleep(0.01)
+                    seen.append((engine.state, engine.gate.is_open))
+
+            group.start_soon(look)
+        assert len(seen) > 100, "it had ended before anything could happen"
+        assert not any(is_open for _, is_open in seen)
+        group.cancel_scope.cancel()
+
+
+@in_a_world
+async def test_a_closed_gate_is_told_of_by_an_error_and_by_nothing_else(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+    epoch = engine.gate.epoch
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            with pytest.raises(TradingHalted, match="stopping"):
+                engine.gate.check()
+    assert caplog.records == []
+    assert engine.gate.epoch == epoch
+
+
+class SlowVenue:
+    """Takes a second for each request; what it did last stands."""
+
+    def __init__(self) -> None:
+        self.countdowns: dict[str, float] = {}
+
+    async def countdown_cancel_all(
+        self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        await anyio.sleep(1)
+        self.countdowns[symbol] = countdown_seconds
+
+
+@pytest.mark.parametrize("after", [0.5, 1.5, 2.5])
+def test_a_switch_released_while_it_is_being_renewed_stays_released(after: float) -> None:
+    """Else the venue cancels, two minutes after a clean stop, what was meant to rest."""
+
+    async def main() -> None:
+        venue = SlowVenue()
+        switch = DeadManSwitch(
+            venue=venue,
+            symbols=("A", "B", "C"),
+            countdown_seconds=20,
+            timeout_seconds=5,
+            clock=VirtualClock(),
+            may_renew=lambda: True,
+            on_lapsed=lambda why: None,
+            changes=Broadcast(),
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(switch.run)
+            await switch.until_armed()
+            await anyio.sleep(2 + after)  # three requests took three seconds; each five it is due
+            await switch.release()
+            await anyio.sleep(30)
+            assert set(venue.countdowns.values()) == {0.0}
+            group.cancel_scope.cancel()
+
+    run(main)
+
+
+UNWRITABLE = "bytes that were no text: \udc80" + "x" * 2_000_000
+
+
+@in_a_world
+async def test_whatever_a_transport_says_of_its_link_is_taken(world: World) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        engine._core.bus_link.down(UNWRITABLE)
+        engine._core.exchange_link.down(UNWRITABLE)
+        with pytest.raises(TradingHalted, match="bytes that were no text"):
+            await engine.submit(Order(BTC, "sell", "0.010", reduce_only=True))
+        engine._core.bus_link.up()
+        engine._core.exchange_link.up()
+        await healthy(engine)
+        await anyio.sleep(1)
+    (told,) = [body for e in world.events() if isinstance(body := body_of(e), RedisLost)]
+    assert told.reason.startswith("bytes that were no text")
+    assert len(told.reason) <= 1000
+
+
+@in_a_world
+async def test_an_operator_is_told_what_flatten_could_not_do(world: World, tmp_path: Any) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.submit(RESTING)
+        world.venue.faults.arm("cancel", Fault.lost_request(), count=10)
+        line = b'{"command": "flatten"}'
+        answer = await ControlServer(engine, tmp_path)._answer(line)
+        assert answer["ok"] is False
+        assert "1 resting entry could not be cancelled yet" in answer["error"]
+
+
+@in_a_world
+async def test_a_long_outage_does_not_push_the_run_out_of_its_timeline(world: World) -> None:
+    async with world.engine() as engine:
+        await healthy(engine)
+        for number in range(1_500):
+            engine.fault("feed", f"number {number}")
+        assert engine.timeline().states[0].state is State.DEGRADED
+        assert [span.state for span in engine.timeline().states][-2:] == [
+            State.HEALTHY,
+            State.DEGRADED,
+        ]
+        assert "RECOVERING" in [span.state for span in engine.timeline().states]
