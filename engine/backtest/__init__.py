@@ -1,6 +1,12 @@
 """Backtests of a user's bot, with and without failing infrastructure.
 
 The bot, the engine, its journal and its rules are those of live trading; clock, servers,
-exchange and prices are simulated. `holdfast backtest` is the command; `loading` finds bot and
-data, `run` plays a `Scene`.
+exchange and prices are simulated. `holdfast backtest` is the command, `backtest` the same for
+a script; `frames` makes tables of the result for pandas or polars.
 """
+
+from .conduct import backtest
+from .result import Backtest, BotFailure, Run
+from .stage import Account
+
+__all__ = ["Account", "Backtest", "BotFailure", "Run", "backtest"]

@@ -6,6 +6,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from holdfast.campaign.lives import Lives
+from holdfast.errors import LinkDown
 from holdfast.simulation import SeededEntropy, VirtualClock
 
 from .bare_engine import BareEngine
@@ -79,7 +80,7 @@ class BareProcess:
 
     def _reached(self, point: str) -> None:
         if not self.alive:
-            raise anyio.get_cancelled_exc_class()  # the dead do nothing any more
+            raise LinkDown("the process was killed")  # the dead do nothing any more
         if self._main:
             self._lives.reached(point)
 

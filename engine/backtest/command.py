@@ -7,22 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from holdfast.campaign.plan import FaultPlan
-from holdfast.campaign.planfile import load_plan
 from holdfast.errors import ConfigError
 
 from . import figures
-from .loading import load_bot, load_markets, read_data, split_data
-from .recording import span
-from .result import Backtest, PlannedFault, RunName
-from .run import Scene, run
+from .conduct import backtest as conduct
+from .result import Backtest
 from .stage import Account
 
 
@@ -57,6 +52,12 @@ from .stage import Account
 )
 @click.option("--deposit", type=click.IntRange(1), default=100_000, show_default=True, help="USDT.")
 @click.option("--no-bare", is_flag=True, help="Leave out the run without holdfast.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page with the curves, the states and the table.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def backtest(
     bot: str,
@@ -66,6 +67,7 @@ def backtest(
     markets: Path | None,
     deposit: int,
     no_bare: bool,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Run a bot on recorded prices in virtual time: the same engine, the same bot as live.
@@ -75,39 +77,28 @@ def backtest(
     the faults without it, so that what the outages cost stands side by side. Exits with 1 if
     the bot raises or a promise is broken.
     """
-    make_bot = load_bot(bot, _arguments(arguments))
-    known = load_markets(markets)
     began = time.monotonic()
-    wanted = [split_data(text, known) for text in data]
     with _progress(as_json=as_json) as progress:
-        used, recordings = read_data(
-            wanted, told=lambda path: progress(f"reading {path.name}", None, 0)
+        result = conduct(
+            bot,
+            data,
+            faults=faults,
+            arguments=_arguments(arguments),
+            markets=markets,
+            account=Account(deposit=Decimal(deposit)),
+            bare=not no_bare,
+            progress=progress,
         )
-        between = span(recordings)
-        plan = (
-            None
-            if faults is None
-            else load_plan(faults, first_ms=between.first_ms, last_ms=between.last_ms)
-        )
-        scene = Scene(make_bot, used, recordings, Account(deposit=Decimal(deposit)), plan)
-        total = sum(recording.summary.candles for recording in recordings)
-        names: list[RunName] = ["clean"]
-        if plan is not None:
-            names += ["guarded"] if no_bare else ["guarded", "bare"]
-        runs = [
-            run(scene, name, told=partial(progress, figures.TITLES[name], total)) for name in names
-        ]
-    result = Backtest(
-        bot=bot,
-        data=tuple(recording.summary for recording in recordings),
-        runs=tuple(runs),
-        faults=() if plan is None else _planned(plan, between.first_ms),
-        seed=0 if plan is None else plan.seed,
-    )
+    if report is not None:
+        from .report import page
+
+        report.write_text(page(result), encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.encode({"ok": result.ok, **msgspec.structs.asdict(result)}))
     else:
         _print(result, time.monotonic() - began)
+        if report is not None:
+            click.echo(f"written: {report}")
     if not result.ok:
         raise SystemExit(1)
 
@@ -130,17 +121,6 @@ def _value(text: str) -> Any:
         return text
 
 
-def _planned(plan: FaultPlan, first_ms: int) -> tuple[PlannedFault, ...]:
-    return tuple(
-        PlannedFault(
-            at_ms=first_ms + round(fault.at_seconds * 1000),
-            seconds=getattr(fault, "seconds", 0.0),
-            text=str(fault).partition(" s  ")[2],
-        )
-        for fault in plan.faults
-    )
-
-
 @contextmanager
 def _progress(*, as_json: bool) -> Iterator[Callable[[str, int | None, int], None]]:
     """Shows which run is at which candle, where somebody looks on."""
@@ -150,10 +130,11 @@ def _progress(*, as_json: bool) -> Iterator[Callable[[str, int | None, int], Non
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
         tasks: dict[str, Any] = {}
+        titles: dict[str, str] = {str(name): title for name, title in figures.TITLES.items()}
 
         def show(title: str, total: int | None, done: int) -> None:
             if title not in tasks:
-                tasks[title] = bar.add_task(title, total=total)
+                tasks[title] = bar.add_task(titles.get(title, title), total=total)
             bar.update(tasks[title], completed=done)
 
         yield show
@@ -172,6 +153,8 @@ def _print(result: Backtest, seconds: float) -> None:
     for row in figures.rows(result):
         table.add_row(row.label, *row.values)
     console.print(table)
+    for line in figures.beliefs(result):
+        click.echo(line)
     for line in figures.trouble(result):
         click.secho(line, fg="red")
     candles = sum(data.candles for data in result.data) * len(result.runs)

@@ -76,7 +76,7 @@ _FIGURES: Final = (
     _Figure(
         "wrong_positions",
         "position at the end",
-        lambda run: "; ".join(run.wrong_positions) or "right",
+        lambda run: "wrong" if run.wrong_positions else "right",
     ),
 )
 
@@ -115,6 +115,13 @@ def data_lines(backtest: Backtest) -> Iterator[str]:
             f"{data.symbol}: {_count(data.candles)} candles of {data.interval}, "
             f"{moment(data.first_ms)} to {moment(data.last_ms)} UTC{gaps}"
         )
+
+
+def beliefs(backtest: Backtest) -> Iterator[str]:
+    """Where the bot's side believed in another position than the venue had, in sentences."""
+    for run in backtest.runs:
+        for wrong in run.wrong_positions:
+            yield f"{TITLES[run.name]}, at the end: {wrong}"
 
 
 def trouble(backtest: Backtest) -> Iterator[str]:

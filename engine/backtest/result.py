@@ -35,7 +35,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     :ivar profit: of wallet and open positions since the start, fees paid, in the quote asset.
     :ivar funding: paid (negative) or received.
     :ivar max_exposure: most that was held at once, quantity times price over all symbols.
-    :ivar max_drawdown: deepest fall below an earlier height of `equity`.
+    :ivar equity: time (UTC ms) and profit until then, evenly over the recording.
+    :ivar max_drawdown: deepest fall of `equity` below an earlier height, or below the start.
     :ivar stale_policy_seconds: the oldest policy that an opening order went by: since when its
         store did not hold it any more, or could not be asked. `stale_policy_orders`: how many
         orders went by one.

@@ -88,6 +88,7 @@ def run(scene: Scene, name: RunName, *, told: Callable[[int], object] | None = N
         )
         stage.loop.set_exception_handler(stage.on_loop_error)
         wrong = await _PLAYS[name](stage, scene.make_bot)
+        assert stage.feed.ended.is_set(), "a run ends with its data, or with its bot"
         return _result(stage, name, wrong)
 
     with silence():
@@ -207,8 +208,8 @@ def _result(stage: Stage, name: RunName, wrong_positions: tuple[str, ...]) -> Ru
 
 
 def _drawdown(equity: Sequence[tuple[int, float]]) -> float:
-    """The deepest fall below an earlier height."""
-    height, deepest = float("-inf"), 0.0
+    """The deepest fall below an earlier height, or below the start."""
+    height = deepest = 0.0
     for _, worth in equity:
         height = max(height, worth)
         deepest = max(deepest, height - worth)

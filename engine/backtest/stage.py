@@ -50,7 +50,7 @@ class Stage(World):
     """
     :param samples: points of the equity curve.
     :param told: called with the number of candles so far, at each of these points.
-    :ivar equity: time (UTC ms) and what the account was worth.
+    :ivar equity: time (UTC ms) and profit until then.
     :ivar policy_in_use: the policy that the bot's side goes by now.
     """
 
@@ -156,7 +156,7 @@ class Stage(World):
         )
 
     def _sample(self, time_ms: int) -> None:
-        self.equity.append((time_ms, float(self.worth())))
+        self.equity.append((time_ms, float(self.worth() - self.deposit)))
         self._look_at_exposure()
         if self._told is not None:
             self._told(self.feed.candles)

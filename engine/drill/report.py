@@ -11,8 +11,7 @@ from string import Template
 from typing import Final
 
 from holdfast.clock import SystemClock
-from holdfast.states.diagram import timeline_svg
-from holdfast.states.diagram.as_timeline import MIN_WIDTH
+from holdfast.page import page_style, pictures
 
 from . import figures
 from .checks import Check
@@ -53,6 +52,7 @@ def page(result: DrillResult, *, options: DrillOptions) -> str:
     template = Template(resources.files(__package__).joinpath("report.html").read_text("utf-8"))
     passed = sum(check.passed for check in result.checks)
     return template.substitute(
+        style=page_style(),
         verdict="passed" if result.passed else "failed",
         verdict_word="Passed" if result.passed else "Failed",
         score=escape(figures.percent(result.score)),
@@ -107,12 +107,7 @@ def _table(checks: list[Check]) -> str:
 
 def _story(story: Story, timeline: list[Moment]) -> str:
     drawn = picture(story.seen, title=story.run.title)
-    svg = (
-        f"<h3>{escape(story.run.title)}</h3>"
-        if drawn is None
-        else f'<div class="picture wide">{timeline_svg(drawn)}</div>'
-        f'<div class="picture narrow">{timeline_svg(drawn, width=MIN_WIDTH)}</div>'
-    )
+    svg = f"<h3>{escape(story.run.title)}</h3>" if drawn is None else pictures(drawn)
     told = "".join(f"<p>{escape(text)}</p>" for text in sentences(story.seen))
     moments = "".join(
         f"<tr><td>{moment.at_seconds:.3f} s</td><td>{escape(moment.kind)}</td>"

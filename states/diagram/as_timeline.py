@@ -1,4 +1,5 @@
-"""A timeline as SVG: a swim-lane for each state, the gate below, what went wrong above.
+"""A timeline as SVG: a swim-lane for each state, the gate below, what went wrong above,
+and between them the curves of the run, if it has any.
 
 The lanes stand in the order of the state picture, HEALTHY on top, so a fault is
 a fall and a recovery a staircase. However long the record, the picture stays
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from holdfast.states.table import State
 
+from .curves import panel
 from .elements import document, number, path, rect, text
 from .graph import graph
 from .metrics import shorten, text_width, wrap
@@ -73,11 +75,27 @@ def timeline_svg(timeline: Timeline, *, width: float = 960.0) -> str:
     rows, hidden = _place_labels(timeline.marks, scale)
     ticks_top = y + 14
     lanes_top = ticks_top + _LABEL_ROW * _depth(rows) + 14
+    if timeline.curves:
+        drawn = panel(
+            timeline.curves,
+            shut=_joined(
+                ((s.start_seconds, s.end_seconds) for s in timeline.gate if not s.is_open), scale
+            ),
+            x=scale.x,
+            left=scale.left,
+            right=scale.right,
+            margin=_MARGIN,
+            top=lanes_top,
+        )
+        body += drawn.parts
+        lanes_top = drawn.bottom + 16
     lanes = tuple(reversed(graph().spine))
     gate_top = lanes_top + _LANE * len(lanes) + 12
     axis_y = gate_top + _GATE + 10
     body += _grid(scale, lanes_top, axis_y)
-    body += _marks(timeline.marks, rows, ticks_top, gate_top, scale)
+    # Through curves no stem goes: there the shaded times say what was when.
+    stem_end = None if timeline.curves else gate_top
+    body += _marks(timeline.marks, rows, ticks_top, stem_end, scale)
     body += _lanes(timeline, lanes, lanes_top, scale)
     body += _gate(timeline, gate_top, scale)
     height = axis_y + 44
@@ -279,7 +297,11 @@ def _depth(rows: dict[int, _Place]) -> int:
 
 
 def _marks(
-    marks: tuple[Mark, ...], rows: dict[int, _Place], top: float, bottom: float, scale: _Scale
+    marks: tuple[Mark, ...],
+    rows: dict[int, _Place],
+    top: float,
+    bottom: float | None,
+    scale: _Scale,
 ) -> list[str]:
     parts = []
     depth = _depth(rows)
@@ -294,7 +316,9 @@ def _marks(
         drawn[place] = None
         # The nearer a row to the lanes, the shorter the stem: row 0 is the lowest.
         y = labels_bottom - _LABEL_ROW * label.row if label else labels_bottom + 12
-        end = bottom if mark.kind is MarkKind.FAULT else labels_bottom + 16
+        end = labels_bottom + 16
+        if mark.kind is MarkKind.FAULT and bottom is not None:
+            end = bottom
         parts.append(f'<g class="{_MARK_HUE[mark.kind]}">')
         stem = path(f"M{number(x)} {number(y - 9)}V{number(end)}", "hf-line hf-stem")
         parts.append(stem)

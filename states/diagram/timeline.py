@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from holdfast.states.table import State
 
+from .curves import Curve
+
 
 class StateSpan(NamedTuple):
     state: State
@@ -49,6 +51,8 @@ class Timeline(NamedTuple):
     marks: tuple[Mark, ...] = ()
     figures: tuple[tuple[str, str], ...] = ()
     """Further key figures: what it is, and its value with the unit."""
+    curves: tuple[Curve, ...] = ()
+    """Drawn above the lanes, on the same axis of time."""
 
     @property
     def start_seconds(self) -> float:

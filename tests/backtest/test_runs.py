@@ -52,7 +52,7 @@ def test_a_run_is_worth_what_a_plain_calculation_says() -> None:
     assert clean.events_published == trades
     assert not clean.events_lost
     assert not clean.wrong_positions
-    assert clean.equity[-1][1] == pytest.approx(100_000 + float(worth))
+    assert clean.equity[-1][1] == pytest.approx(float(worth))
 
 
 def test_where_nothing_fails_the_three_do_the_same() -> None:
@@ -103,6 +103,9 @@ def test_a_bot_killed_at_every_kind_of_await_comes_back_on_its_journal() -> None
         assert guarded.failure is None
         # What a dead process still holds up takes at most the time of a clean stop.
         assert 160 <= guarded.state_seconds["no process"] < 180
+    bare = run(scene(faults, candles=walk(330)), "bare")
+    assert (bare.lives, bare.failure) == (5, None)
+    assert bare.equity[-1][0] == guarded.equity[-1][0]
 
 
 def test_every_kind_of_trouble_at_once_breaks_no_promise() -> None:
@@ -125,6 +128,7 @@ def test_every_kind_of_trouble_at_once_breaks_no_promise() -> None:
     assert guarded.lives >= 3
     assert bare.failure is None
     assert bare.wrong_positions
+    assert bare.equity[-1][0] == guarded.equity[-1][0]
 
 
 def test_a_second_copy_is_kept_out_by_the_lease_alone() -> None:
