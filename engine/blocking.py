@@ -189,6 +189,9 @@ class BlockingEngine:
     def identify(self, symbol: str, name: str) -> str | None:
         return self._ask(self.engine.identify, symbol, name)
 
+    def other_account(self, *, server: str, api_key: str) -> str:
+        return self._ask(self.engine.other_account, server=server, api_key=api_key)
+
     def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
         return self._wait(self.engine.cancel, symbol, client_order_id)
 

@@ -33,6 +33,7 @@ from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, P
 from .operation import Operation
 from .policy import Policy
 from .ports import (
+    AccountComparer,
     Clock,
     Entropy,
     ExecutionClient,
@@ -348,6 +349,13 @@ class Engine:
         if known is None and name.startswith(self._core.execution.orders.prefix):
             return name  # one that ended long ago
         return known
+
+    def other_account(self, *, server: str, api_key: str) -> str:
+        """As `ports.AccountComparer`; "" also where the venue's transport can not tell."""
+        client = self._core.exchange
+        if not isinstance(client, AccountComparer):
+            return ""
+        return client.other_account(server=server, api_key=api_key)
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderSnapshot | None:
         """Cancel one order; how it stands afterwards, None if the venue does not know it.

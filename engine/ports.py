@@ -442,6 +442,18 @@ class AccountReader(Protocol):
 
 
 @runtime_checkable
+class AccountComparer(Protocol):
+    """What an `ExecutionClient` may offer besides: whether somebody else's account is its own."""
+
+    def other_account(self, *, server: str, api_key: str) -> str:
+        """What is different about the account that this key opens at this server, in words;
+        "": nothing is. Nothing of a key is told.
+
+        :param server: a URL; what comes after host and port does not count.
+        """
+
+
+@runtime_checkable
 class KeyReader(Protocol):
     """What an `ExecutionClient` may offer besides: what its API key may do."""
 

@@ -46,7 +46,8 @@ def guard(exchange: E, engine: Engine | BlockingEngine) -> E:
     `NetworkError`, which bots retry. `guarding.errors` has the whole table.
 
     :param exchange: of ccxt, `ccxt.async_support` or `ccxt.pro`, for the account that the
-        engine trades on. Guarding it again moves it to another engine.
+        engine trades on: with its key and at its server, or without keys. Guarding it again
+        moves it to another engine.
     :param engine: running; of `Engine.open` for an asynchronous exchange, of
         `Engine.open_blocking` for a synchronous one.
     :raises ConfigError: the two do not go together.
@@ -71,6 +72,11 @@ def guard(exchange: E, engine: Engine | BlockingEngine) -> E:
         raise ConfigError(
             "engine: a synchronous exchange needs Engine.open_blocking, one of "
             "ccxt.async_support or ccxt.pro needs Engine.open"
+        )
+    if difference := wrapping.other_account(exchange, engine):
+        raise ConfigError(
+            f"exchange: it is not for the account that the engine trades on: {difference}; give "
+            "both the same key and server (ccxt's testnet is enable_demo_trading(True))"
         )
     hidden = wrapping.shadowed(exchange)
     if hidden:

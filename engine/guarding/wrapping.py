@@ -60,6 +60,18 @@ def guarded(cls: type[Any], engine: Engine | BlockingEngine) -> type[Any]:
     return type(f"Guarded{cls.__name__}", (Guarded, cls), methods)
 
 
+def other_account(exchange: Any, engine: Engine | BlockingEngine) -> str:
+    """What is different about the exchange's account, in words; "": nothing, or it has no key.
+
+    What passes through (positions, leverage, cancels of another hand's orders) would speak of
+    another account than the engine's orders.
+    """
+    if not exchange.apiKey:
+        return ""
+    server = exchange.urls["api"]["fapiPrivate"]
+    return engine.other_account(server=server, api_key=str(exchange.apiKey))
+
+
 def shadowed(exchange: Any) -> list[str]:
     """Names among the instance's own attributes that would hide the guarded methods."""
     names = {*CALLS, *map(_camel_case, CALLS), *DOORS}

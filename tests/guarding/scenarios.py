@@ -397,6 +397,102 @@ async def the_rest_is_as_it_was(bot: Bot) -> None:
     assert (await maybe(ex.fetch_order(foreign, BTC)))["status"] == "open"
 
 
+# --- conditional orders --------------------------------------------------------------
+
+
+async def a_stop_is_kept_at_the_algo_service_under_the_engines_name(bot: Bot) -> None:
+    ex, venue = bot.exchange, bot.served.venue
+    await bot.buy()
+    params = {"stopLossPrice": 48_000, "reduceOnly": True, "clientOrderId": "my-stop"}
+    stop = await maybe(ex.create_order(BTC, "market", "sell", 0.010, None, params))
+    paths = [seen.path for seen in bot.served.requests("place")]
+    assert paths == ["/fapi/v1/order", "/fapi/v1/algoOrder"]
+    (kept,) = venue.conditional_log
+    assert kept.client_id.startswith("hf-guarded-")
+    assert (kept.type, kept.side, kept.trigger_price) == ("STOP_MARKET", "sell", D(48_000))
+    assert (kept.quantity, kept.reduce_only, kept.waiting) == (D("0.010"), True, True)
+    assert (stop["status"], stop["side"], stop["triggerPrice"]) == ("open", "sell", 48_000)
+    assert (stop["amount"], stop["filled"], stop["reduceOnly"]) == (0.010, 0, True)
+
+    again = await maybe(ex.create_order(BTC, "market", "sell", 0.010, None, params))
+    assert again["clientOrderId"] == stop["clientOrderId"] == kept.client_id
+    assert len(venue.conditional_log) == 1, "the same name is the same stop"
+
+    for name in ("my-stop", stop["clientOrderId"]):
+        found = await maybe(ex.fetch_order(name, BTC))
+        assert (found["status"], found["triggerPrice"]) == ("open", 48_000)
+    cancelled = await maybe(ex.cancel_order("my-stop", BTC))
+    assert cancelled["status"] == "canceled"
+    assert not kept.waiting
+    assert bot.served.requests("cancel")[-1].path == "/fapi/v1/algoOrder"
+    assert bot.served.position == D("0.010")
+
+
+async def each_of_ccxts_words_for_a_trigger_means_the_same_as_in_ccxt(bot: Bot) -> None:
+    """What reaches the venue for the guarded exchange and for the plain one is one order."""
+    await bot.buy("market", 0.100)
+    rows: list[tuple[str, str, Any, dict[str, Any]]] = [
+        ("market", "sell", None, {"stopLossPrice": 48_000, "reduceOnly": True}),
+        ("market", "sell", None, {"takeProfitPrice": 52_000, "reduceOnly": True}),
+        ("market", "sell", None, {"triggerPrice": 48_000, "reduceOnly": True}),
+        ("market", "sell", None, {"stopPrice": 48_000, "workingType": "MARK_PRICE"}),
+        ("limit", "sell", 47_900, {"stopLossPrice": 48_000, "reduceOnly": True}),
+        ("limit", "sell", 52_100, {"takeProfitPrice": 52_000, "reduceOnly": True}),
+        ("limit", "buy", 52_100, {"triggerPrice": 52_000.04}),
+        ("STOP_MARKET", "sell", None, {"triggerPrice": 48_000, "reduceOnly": True}),
+        ("TAKE_PROFIT_MARKET", "sell", None, {"triggerPrice": 52_000, "reduceOnly": True}),
+    ]
+    for type_, side, price, params in rows:
+        for exchange in (bot.exchange, bot.raw):
+            await maybe(exchange.create_order(BTC, type_, side, 0.010, price, params))
+        ours, theirs = bot.served.venue.conditional_log[-2:]
+        said = ("type", "side", "quantity", "price", "trigger_price", "trigger_by", "reduce_only")
+        for name in (*said, "position_side", "close_position"):
+            assert getattr(ours, name) == getattr(theirs, name), (type_, params, name)
+        assert ours.client_id.startswith("hf-guarded-")
+
+
+async def a_stop_that_is_reached_closes_and_is_told(bot: Bot) -> None:
+    ex = bot.exchange
+    await bot.buy()
+    params = {"stopLossPrice": 48_000, "reduceOnly": True, "clientOrderId": "my-stop"}
+    await maybe(ex.create_order(BTC, "market", "sell", 0.010, None, params))
+    bot.served.price("47990")
+    assert bot.served.position == 0
+
+    async def is_flat() -> bool:
+        return bool(await maybe(bot.engine.position(BTC)) == 0)
+
+    await bot.until(is_flat, "the engine hears of it")
+    found = await maybe(ex.fetch_order("my-stop", BTC))
+    assert found["status"] == "closed"
+    error = await bot.fails(lambda: ex.cancel_order("my-stop", BTC))
+    assert isinstance(error, ccxt.OrderNotFound)
+
+
+async def a_stop_whose_reply_is_lost_is_unknown_and_never_doubled(bot: Bot) -> None:
+    ex = bot.exchange
+    await bot.buy()
+    params = {"stopLossPrice": 48_000, "reduceOnly": True, "clientOrderId": "my-stop"}
+    bot.served.lose_an_order(Fault.lost_reply())
+    place = lambda: ex.create_order(BTC, "market", "sell", 0.010, None, params)  # noqa: E731
+    error = await bot.fails(place)
+    assert isinstance(error, holdfast.OutcomeUnknown)
+    assert not isinstance(error, ccxt.NetworkError)
+    bot.served.mend()
+
+    async def is_settled() -> bool:
+        return not await maybe(bot.engine.pending(BTC))
+
+    await bot.until(is_settled, "the stop is found")
+    told = await maybe(place())
+    assert told["status"] == "open"
+    assert len(bot.served.venue.conditional_log) == 1
+
+
+# --- all of it -----------------------------------------------------------------------
+
+
 async def all_orders_are_cancelled_at_once(bot: Bot) -> None:
     for _ in range(3):
         await bot.limit()

@@ -11,7 +11,16 @@ import anyio
 import ccxt
 import ccxt.async_support
 import pytest
-from guard_rigs import BTC, Bot, ServedVenue, async_bot, run_sync
+from guard_rigs import (
+    BTC,
+    RUNNERS,
+    Bot,
+    ServedVenue,
+    async_bot,
+    ccxt_config,
+    maybe,
+    run_sync,
+)
 
 import holdfast
 from holdfast import (
@@ -24,11 +33,15 @@ from holdfast import (
     OutcomeUnknown,
     Rejected,
     TradingHalted,
+    registry,
 )
+from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.guarding.errors import cancelling, placing, rejected_as
 from holdfast.guarding.wrapping import Guarded
 from holdfast.intent import Intent
 from holdfast.journal import JournalError, JournalFull
+from holdfast.ports import AccountComparer
+from holdfast.secret import Secret
 from holdfast.transports.sim import Fault
 
 EXCHANGE = ccxt.binanceusdm()
@@ -67,6 +80,85 @@ def test_the_wrong_pairs_are_refused(served: ServedVenue, tmp_path: Path) -> Non
         refused(own, blocking, "createOrder")
 
     run_sync(scenario, served, tmp_path)
+
+
+def other_account(exchange: Any, engine: Any) -> str:
+    """Why the two do not go together."""
+    before = type(exchange)
+    with pytest.raises(ConfigError) as refused:
+        holdfast.guard(exchange, engine)
+    assert type(exchange) is before
+    for secret in ("demo-of-another", exchange.secret):
+        assert secret not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("kind", RUNNERS)
+def test_both_trade_on_one_account(kind: str, served: ServedVenue, tmp_path: Path) -> None:
+    async def scenario(bot: Bot) -> None:
+        cls = bot.exchange.unguarded
+        config = {**ccxt_config(served.port), "secret": "not-looked-at"}
+        made: list[Any] = []
+
+        def exchange(**changed: Any) -> Any:
+            made.append(cls({**config, **changed}))
+            return made[-1]
+
+        assert "API key" in other_account(exchange(apiKey="demo-of-another"), bot.engine)
+        elsewhere = {"urls": ccxt_config(served.port + 1)["urls"]}
+        assert f"127.0.0.1:{served.port + 1}" in other_account(exchange(**elsewhere), bot.engine)
+        live = exchange(urls={"api": {}})
+        assert "fapi.binance.com" in other_account(live, bot.engine)
+        for fits in (exchange(), exchange(apiKey="", urls={"api": {}})):
+            assert holdfast.guard(fits, bot.engine) is fits
+        for one in made:
+            await maybe(one.close() if hasattr(one, "close") else None)
+
+    RUNNERS[kind](scenario, served, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "server", "words"),
+    [
+        ("binance://usdm", "https://fapi.binance.com/fapi/v1", ""),
+        ("binance://usdm", "https://fapi.binance.com:443", ""),
+        ("binance://usdm", "https://demo-fapi.binance.com/fapi/v1", "demo-fapi"),
+        ("binance://usdm", "http://fapi.binance.com/fapi/v1", "http://fapi"),
+        ("binance://usdm-testnet", "https://demo-fapi.binance.com/fapi/v1", ""),
+        ("binance://usdm-testnet", "https://testnet.binancefuture.com/fapi/v1", "testnet"),
+        ("sim://127.0.0.1:9", "http://localhost:9/fapi/v1", ""),
+        ("sim://127.0.0.1:9", "http://127.0.0.1:8/fapi/v1", "127.0.0.1:8"),
+    ],
+)
+def test_servers_are_compared_by_place(url: str, server: str, words: str) -> None:
+    client = registry.open_execution(
+        url,
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        api_key=Secret("mine"),
+        api_secret=Secret("s"),
+    )
+    assert isinstance(client, AccountComparer)
+    told = client.other_account(server=server, api_key="mine")
+    assert words in told
+    assert bool(told) is bool(words)
+    other = client.other_account(server=server, api_key="min")
+    assert other
+    assert "min" not in other.replace("binance", "")
+
+
+def test_ccxts_testnet_is_the_engines_by_the_call_that_the_error_names() -> None:
+    exchange = ccxt.binanceusdm({"apiKey": "mine"})
+    exchange.enable_demo_trading(True)
+    client = registry.open_execution(
+        "binance://usdm-testnet",
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        api_key=Secret("mine"),
+        api_secret=Secret("s"),
+    )
+    server = exchange.urls["api"]["fapiPrivate"]
+    assert client.other_account(server=server, api_key="mine") == ""  # type: ignore[attr-defined]
 
 
 def test_guarding_again_moves_it_to_another_engine(served: ServedVenue, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import ccxt.async_support
 from holdfast.secret import Secret
 from holdfast.transports.usdm.endpoints import Endpoint, Security
 from holdfast.transports.usdm.session import HttpRequest
-from holdfast.transports.usdm.signing import Params
+from holdfast.transports.usdm.signing import Params, difference
 
 Transmit = Callable[[HttpRequest], Awaitable[None]]
 
@@ -40,6 +40,7 @@ class CcxtSigner:
         self, base_url: str, *, key: Secret, secret: Secret, account_url: str | None = None
     ) -> None:
         self._base_url = base_url
+        self._key = key
         self._exchange = _Usdm(
             {
                 "apiKey": key.reveal(),
@@ -59,6 +60,10 @@ class CcxtSigner:
 
     def __repr__(self) -> str:
         return f"{self._base_url} (signed by ccxt)"
+
+    def other_account(self, *, server: str, api_key: str) -> str:
+        """See `signing.Signer`."""
+        return difference(self._base_url, self._key, server=server, api_key=api_key)
 
     async def submit(self, endpoint: Endpoint, params: Params, transmit: Transmit) -> None:
         """See `signing.Signer`."""

@@ -122,6 +122,10 @@ class UsdmExecutionClient(AccountAccess):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self._signer!r}>"
 
+    def other_account(self, *, server: str, api_key: str) -> str:
+        """See `ports.AccountComparer`."""
+        return self._signer.other_account(server=server, api_key=api_key)
+
     # --- the link ------------------------------------------------------------------
 
     async def run(self, watch: ExecutionWatch) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol
-from urllib.parse import quote_plus
+from typing import Final, Protocol
+from urllib.parse import quote_plus, urlsplit
 
 from holdfast.secret import Secret
 
@@ -18,9 +18,14 @@ from .session import HttpRequest
 
 Params = Sequence[tuple[str, str]]
 
+_LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
+
 
 class Signer(Protocol):
     """Its `repr` names the venue, and nothing secret."""
+
+    def other_account(self, *, server: str, api_key: str) -> str:
+        """See `ports.AccountComparer`."""
 
     async def submit(
         self,
@@ -48,6 +53,10 @@ class HmacSigner:
     def __repr__(self) -> str:
         return self._base_url
 
+    def other_account(self, *, server: str, api_key: str) -> str:
+        """See `ports.AccountComparer`."""
+        return difference(self._base_url, self._key, server=server, api_key=api_key)
+
     async def submit(
         self,
         endpoint: Endpoint,
@@ -63,6 +72,23 @@ class HmacSigner:
             headers = {"X-MBX-APIKEY": self._key.reveal()}
         url = f"{self._base_url}{endpoint.path}"
         await transmit(HttpRequest(endpoint.method, f"{url}?{query}" if query else url, headers))
+
+
+def difference(own_server: str, own_key: Secret, *, server: str, api_key: str) -> str:
+    """What `Signer.other_account` answers."""
+    if _place(server) != _place(own_server):
+        parts = urlsplit(server)
+        return f"the server is {parts.scheme}://{parts.netloc}, the engine's is {own_server}"
+    if not hmac.compare_digest(api_key.encode(), own_key.reveal().encode()):
+        return "the API key is another than the engine's"
+    return ""
+
+
+def _place(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, "loopback" if host in _LOOPBACK else host, port
 
 
 def encode(params: Iterable[tuple[str, str]]) -> str:
