@@ -57,7 +57,7 @@ class RestingEntries:
     async def run(self) -> None:
         """Cancel what is unwanted, until cancelled."""
         while True:
-            if not (self._unwanted() and self._left()):
+            if not (self._unwanted() and self.left()):
                 await self._changes.wait()
             else:
                 await self.cancel()
@@ -98,11 +98,11 @@ class RestingEntries:
 
         # Side by side with another pass, every order would be cancelled twice.
         async with self._one_pass, anyio.create_task_group() as group:
-            for order in self._left():
+            for order in self.left():
                 group.start_soon(one, order)
         return failed
 
-    def _left(self) -> list[OrderSnapshot]:
+    def left(self) -> list[OrderSnapshot]:
         """Those the venue has not answered for. The book may still show one that it has: not
         known to the venue, or not written down. Reconciling settles that, not asking again."""
         if self._answered_epoch != self._epoch():

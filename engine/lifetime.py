@@ -1,12 +1,14 @@
 """From the start of an engine's tasks to a clean stop: nothing it starts outlives it.
 
 A stop leaves venue and bus as a successor would like to find them: gate shut, resting
-entries by rule, events shipped as far as the bus takes them, lease given back, and last of
-all the journal closed. What fails on the way never hides why the engine had to end.
+entries by rule (and where they could not be cancelled, the venue's dead-man switch armed),
+events shipped as far as the bus takes them, lease given back, and last of all the journal
+closed. What fails on the way never hides why the engine had to end.
 """
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import Final
 
@@ -19,6 +21,8 @@ from .core import Core
 from .disk_watch import watch_disk
 from .links import keep_running
 from .metrics import Metrics
+
+log = logging.getLogger("holdfast.engine")
 
 STOP_SECONDS: Final = 3.0
 """Most that a clean stop waits for the venue (cancels) and for the bus (last events)."""
@@ -88,11 +92,20 @@ class Lifetime:
     async def _wind_down(self) -> None:
         core = self._core
         core.gate.close("stopping")  # the machine goes on, and would find its way up again
+        left: list[str] = []
         if core.settings.orders.on_leaving_active == "cancel" and core.exchange_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
                 await core.execution.entries.cancel()
-        with anyio.move_on_after(STOP_SECONDS):
-            await core.execution.dead_man.release()
+            left = [order.client_order_id for order in core.execution.entries.left()]
+            left += [name for name, i in core.ledger.intents.items() if i.order.opening]
+            if left:
+                log.warning(
+                    "entries rest, or may: the dead-man switch stays armed and cancels them",
+                    extra={"orders": left},
+                )
+        if not left:
+            with anyio.move_on_after(STOP_SECONDS):
+                await core.execution.dead_man.release()
         if core.bus_link.is_up:
             with anyio.move_on_after(STOP_SECONDS):
                 while core.outbox.behind(core.outbox.mark):

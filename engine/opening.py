@@ -160,6 +160,7 @@ class OpeningEngine:
         tb: TracebackType | None,
     ) -> bool | None:
         suppress = await self._stack.__aexit__(exc_type, exc, tb)
-        if self._terminated:
+        if self._terminated and (exc is None or suppress):
+            # Else the bot failed while it was being ended, and that is what has to be heard of.
             raise SystemExit(EXIT_STATUS)
         return suppress

@@ -240,7 +240,7 @@ def _status_lines(told: dict[str, Any]) -> Iterable[str]:
             "policy": f"{policy['mode']}, version {policy['version']}"
             if policy
             else told.get("policy_problem"),
-            "events to send": told.get("outbox", {}).get("behind"),
+            "records to ship": told.get("outbox", {}).get("behind"),
             "positions": _positions(told.get("positions", {})),
             "open orders": told.get("open_orders"),
             "unknown orders": "; ".join(told.get("remedies", ())),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -99,6 +103,79 @@ def test_a_switch_released_while_it_is_being_renewed_stays_released(after: float
             group.cancel_scope.cancel()
 
     run(main)
+
+
+@in_a_world
+async def test_what_could_not_be_cancelled_is_left_to_the_dead_man_switch(world: World) -> None:
+    """A stop that leaves entries behind is none that the switch may be released for."""
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.submit(RESTING)
+        world.venue.faults.arm("cancel", Fault.lost_request())
+    assert [order.side for order in world.venue.open_orders()] == ["buy"]
+    await anyio.sleep(130)
+    world.venue.advance()
+    assert world.venue.open_orders() == []
+
+
+@in_a_world
+async def test_an_entry_that_may_rest_is_left_to_it_as_well(world: World) -> None:
+    async with world.engine() as engine, anyio.create_task_group() as group:
+        await healthy(engine)
+        world.venue.faults.arm("place", Fault.lost_reply())
+        world.venue.faults.arm("query", Fault.lost_request(), count=100)
+        world.venue.faults.arm_stream("drop", count=10)
+        group.start_soon(engine.submit, RESTING)
+        await anyio.sleep(5)
+        assert len(engine.pending()) == 1
+        group.cancel_scope.cancel()
+    assert [order.side for order in world.venue.open_orders()] == ["buy"]
+    await anyio.sleep(130)
+    world.venue.advance()
+    assert world.venue.open_orders() == []
+
+
+TERMINATED = """
+import anyio, os, signal, sys
+from decimal import Decimal
+from holdfast import Engine
+from holdfast.clock import SystemClock
+from holdfast.transports.sim import SimulatedVenue
+
+venue = SimulatedVenue(time_ns=SystemClock().time_ns)
+venue.on_price("BTC/USDT:USDT", Decimal(64000))
+config = {
+    "engine": {"symbols": ["BTC/USDT:USDT"], "state_dir": sys.argv[1]},
+    "bus": {"url": "memory://b"},
+    "exchange": {"url": "sim://local", "options": {"core": venue}},
+}
+
+async def main():
+    async with Engine.open(config):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await anyio.sleep_forever()
+        finally:
+            if sys.argv[2] == "fails":
+                raise LookupError("the bot's own clean-up")
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("ending", ["clean", "fails"])
+def test_sigterm_does_not_hide_what_went_wrong_in_the_bot(tmp_path: Path, ending: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", TERMINATED, str(tmp_path), ending],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    if ending == "clean":
+        assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+    else:
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == "LookupError: the bot's own clean-up"
 
 
 UNWRITABLE = "bytes that were no text: \udc80" + "x" * 2_000_000

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from holdfast.cli import main
+from holdfast.transports.conformance import EXECUTION_CHECKS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
@@ -105,6 +106,12 @@ def test_its_python_compiles() -> None:
     assert shown
     for code in shown:
         compile(textwrap.dedent(code), "README.md", "exec")
+
+
+def test_it_counts_the_conformance_checks_as_they_are() -> None:
+    told = re.search(r"(\d+) of them for an execution client", (ROOT / "README.md").read_text())
+    assert told is not None
+    assert int(told[1]) == len(EXECUTION_CHECKS)
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md"])
