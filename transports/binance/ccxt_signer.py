@@ -41,14 +41,7 @@ class CcxtSigner:
     ) -> None:
         self._base_url = base_url
         self._key = key
-        self._exchange = _Usdm(
-            {
-                "apiKey": key.reveal(),
-                "secret": secret.reveal(),
-                "enableRateLimit": False,
-                "options": {"maxRetriesOnFailure": 0},
-            }
-        )
+        self._exchange = _Usdm({"apiKey": key.reveal(), "secret": secret.reveal()})
         # Only these: a request for anything else has nowhere to go.
         self._exchange.urls["api"] = {
             f"fapi{access}{version}": f"{base_url}/fapi/{version.lower() or 'v1'}"
@@ -89,18 +82,16 @@ def implicit_method(endpoint: Endpoint) -> str:
 class _Usdm(ccxt.async_support.binanceusdm):  # type: ignore[misc]
     """Hands over what ccxt would send."""
 
-    async def fetch(
-        self,
-        url: str,
-        method: str = "GET",
-        headers: dict[str, str] | None = None,
-        body: str | None = None,
+    async def request(
+        self, path: str, api: Any, method: str, params: dict[str, str], **_config: Any
     ) -> dict[str, Any]:
-        if body:  # of POST and PUT; Binance takes it in the query as well ("General Info")
+        """What every implicit method ends in. ccxt's own would wait its turn, retry, fetch and
+        interpret; and keep the request, which is as good as the key while its window lasts.
+        """
+        signed = self.sign(path, api, method, params)
+        url, headers = signed["url"], signed["headers"]
+        if body := signed["body"]:  # of POST and PUT; Binance takes it in the query as well
             url = f"{url}?{body}"
         key = None if headers is None else headers.get(_KEY_HEADER)
         await _transmit.get()(HttpRequest(method, url, None if key is None else {_KEY_HEADER: key}))
         return {}
-
-    def set_last_request(self, request: object) -> None:
-        """Kept nowhere: a signed request is as good as the key while its window lasts."""

@@ -61,6 +61,8 @@ class Pacer:
         :raises NotAdmitted: not within `patience_seconds`, or not while the venue wants silence.
         """
         self._refuse_in_silence()
+        if not self._queue and not self.budget.wait_ms(cost, priority, self._now_ms()):
+            return
         waiting = _Waiting(cost, (priority, self._arrivals))
         self._arrivals += 1
         if not self._wait_ms(waiting):

@@ -202,10 +202,9 @@ async def send(
 
 async def _read(response: ClientResponse) -> bytes:
     """:raises aiohttp.ClientPayloadError: it was cut, or is longer than any real answer."""
-    parts, length = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        length += len(part)
-        if length > MAX_REPLY_BYTES:
+    whole = await response.content.readany()
+    while part := await response.content.readany():
+        whole += part
+        if len(whole) > MAX_REPLY_BYTES:
             raise aiohttp.ClientPayloadError("the answer is too long")
-    return b"".join(parts)
+    return whole
