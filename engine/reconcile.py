@@ -107,8 +107,12 @@ class View(msgspec.Struct, frozen=True):
     """As `Book.unprotected`."""
 
 
-class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing the two sides disagree on. `identity` recognises it in the next snapshot."""
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One thing the two sides disagree on. `identity` recognises it in the next snapshot.
+
+    It refers to nothing that could refer back, so the cyclic collector need not look at it:
+    after a long outage there may be thousands.
+    """
 
     kind: Kind
     symbol: str
@@ -145,6 +149,9 @@ class Action(NamedTuple):
         return f"{self.rule}: {self.difference}"
 
 
+_PLACE: Final = {kind: place for place, kind in enumerate(Kind)}
+
+
 def differences(view: View, snapshot: Snapshot) -> list[Difference]:
     """Everything the venue and the book disagree on, in a stable order.
 
@@ -161,8 +168,7 @@ def differences(view: View, snapshot: Snapshot) -> list[Difference]:
             for cid in view.unknown
         ),
     ]
-    order = list(Kind)
-    found.sort(key=lambda d: (order.index(d.kind), d.identity))
+    found.sort(key=lambda d: (_PLACE[d.kind], d.identity))
     return [*_fills(view, snapshot), *found]
 
 
