@@ -5,8 +5,8 @@
 From the two sides to what is to be done: the differences of two snapshots, those seen in both,
 and the plan of actions. Once with equal books, once with one order in a hundred filled, gone or
 unknown, with its fills, and once, without a goal, with not one order in common, which is as
-much work as there can be. Beside it, what any comparison has to do: the orders by their ids, status and quantity
-looked at. They take turns; medians.
+much work as there can be. Beside it, what any comparison has to do: the orders by their ids,
+status and quantity looked at. They take turns; medians.
 """
 
 from __future__ import annotations
