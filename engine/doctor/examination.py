@@ -14,7 +14,7 @@ from holdfast.journal import Durability
 from .finding import Finding
 from .machine import look_at_machine
 from .machine_checks import JournalNeeds, check_machine
-from .server_checks import check_server
+from .server_checks import check_policy, check_server
 from .servers import look_at_servers
 from .venue import look_at_venue
 from .venue_checks import check_venue
@@ -43,8 +43,10 @@ class Examination:
             outbox.max_bytes, outbox.segment_bytes, orders.durability is Durability.POWER
         )
         yield check_machine(machine, needs)
-        for server in await look_at_servers(config):
+        seen = await look_at_servers(config)
+        for server in seen.servers:
             yield check_server(server)
+        yield [check_policy(seen.policy, initial=config.settings.policy.initial)]
         yield check_venue(
             await look_at_venue(config, keys_problem=self._keys_problem),
             symbols=config.settings.symbols,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from holdfast.policy import Mode, Policy
 from holdfast.ports import ServerFacts
 
 from .finding import Finding, fail, ok, skipped, warn
@@ -41,6 +42,44 @@ class ServerSeen(NamedTuple):
     address: str
     facts: ServerFacts | None
     problem: str = ""
+
+
+class PolicySeen(NamedTuple):
+    """What the policy store holds.
+
+    :ivar problem: it could not be asked; the server's own checks say why.
+    :ivar unreadable: it holds something that is no policy.
+    """
+
+    policy: Policy | None = None
+    unreadable: str = ""
+    problem: str = ""
+
+
+def check_policy(seen: PolicySeen, *, initial: Policy | None) -> Finding:
+    """
+    :param initial: what the configuration would store in a store that never held any.
+    """
+    check = "policy.document"
+    if seen.problem:
+        return skipped(check, seen.problem)
+    if seen.unreadable:
+        return fail(check, seen.unreadable, "nothing is traded on it")
+    if seen.policy is not None:
+        mode = seen.policy.active_mode
+        found = f"{mode}, version {seen.policy.version}"
+        if mode is Mode.HALT:
+            return warn(
+                check, f"{found}: nothing is opened", "holdfast policy set NORMAL, when it may be"
+            )
+        return ok(check, found)
+    if initial is not None:
+        return ok(check, f"none yet; the first start stores {initial.active_mode} (policy.initial)")
+    return warn(
+        check,
+        "none, and the configuration has no policy.initial: the gate would stay shut",
+        "holdfast policy set NORMAL, or write [policy.initial]",
+    )
 
 
 def check_server(seen: ServerSeen) -> list[Finding]:

@@ -51,7 +51,9 @@ def with_key_file(folder: Path, port: int, *, bus: str = "memory://bot") -> Path
     section = f'url = "binance://usdm"\nkey_file = "{keys}"\n' + (
         f'options = {{ server = "http://127.0.0.1:{port}" }}'
     )
-    return write(folder, bus=bus, exchange=section)
+    return write(
+        folder, bus=bus, exchange=section, more='[policy.initial]\nactive_mode = "NORMAL"\n'
+    )
 
 
 def test_machines_get_every_check_by_its_id(tmp_path: Path, port: int) -> None:
@@ -75,6 +77,7 @@ def test_machines_get_every_check_by_its_id(tmp_path: Path, port: int) -> None:
         "bus.persistence",
         "bus.eviction",
         "bus.round_trip",
+        "policy.document",
         "exchange.keys",
         "exchange.reachable",
         "exchange.clock",

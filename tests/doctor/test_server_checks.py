@@ -13,8 +13,15 @@ from doctor_rigs import the, verdicts, write
 
 from holdfast.config import load
 from holdfast.doctor.finding import Finding, Verdict
-from holdfast.doctor.server_checks import CHECKS, ServerSeen, check_server
+from holdfast.doctor.server_checks import (
+    CHECKS,
+    PolicySeen,
+    ServerSeen,
+    check_policy,
+    check_server,
+)
 from holdfast.doctor.servers import look_at_servers
+from holdfast.policy import Mode, Policy
 from holdfast.ports import ServerFacts
 from holdfast.transports.redis import acl
 from holdfast.transports.redis.facts import facts_of, parse_info
@@ -113,9 +120,14 @@ def test_a_server_of_few_words_is_read_as_far_as_it_goes() -> None:
     assert (failed.save_error, failed.snapshots) == (True, True)
 
 
-def examined(folder: Path, url: str, more: str = "") -> list[Finding]:
+INITIAL = '[policy.initial]\nactive_mode = "NORMAL"'
+
+
+def examined(folder: Path, url: str, more: str = INITIAL) -> list[Finding]:
     config = load(write(folder, bus=url, exchange=SIM, more=more))
-    return [f for seen in anyio.run(look_at_servers, config) for f in check_server(seen)]
+    seen = anyio.run(look_at_servers, config)
+    findings = [f for server in seen.servers for f in check_server(server)]
+    return [*findings, check_policy(seen.policy, initial=config.settings.policy.initial)]
 
 
 def test_a_bus_in_memory_works_and_is_no_place_to_trade_from(tmp_path: Path) -> None:
@@ -123,6 +135,7 @@ def test_a_bus_in_memory_works_and_is_no_place_to_trade_from(tmp_path: Path) -> 
     found = verdicts(findings)
     assert found.pop("bus.reachable") == "ok"
     assert found.pop("bus.persistence") == "warn"
+    assert found.pop("policy.document") == "ok"
     assert set(found.values()) == {"skip"}
     assert len(found) == len(CHECKS) - 1
 
@@ -157,8 +170,9 @@ class TestRealServer:
         server = start_redis(options={"appendonly": "yes", **settings})
         findings = examined(tmp_path, server.url)
         assert the(findings, f"bus.{check}").verdict == verdict
-        others = {v for name, v in verdicts(findings).items() if name != f"bus.{check}"}
-        assert others == {"ok"}
+        # A store that refuses writes never stands as a link, so its policy is not read.
+        apart = (f"bus.{check}", "policy.document" if check == "role" else "")
+        assert {v for name, v in verdicts(findings).items() if name not in apart} == {"ok"}
 
     def test_full(self, tmp_path: Path, start_redis: Callable[..., RedisServer]) -> None:
         server = start_redis(appendonly=True)
@@ -240,9 +254,50 @@ class TestRealServer:
         self, tmp_path: Path, redis_server: RedisServer
     ) -> None:
         found = verdicts(
-            examined(tmp_path, "memory://bot", f'[policy]\nurl = "{redis_server.url}"')
+            examined(tmp_path, "memory://bot", f'[policy]\nurl = "{redis_server.url}"\n{INITIAL}')
         )
         assert found["policy.persistence"] == "ok"
         assert found["bus.persistence"] == "warn"
         same = verdicts(examined(tmp_path, redis_server.url))
-        assert not any(name.startswith("policy.") for name in same)
+        assert "policy.persistence" not in same
+
+    @pytest.mark.parametrize(
+        ("stored", "verdict", "word"),
+        [
+            (None, "warn", "policy.initial"),
+            (("NORMAL", "1"), "ok", "NORMAL, version 1"),
+            (("HALT", "2"), "warn", "nothing is opened"),
+            (("NORMAL", "x"), "fail", "can not be taken"),
+        ],
+    )
+    def test_the_policy_that_is_kept(
+        self,
+        tmp_path: Path,
+        redis_server: RedisServer,
+        stored: tuple[str, str] | None,
+        verdict: str,
+        word: str,
+    ) -> None:
+        if stored is not None:
+            mode, version = stored
+            document = f'{{"active_mode": "{mode}", "version": {version}}}'
+            fields = ("lineage", "a", "version", version, "document", document)
+            redis_server.command("HSET", "{hf:alpha}:policy", *fields)
+        found = the(examined(tmp_path, redis_server.url, ""), "policy.document")
+        assert found.verdict == verdict
+        assert word in found.found
+
+
+@pytest.mark.parametrize(
+    ("seen", "initial", "verdict"),
+    [
+        (PolicySeen(), Policy(Mode.NORMAL), "ok"),
+        (PolicySeen(), None, "warn"),
+        (PolicySeen(Policy(Mode.HALT)), Policy(Mode.NORMAL), "warn"),
+        (PolicySeen(Policy(Mode.DEFENSIVE)), None, "ok"),
+        (PolicySeen(unreadable="x"), Policy(Mode.NORMAL), "fail"),
+        (PolicySeen(problem="x"), None, "skip"),
+    ],
+)
+def test_what_a_policy_store_holds(seen: PolicySeen, initial: Policy | None, verdict: str) -> None:
+    assert the([check_policy(seen, initial=initial)], "policy.document").verdict == verdict

@@ -10,11 +10,14 @@ import pytest
 from scripted_venue import Asked, Says, ScriptedVenue, with_client
 from sim_rigs import BTC, WIRE_CLIENTS, Rig, http_rig
 
+from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import LinkDown, Rejected
 from holdfast.evidence import mismatch
-from holdfast.model import Balance, SymbolSettings
-from holdfast.ports import AccountReader, AccountSetter, FillHistory
+from holdfast.model import Balance, KeyRights, SymbolSettings
+from holdfast.ports import AccountReader, AccountSetter, FillHistory, KeyReader
+from holdfast.secret import Secret
 from holdfast.transports.usdm.client import UsdmExecutionClient
+from holdfast.transports.usdm.signing import HmacSigner
 
 D = Decimal
 Make = Callable[[str], UsdmExecutionClient]
@@ -284,5 +287,91 @@ def test_every_asset_is_told_in_its_own_digits(make: Make) -> None:
         found = await client.balances(timeout_seconds=5)
         numbers = (D("0.00000001"), D("23.72469206"), D("-1234567890.12345678"))
         assert found == [Balance("BNB", *numbers), Balance("X", *numbers)]
+
+    with_client(make, venue, act)
+
+
+# --- what the key may do -------------------------------------------------------------------
+
+ACCOUNT_CONFIG, KEY_PERMISSIONS = (
+    "GET /fapi/v1/accountConfig",
+    "GET /sapi/v1/account/apiRestrictions",
+)
+
+
+def allowed(**changed: bool) -> dict[str, Says]:
+    told = {
+        "canTrade": True,
+        "enableFutures": True,
+        "enableWithdrawals": False,
+        "ipRestrict": True,
+        **changed,
+    }
+    return {ACCOUNT_CONFIG: Says(told), KEY_PERMISSIONS: Says(told)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "rights"),
+    [
+        ({}, KeyRights(True, False, True)),
+        ({"canTrade": False}, KeyRights(False, False, True)),
+        ({"enableFutures": False}, KeyRights(False, False, True)),
+        ({"enableWithdrawals": True}, KeyRights(True, True, True)),
+        ({"ipRestrict": False}, KeyRights(True, False, False)),
+    ],
+)
+def test_rights_are_those_of_account_and_key_together(
+    make: Make, changed: dict[str, bool], rights: KeyRights
+) -> None:
+    venue = ScriptedVenue(allowed(**changed))
+
+    async def act(client: UsdmExecutionClient) -> None:
+        assert isinstance(client, KeyReader)
+        assert await client.key_rights(timeout_seconds=5) == rights
+
+    with_client(make, venue, act)
+
+
+def test_where_nobody_knows_of_the_key_the_account_is_asked_alone() -> None:
+    """As on the testnet."""
+    venue = ScriptedVenue(allowed(canTrade=False))
+
+    def make(url: str) -> UsdmExecutionClient:
+        return UsdmExecutionClient(
+            HmacSigner(url, key=Secret("k"), secret=Secret("s")),
+            stream_url=lambda key: url,
+            clock=SystemClock(),
+            entropy=SystemEntropy(),
+            venue="sim",
+            tells_rights=False,
+        )
+
+    async def act(client: UsdmExecutionClient) -> None:
+        assert await client.key_rights(timeout_seconds=5) == KeyRights(trade=False)
+
+    with_client(make, venue, act)
+    assert [asked.path for asked in venue.asked] == ["/fapi/v1/accountConfig"]
+
+
+@pytest.mark.parametrize(
+    ("refused", "says", "raised"),
+    [
+        (ACCOUNT_CONFIG, Says.refusal(-2015, "Invalid API-key", status=401), Rejected),
+        (ACCOUNT_CONFIG, Says.refusal(-1022, "Signature"), Rejected),
+        (ACCOUNT_CONFIG, Says.refusal(-1021, "Timestamp"), LinkDown),
+        (ACCOUNT_CONFIG, Says("<html>", status=502), LinkDown),
+        (ACCOUNT_CONFIG, Says({}), LinkDown),
+        (KEY_PERMISSIONS, Says.refusal(-1003, "Too many requests.", status=429), LinkDown),
+        (KEY_PERMISSIONS, Says({"ipRestrict": True}), LinkDown),
+    ],
+)
+def test_rights_that_could_not_be_read_are_not_made_up(
+    make: Make, refused: str, says: Says, raised: type[Exception]
+) -> None:
+    venue = ScriptedVenue({**allowed(), refused: says})
+
+    async def act(client: UsdmExecutionClient) -> None:
+        with pytest.raises(raised):
+            await client.key_rights(timeout_seconds=5)
 
     with_client(make, venue, act)

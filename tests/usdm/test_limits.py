@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.clock_offset import ENOUGH_ERROR_MS
 from holdfast.transports.usdm.limits import BINANCE, MARGIN_MS, Budget, Cost, Limit, Priority
 
 MINUTE = 60_000
@@ -65,6 +66,40 @@ def test_a_window_begins_anew_on_the_venues_minute() -> None:
     assert budget.wait_ms(QUESTION, Priority.ENTRY, START + MINUTE) == 0
 
 
+def test_the_end_of_a_window_is_not_trusted_to_the_millisecond() -> None:
+    """A venue's clock is taken for known when it is known to 10 ms; some of these may add up."""
+    assert MARGIN_MS >= 3 * ENOUGH_ERROR_MS
+
+
+def test_the_longest_of_all_waits_counts() -> None:
+    for limits in ([ORDERS_10S, ORDERS_1M], [ORDERS_1M, ORDERS_10S]):
+        budget = Budget(limits)
+        told(budget, START, {COUNT_10S: "300", COUNT_1M: "1200"}, ORDER)
+        assert budget.wait_ms(ORDER, Priority.EXIT, START) == MINUTE + MARGIN_MS
+
+
+def test_an_order_that_was_answered_is_no_longer_on_its_way() -> None:
+    budget = Budget()
+    for _ in range(100):
+        told(budget, START, {COUNT_10S: "298", COUNT_1M: "1198"}, ORDER)
+    assert budget.wait_ms(ORDER, Priority.EXIT, START) == 0
+    two = [budget.let_go(ORDER, START) for _ in range(2)]
+    assert budget.wait_ms(ORDER, Priority.EXIT, START) > 0
+    for ticket in two:
+        budget.settle(ticket, START, headers=None, left=False)
+    assert budget.wait_ms(ORDER, Priority.EXIT, START) == 0
+
+
+@pytest.mark.parametrize("count", ["", "many", "-1", "1e3", "12 of 300"])
+def test_a_count_that_is_no_number_is_none(count: str) -> None:
+    budget = Budget()
+    told(budget, START, {USED: count})
+    assert budget.wait_ms(Cost(weight=2400), Priority.ENTRY, START) == 0
+    told(budget, START, {USED: "2390"})
+    told(budget, START, {USED: count})
+    assert budget.wait_ms(Cost(weight=6), Priority.EXIT, START) > 0, "it counts by itself then"
+
+
 def test_orders_wait_for_orders_and_questions_for_weight() -> None:
     budget = Budget()
     told(budget, START, {COUNT_10S: "300", COUNT_1M: "300", USED: "10"}, ORDER)
@@ -106,7 +141,7 @@ def test_limits_that_the_venue_announces_replace_those_of_the_documentation() ->
     budget = Budget()
     told(budget, START, {USED: "590", COUNT_1M: "1100"})
     budget.adopt([Limit("weight", MINUTE, 1, 600), ORDERS_1M])
-    told(budget, START, {USED: "590", COUNT_1M: "1100"})
+    told(budget, START, {USED: "590"})
     assert budget.wait_ms(Cost(weight=11), Priority.EXIT, START) > 0
     assert budget.wait_ms(Cost(weight=10), Priority.EXIT, START) == 0
     assert budget.wait_ms(ORDER, Priority.ENTRY, START) > 0  # its count was kept

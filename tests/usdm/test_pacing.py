@@ -136,6 +136,21 @@ def test_the_queue_has_a_bound_and_the_least_urgent_leaves_it(
     assert run(case).gone == [f"entry 3: {full}", f"entry 2: {full}", "exit", "entry 1"]
 
 
+def test_those_behind_one_that_gives_up_look_again_at_once() -> None:
+    async def case(desk: Desk) -> None:
+        desk.tell(7)
+        began = desk.clock.monotonic()
+        async with anyio.create_task_group() as tasks:
+            dear = Cost(weight=5)
+            tasks.start_soon(lambda: desk.ask("dear", Priority.EXIT, dear, patience_seconds=2))
+            await anyio.sleep(0.001)
+            tasks.start_soon(desk.ask, "cheap", Priority.EXIT)
+        assert desk.gone == ["dear: the venue's request limit is used up", "cheap"]
+        assert desk.clock.monotonic() - began == pytest.approx(2), "not at the window's end"
+
+    run(case)
+
+
 def test_one_that_gives_up_makes_way(monkeypatch: pytest.MonkeyPatch) -> None:
     async def case(desk: Desk) -> None:
         async with anyio.create_task_group() as tasks:
