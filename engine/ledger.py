@@ -32,6 +32,7 @@ from .policy import Exposure, Identity
 from .records import (
     Adopted,
     Attempted,
+    Balanced,
     Doubted,
     Fact,
     Filled,
@@ -45,6 +46,7 @@ from .records import (
     Synced,
     Transitioned,
 )
+from .wallets import Wallets
 
 MAX_PRODUCERS = 32
 """Lives of the bot whose last event is remembered; the bus is asked about each of them."""
@@ -152,6 +154,8 @@ class _Checkpoint(msgspec.Struct, frozen=True):
     last_transition: int
     bot: str = ""
     last_sequences: dict[int, int] = {}
+    wallets: dict[str, Decimal] = {}
+    wallet_fills: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -165,6 +169,7 @@ class Ledger:
 
     def __init__(self, *, keys_kept: int) -> None:
         self.book = Book()
+        self.wallets = Wallets()
         self.intents: dict[str, Intent] = {}
         """Not yet resolved, by client order id."""
         self.by_key: dict[str, Intent] = {}
@@ -233,7 +238,8 @@ class Ledger:
         """
         match fact:
             case Filled(fill):
-                self.book.count(fill)
+                if self.book.count(fill):
+                    self.wallets.count(fill)
             case OrderSeen(order):
                 self.book.saw(order)
                 self._update_keyed(order)
@@ -259,6 +265,8 @@ class Ledger:
                         intent.adopts = None
                 self.foreign_orders = frozenset(fact.foreign_orders)
                 self.consented = self.consented or fact.consent
+            case Balanced(wallets):
+                self.wallets.believe(wallets)
             case Transitioned():
                 self.transitions = fact.number
             case Held():
@@ -386,6 +394,8 @@ class Ledger:
                 last_transition=self.transitions,
                 bot=self.bot,
                 last_sequences=dict(self.last_sequences),
+                wallets=dict(self.wallets.expected),
+                wallet_fills=self.wallets.fills,
             )
         )
 
@@ -396,6 +406,7 @@ class Ledger:
         """
         state = _decoder.decode(checkpoint)
         self.book = state.book.restore()
+        self.wallets = Wallets(state.wallets, state.wallet_fills)
         self.keyed, self.terms, self._resting_keys = OrderedDict(), {}, {}
         for kept in state.keyed:
             self._remember(kept.report(), kept.terms)

@@ -255,6 +255,9 @@ class Fill(msgspec.Struct, frozen=True, omit_defaults=True):
     fee_asset: str
     time_ms: int
     position_side: PositionSide = "BOTH"
+    realized: Decimal | None = None
+    """The profit that the venue booked with it, before the fee, in the asset in which the
+    symbol is settled; None: the venue does not tell."""
 
     @property
     def signed_quantity(self) -> Decimal:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from decimal import Decimal
 
 from .audit import Look
 from .ledger import Ledger
 from .model import Fill, OrderSnapshot
-from .ports import ExecutionClient
+from .ports import BalanceReader, ExecutionClient
 from .reconcile import Snapshot, View
 from .recorder import Recorder
 from .records import Synced
 from .settings import ReconcileSettings
 from .venue_clock import VenueClock
+from .wallets import watched
 
 log = logging.getLogger("holdfast.reconcile")
 
@@ -68,10 +70,11 @@ class Observer:
             # and a fill in between must be seen in the positions rather than nowhere.
             fills, newest = await self._look_for_fills()
             positions = await self._client.positions(timeout_seconds=timeout)
+            wallets = await self._look_at_wallets()
             self._on_progress()
             if ledger.book.version == version and in_flight == frozenset(ledger.intents):
                 break
-        snapshot = Snapshot(tuple(positions), tuple(orders), tuple(fills), newest)
+        snapshot = Snapshot(tuple(positions), tuple(orders), tuple(fills), newest, wallets)
         return self._view(in_flight), snapshot
 
     async def follow(self) -> Look | None:
@@ -117,6 +120,8 @@ class Observer:
             consented=ledger.consented,
             unknown=tuple(i.client_order_id for i in ledger.unknown),
             unprotected=book.unprotected(),
+            wallets=dict(ledger.wallets.expected),
+            wallet_tolerance=ledger.wallets.tolerance,
         )
 
     async def _open_orders(self) -> list[OrderSnapshot]:
@@ -125,6 +130,14 @@ class Observer:
         )
         self._name_undeclared(orders)
         return orders
+
+    async def _look_at_wallets(self) -> dict[str, Decimal] | None:
+        """None: the venue's client does not tell of balances. :raises LinkDown:"""
+        client: object = self._client
+        if not isinstance(client, BalanceReader):
+            return None
+        timeout = self._settings.snapshot_timeout_seconds
+        return watched(await client.balances(timeout_seconds=timeout), self._symbols)
 
     async def _look_for_fills(self) -> tuple[list[Fill], dict[str, int]]:
         """The fills after those counted, and the newest trade id, of each declared symbol.

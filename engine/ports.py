@@ -425,11 +425,18 @@ class CountsDown(Protocol):
 
 
 @runtime_checkable
-class AccountReader(Protocol):
-    """What an `ExecutionClient` may offer besides: how the account is set up."""
+class BalanceReader(Protocol):
+    """What an `ExecutionClient` may offer besides: what the account has. Then reconciliation
+    compares it with what our fills have made of it.
+    """
 
     async def balances(self, *, timeout_seconds: float) -> list[Balance]:
         """Of every asset that the account has or has had. :raises LinkDown:"""
+
+
+@runtime_checkable
+class AccountReader(BalanceReader, Protocol):
+    """What an `ExecutionClient` may offer besides: how the account is set up."""
 
     async def hedge_mode(self, *, timeout_seconds: float) -> bool:
         """Whether long and short positions of a symbol are held side by side.

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     MISSED_FILL = "missed_fill"
     UNEXPECTED_FILL = "unexpected_fill"  # under our prefix, of an order we do not know
     UNPROTECTED_POSITION = "unprotected_position"  # its stop is gone, and not by our doing
+    BALANCE_DRIFT = "balance_drift"  # the wallet is not what our fills have made of it
     UNKNOWN_OUTCOME = "unknown_outcome"
 
 
@@ -51,10 +52,13 @@ DEFAULT_RULES: Final[dict[Kind, Rule]] = {
     Kind.MISSED_FILL: "adopt",
     Kind.UNEXPECTED_FILL: "adopt",
     Kind.UNPROTECTED_POSITION: "hold",
+    Kind.BALANCE_DRIFT: "adopt",
     Kind.UNKNOWN_OUTCOME: "hold",
 }
 """Where money would move, or a decision be guessed, a person decides. What is adopted by
-default only makes the book say what the venue has already done."""
+default only makes the book say what the venue has already done: so a balance that drifted, by
+funding or a transfer, is told and then counted on from there. With "hold" a person has to look
+at it first, after each funding fee that an outage or a restart has brought to light."""
 
 ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.ORPHAN_POSITION: frozenset({"hold", "adopt", "flatten"}),
@@ -68,6 +72,7 @@ ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.MISSED_FILL: frozenset({"adopt", "hold"}),
     Kind.UNEXPECTED_FILL: frozenset({"adopt", "hold"}),
     Kind.UNPROTECTED_POSITION: frozenset({"adopt", "flatten", "hold"}),
+    Kind.BALANCE_DRIFT: frozenset({"adopt", "hold"}),
     Kind.UNKNOWN_OUTCOME: frozenset({"hold"}),
 }
 
@@ -78,12 +83,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     :ivar fills: of each declared symbol, everything after the id up to which the book
         had counted (`Book.synced`); nothing of a symbol that the book has not begun to count.
     :ivar newest_trade_ids: up to which trade of each declared symbol the venue was observed.
+    :ivar wallets: of the assets that the declared symbols are settled in; None: the venue's
+        client does not tell of balances, or they are not to be compared.
     """
 
     positions: tuple[Position, ...]
     open_orders: tuple[OrderSnapshot, ...]
     fills: tuple[Fill, ...]
     newest_trade_ids: dict[str, int] = {}
+    wallets: dict[str, Decimal] | None = None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -105,6 +113,10 @@ class View(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
     unprotected: dict[tuple[str, str], str] = {}
     """As `Book.unprotected`."""
+    wallets: dict[str, Decimal] = {}
+    """What our fills have made of them; nothing of an asset that is not known yet."""
+    wallet_tolerance: Decimal = Decimal(0)
+    """As `Wallets.tolerance`."""
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -125,7 +137,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     quantity: Decimal = Decimal(0)
     """The venue's signed position, for position kinds."""
     drift: Decimal = Decimal(0)
-    """How much of it the book does not know, signed."""
+    """How much of the venue's position or balance the book does not know, signed."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -163,6 +175,7 @@ def differences(view: View, snapshot: Snapshot) -> list[Difference]:
         *_orders(view, snapshot),
         *_positions(view, snapshot),
         *_unprotected(view, snapshot),
+        *_balances(view, snapshot),
         *(
             Difference(Kind.UNKNOWN_OUTCOME, "", "unknown", "unknown", client_order_id=cid)
             for cid in view.unknown
@@ -317,6 +330,27 @@ def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:
         )
         for key, cid in sorted(view.unprotected.items())
         if key[0] in view.symbols and held.get(key) and key not in protected
+    ]
+
+
+def _balances(view: View, snapshot: Snapshot) -> list[Difference]:
+    """Wallets that are off by more than the venue's own rounding.
+
+    The asset stands where the others name their symbol.
+    """
+    if snapshot.wallets is None:
+        return []
+    return [
+        Difference(
+            Kind.BALANCE_DRIFT,
+            asset,
+            f"{expected:f}",
+            f"{snapshot.wallets[asset]:f}",
+            drift=snapshot.wallets[asset] - expected,
+        )
+        for asset, expected in sorted(view.wallets.items())
+        if asset in snapshot.wallets
+        and abs(snapshot.wallets[asset] - expected) > view.wallet_tolerance
     ]
 
 

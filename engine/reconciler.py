@@ -37,7 +37,7 @@ from .reconcile import (
     plan,
 )
 from .recorder import Recorder
-from .records import Adopted, ProtectionLifted
+from .records import Adopted, Balanced, ProtectionLifted
 from .settings import ReconcileSettings
 
 log = logging.getLogger("holdfast.reconcile")
@@ -184,9 +184,11 @@ class Reconciler:
     def _outcome_is_open(self, difference: Difference) -> bool:
         """Whether an order on its way must end before anything can be said or done.
 
-        A position may contain its fill, which will be counted once it is known; and a repair
-        made beside another one would close twice.
+        A position or a balance may contain its fill, which will be counted once it is known;
+        and a repair made beside another one would close twice.
         """
+        if difference.kind is Kind.BALANCE_DRIFT:
+            return bool(self._ledger.intents)
         return difference.kind is Kind.UNKNOWN_OUTCOME or (
             difference.kind in _POSITIONS
             and any(i.order.symbol == difference.symbol for i in self._ledger.intents.values())
@@ -235,6 +237,8 @@ class Reconciler:
         match action.rule:
             case "adopt" if difference.kind is Kind.UNPROTECTED_POSITION:
                 self._accept_unprotected(difference, by=f"rule for {difference.kind}")
+            case "adopt" if difference.kind is Kind.BALANCE_DRIFT:
+                self._adopt_balance(difference)
             case "adopt":
                 self._adopt_position(difference, snapshot)
             case "cancel":
@@ -316,10 +320,27 @@ class Reconciler:
             consent=False,
         )
 
+    def _adopt_balance(self, difference: Difference) -> None:
+        """By how much it drifted, on top of what was counted since the venue was asked."""
+        asset = difference.symbol
+        log.warning(
+            "balance drift",
+            extra={"asset": asset, "by": f"{difference.drift:f}", "difference": str(difference)},
+        )
+        expected = self._ledger.wallets.expected.get(asset)
+        if expected is not None:  # else a fill came whose profit nobody told: it begins anew
+            drifted = {asset: expected + difference.drift}
+            self._recorder.write(Balanced(drifted, f"rule for {difference.kind}"))
+
+    def _believe_wallets(self, snapshot: Snapshot, *, by: str) -> None:
+        if snapshot.wallets and snapshot.wallets != self._ledger.wallets.expected:
+            self._recorder.write(Balanced(snapshot.wallets, by))
+
     def _adopt_all(self, snapshot: Snapshot, *, by: str) -> None:
         # In this order: were the process killed in between, fills that the positions contain
         # would otherwise be counted once more.
         self._observer.note_counted(snapshot, self._symbols)
+        self._believe_wallets(snapshot, by=by)
         self._write_adopted(
             [p for p in snapshot.positions if p.symbol in self._symbols],
             {
@@ -367,6 +388,7 @@ class Reconciler:
         """Both sides are equal: remember up to which fill, and that it was so once."""
         if not self._ledger.consented:
             self._adopt_all(snapshot, by="equal at the first comparison")
+        self._believe_wallets(snapshot, by="equal but for what was rounded")
         self._observer.note_counted(snapshot, self._symbols)
 
 

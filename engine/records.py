@@ -7,6 +7,7 @@ with a default. `Ledger` folds these records into what the engine knows.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -88,6 +89,13 @@ class Adopted(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether it was the whole account; False: one difference of it, by a rule."""
 
 
+class Balanced(msgspec.Struct, frozen=True, omit_defaults=True):
+    """So much of these assets was taken for true; from here on our fills are counted on it."""
+
+    wallets: dict[str, Decimal]
+    by: str
+
+
 class Transitioned(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     trigger: str
@@ -149,6 +157,7 @@ Fact = (
     | Probed
     | Named
     | ProtectionLifted
+    | Balanced
 )
 
 KINDS: Final[dict[int, type[Any]]] = {
@@ -166,6 +175,7 @@ KINDS: Final[dict[int, type[Any]]] = {
     13: Probed,
     14: Named,
     15: ProtectionLifted,
+    16: Balanced,
 }
 KIND_OF: Final[dict[type[Any], int]] = {cls: kind for kind, cls in KINDS.items()}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from engine_world import BTC
-from scenario_rig import ENTRY, PREFIX, RESTING, Stage, orders, scenario, wire_scenario
+from scenario_rig import DRIFT, ENTRY, PREFIX, RESTING, Stage, orders, scenario, wire_scenario
 
 from holdfast.journal import Durability
 from holdfast.model import Order
@@ -71,7 +71,8 @@ async def test_unknown_here_and_filled_while_the_venue_shows_no_trades_yet(stage
         await stage.held("orphan_position")
         assert engine.position(BTC) == 0
         client.fills = listed
-        await stage.settled(told=["adopt unexpected_fill"], position="0.010")
+        await stage.settled(told=["adopt unexpected_fill"], position="0.010", drifts=False)
+        assert (await stage.told()).count(DRIFT) == 2, "the fee: first unexplained, then explained"
 
 
 @pytest.mark.parametrize("filled", ["0", "0.004"])

@@ -15,6 +15,7 @@ import anyio
 
 from holdfast.errors import LinkDown
 from holdfast.model import (
+    Balance,
     Fill,
     Instrument,
     OrderSnapshot,
@@ -186,6 +187,18 @@ class SimExecutionClient:
         def act() -> int:
             trades = self._core.book(symbol).trades
             return trades[-1].trade_id if trades else 0
+
+        return await self._read("snapshot", act, timeout_seconds)
+
+    async def balances(self, *, timeout_seconds: float) -> list[Balance]:
+        """See `ports.BalanceReader`."""
+
+        def act() -> list[Balance]:
+            venue = self._core
+            asset = next(iter(venue.books.values())).market.quote
+            return [
+                Balance(asset, venue.wallet_balance, venue.available_balance(), venue.unrealized())
+            ]
 
         return await self._read("snapshot", act, timeout_seconds)
 

@@ -123,6 +123,7 @@ class Trade(msgspec.Struct, eq=False, gc=False):
             fee_asset=order.market.quote,
             time_ms=self.time_ms,
             position_side=order.position_side,
+            realized=self.realized,
         )
 
 

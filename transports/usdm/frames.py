@@ -34,6 +34,7 @@ class _UpdateJson(msgspec.Struct, frozen=True):
     N: str = ""
     R: bool = False
     ps: PositionSide = "BOTH"
+    rp: Decimal | None = None
 
     def report(self, unified: Unified) -> ExecutionReport:
         symbol, side = unified(self.s), side_of(self.S)
@@ -65,6 +66,7 @@ class _UpdateJson(msgspec.Struct, frozen=True):
             fee_asset=self.N,
             time_ms=self.T,
             position_side=self.ps,
+            realized=self.rp,
         )
         return ExecutionReport(order, fill)
 

@@ -85,6 +85,7 @@ class TradeJson(msgspec.Struct, frozen=True):
     commissionAsset: str  # noqa: N815
     time: int
     positionSide: PositionSide = "BOTH"  # noqa: N815
+    realizedPnl: Decimal | None = None  # noqa: N815
 
     def fill(self, unified: Unified, client_order_id: str) -> Fill:
         return Fill(
@@ -99,6 +100,7 @@ class TradeJson(msgspec.Struct, frozen=True):
             fee_asset=self.commissionAsset,
             time_ms=self.time,
             position_side=self.positionSide,
+            realized=self.realizedPnl,
         )
 
 

@@ -1,0 +1,260 @@
+"""Scenarios: cash that our fills have made, and cash that they have not."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from engine_world import BTC
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from scenario_rig import DRIFT, ENTRY, FOREIGN, RESTING, Stage, scenario, wire_scenario
+
+from holdfast.ledger import Ledger
+from holdfast.model import Balance, Fill, Order
+from holdfast.reconcile import ALLOWED_RULES, Kind, Snapshot, View, differences
+from holdfast.records import Balanced, Filled
+from holdfast.transports.sim import SimulatedVenue
+from holdfast.transports.sim.records import OrderTicket
+from holdfast.transports.sim.wire import rounded
+from holdfast.wallets import SHOWN_STEP, Wallets, settled_in, watched
+
+RATE = Decimal("0.0001")
+
+
+def transfer(stage: Stage, amount: str) -> None:
+    stage.venue.account.flow("INSURANCE_CLEAR", Decimal(amount), None)
+
+
+def expected(stage: Stage) -> Decimal:
+    return stage.engine._core.ledger.wallets.expected["USDT"]
+
+
+@wire_scenario
+async def test_profits_and_fees_of_our_own_fills_are_no_drift(stage: Stage) -> None:
+    """Counted as they happened, missed in an outage, and told out of turn, all the same."""
+    async with stage.healthy_life() as engine:
+        for side, price in (("buy", "64001.3"), ("sell", "63333.7"), ("sell", "64999.9")):
+            stage.price(price)
+            order: Any = side
+            await engine.submit(Order(BTC, order, "0.013"))
+        await engine.submit(Order(BTC, "buy", "0.017", price="60000.1"))
+        async with stage.outage():
+            stage.price("60000.1", "0.003")
+            stage.price("59999.7")
+        told = ["adopt missed_fill"] * 2 + ["adopt missing_order"]
+        await stage.settled(told=told, position="0.004")
+        assert DRIFT not in await stage.told()
+        assert stage.venue.wallet_balance != 100_000
+
+
+@wire_scenario
+async def test_a_funding_fee_is_told_and_counted_on_from(stage: Stage) -> None:
+    async with stage.healthy_life() as engine:
+        await engine.submit(ENTRY)
+        await stage.until(lambda: engine.position(BTC), "the fill is told")
+        async with stage.outage():
+            stage.venue.on_funding(BTC, RATE)
+        await stage.settled(told=[], position="0.010")
+        (told,) = [
+            event.body["actions"]
+            for event in stage.world.events()
+            if event.type == "execution.positions_reconciled" and event.body["actions"]
+        ]
+        paid = Decimal("0.010") * 64000 * RATE
+        here = Decimal(100_000) - Decimal("0.010") * 64000 * Decimal("0.0005")
+        (text,) = told
+        assert text.startswith("adopt: balance_drift USDT: here ")
+        assert [Decimal(word.rstrip(",")) for word in text.split()[4::4]] == [here, here - paid]
+        async with stage.outage():
+            pass
+        await stage.settled(told=[], position="0.010")
+        assert DRIFT not in await stage.told(), "it is told once"
+
+
+@pytest.mark.parametrize("amount", ["250.5", "-250.5", "0.00000003"])
+@pytest.mark.parametrize("rule", ["adopt", "hold"])
+@wire_scenario
+async def test_a_transfer(stage: Stage, amount: str, rule: Any) -> None:
+    async with stage.healthy_life(rules={"balance_drift": rule}) as engine:
+        async with stage.outage():
+            transfer(stage, amount)
+        if rule == "hold":
+            await stage.held("balance_drift")
+            assert expected(stage) == 100_000
+            await engine.adopt(by="owner")
+        await stage.settled(told=[], drifts=rule == "adopt")
+        assert expected(stage) == 100_000 + Decimal(amount)
+
+
+@scenario
+async def test_a_balance_that_is_held_may_come_back_by_itself(stage: Stage) -> None:
+    async with stage.healthy_life(rules={"balance_drift": "hold"}):
+        async with stage.outage():
+            transfer(stage, "-250")
+        await stage.held("balance_drift")
+        transfer(stage, "250")
+        await stage.settled(told=[])
+
+
+@wire_scenario
+async def test_a_round_trip_of_another_hand_leaves_its_cost(stage: Stage) -> None:
+    """The position is what it was: only the cash tells that somebody traded here."""
+    async with stage.healthy_life():
+        async with stage.outage():
+            stage.order("buy", "0.010", client_order_id=f"{FOREIGN}1")
+            stage.price("63000")
+            stage.order("sell", "0.010", client_order_id=f"{FOREIGN}2")
+        await stage.settled(told=[])
+        assert DRIFT in await stage.told()
+
+
+@pytest.mark.parametrize("funded", [False, True])
+@pytest.mark.parametrize("kill", [False, True])
+@scenario
+async def test_cash_is_counted_across_lives(stage: Stage, funded: bool, kill: bool) -> None:
+    async with stage.healthy_life(kill=kill) as engine:
+        await engine.submit(ENTRY)
+        await engine.submit(RESTING)
+        await stage.until(lambda: engine.position(BTC), "the fill is told")
+        stage.begin()
+    stage.price("60000")
+    if funded:
+        stage.venue.on_funding(BTC, RATE)
+    async with stage.life():
+        await stage.settled(told=["adopt missed_fill", "adopt missing_order"], position="0.020")
+        assert (DRIFT in await stage.told()) is funded
+
+
+@scenario
+async def test_a_repair_that_realizes_a_profit_is_no_drift_of_its_own(stage: Stage) -> None:
+    """What it closed was another hand's, but its own fill tells what the venue booked."""
+    async with stage.healthy_life(rules={"orphan_position": "flatten"}):
+        async with stage.outage():
+            stage.order("buy", "0.030", client_order_id=f"{FOREIGN}1")
+            stage.price("66000")
+        await stage.settled(told=["flatten orphan_position"], sent=["sell 0.030"])
+        assert (await stage.told()).count(DRIFT) == 1, "of the other hand's fee"
+        assert expected(stage) == stage.venue.wallet_balance > 100_000
+
+
+# --- the arithmetic ----------------------------------------------------------------------
+
+
+@given(st.integers(0, 1 << 32))
+def test_the_venues_rounding_is_all_that_is_tolerated(seed: int) -> None:
+    """A venue that books exactly and shows eight decimals, as the wire has it."""
+    chance = random.Random(seed)
+    venue = SimulatedVenue(
+        time_ns=lambda: 1_700_000_000_000_000_000, taker_fee=Decimal("0.000363637")
+    )
+    venue.on_price(BTC, Decimal("64000.1"))
+    wallets = Wallets()
+    wallets.believe({"USDT": Decimal(rounded(venue.wallet_balance))})
+    for number in range(40):
+        venue.on_price(BTC, Decimal(chance.randint(600_000, 660_000)) / 10)
+        venue.place(
+            OrderTicket(
+                symbol=BTC,
+                client_order_id=str(number),
+                side=chance.choice(("buy", "sell")),
+                quantity=Decimal(chance.randint(2, 30)) / 1000,
+            )
+        )
+        shown = venue.trades(BTC)[-1].fill()
+        assert shown.realized is not None
+        realized, fee = Decimal(rounded(shown.realized)), Decimal(rounded(shown.fee))
+        wallets.count(replace(shown, realized=realized, fee=fee))
+        said = Decimal(rounded(venue.wallet_balance))
+        assert abs(said - wallets.expected["USDT"]) <= wallets.tolerance
+    assert wallets.tolerance == 41 * SHOWN_STEP
+
+
+def view(wallets: Wallets) -> View:
+    return View(
+        symbols=frozenset({BTC}),
+        prefix="hf-alpha-",
+        positions={},
+        orders={},
+        in_flight=frozenset(),
+        fill_ids=frozenset(),
+        known_foreign=frozenset(),
+        consented=True,
+        wallets=wallets.expected,
+        wallet_tolerance=wallets.tolerance,
+    )
+
+
+def fill(**changes: Any) -> Fill:
+    base = Fill(
+        symbol=BTC,
+        trade_id=1,
+        client_order_id="hf-alpha-0-0-1",
+        venue_order_id="7",
+        side="buy",
+        quantity=Decimal(1),
+        price=Decimal(64000),
+        fee=Decimal("0.5"),
+        fee_asset="USDT",
+        time_ms=0,
+        realized=Decimal(3),
+    )
+    return replace(base, **changes)
+
+
+@pytest.mark.parametrize(
+    ("off", "told"), [("0", 0), ("1e-8", 0), ("-1e-8", 0), ("2e-8", 1), ("-2e-8", 1)]
+)
+def test_a_drift_begins_above_the_tolerance(off: str, told: int) -> None:
+    wallets = Wallets({"USDT": Decimal(100)})
+    at_venue = {"USDT": Decimal(100) + Decimal(off)}
+    found = differences(view(wallets), Snapshot((), (), (), {}, at_venue))
+    assert [d.kind for d in found] == [Kind.BALANCE_DRIFT] * told
+    assert [d.drift for d in found] == [Decimal(off)] * told
+
+
+def test_what_was_not_observed_or_is_not_known_is_not_compared() -> None:
+    known = Wallets({"USDT": Decimal(100)})
+    assert differences(view(known), Snapshot((), (), ())) == []
+    assert differences(view(Wallets()), Snapshot((), (), (), {}, {"USDT": Decimal(5)})) == []
+
+
+def test_an_asset_that_is_not_listed_is_empty() -> None:
+    other = Balance("BTC", Decimal(1), Decimal(1), Decimal(0))
+    assert watched([other], [BTC]) == {"USDT": 0}
+    assert settled_in("BTC/USD:BTC") == "BTC"
+    assert settled_in("BTC/USDT") == "USDT"
+
+
+def test_a_fill_whose_profit_nobody_told_makes_the_balance_unknown() -> None:
+    """Until the venue is believed anew; `None` is not zero."""
+    wallets = Wallets({"USDT": Decimal(100)})
+    wallets.count(fill(realized=None))
+    assert wallets.expected == {}
+    wallets.believe({"USDT": Decimal(90)})
+    wallets.count(fill())
+    assert wallets.expected == {"USDT": Decimal("92.5")}
+
+
+def test_a_fee_in_another_asset_is_not_taken_from_this_one() -> None:
+    wallets = Wallets({"USDT": Decimal(100)})
+    wallets.count(fill(fee_asset="BNB"))
+    assert wallets.expected == {"USDT": Decimal(103)}
+
+
+def test_a_fill_counts_once_and_a_checkpoint_remembers() -> None:
+    before, after = Ledger(keys_kept=100), Ledger(keys_kept=100)
+    before.apply(Balanced({"USDT": Decimal(100)}, "test"))
+    for _ in range(2):
+        before.apply(Filled(fill()))
+    after.restore(before.checkpoint(limit_bytes=1 << 20))
+    for ledger in (before, after):
+        assert ledger.wallets.expected == {"USDT": Decimal("102.5")}
+        assert ledger.wallets.fills == 1
+
+
+def test_a_drift_can_not_be_acted_on_but_by_taking_it_for_true() -> None:
+    assert ALLOWED_RULES[Kind.BALANCE_DRIFT] == {"adopt", "hold"}
