@@ -114,6 +114,36 @@ def test_the_newest_trade_is_the_greatest(ids: set[int], recent: int, page_of_th
         assert len(history.asked) < 200
 
 
+def test_the_newest_trade_is_found_wherever_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every place in a small space of ids, so that each leap and each halving ends on it once."""
+    monkeypatch.setattr(fills, "PAGE", 3)
+    monkeypatch.setattr(fills, "GREATEST_ID", 300)
+    for greatest in range(1, 300):
+        for ids in ([greatest], range(1, greatest + 1), range(greatest, 0, -7)):
+            history = History(dict.fromkeys(ids, 1), recent=10**18)
+            assert anyio.run(newest_id, history, "BTCUSDT") == greatest
+
+
+class Endless(History):
+    """Millions of trades, none of them of late."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__({})
+        self._count = count
+
+    async def trades(self, symbol: str, from_id: int | None) -> list[TradeJson]:
+        self.asked.append("trades")
+        first = self._count + 1 if from_id is None else max(1, from_id)
+        return [trade(n, 1) for n in range(first, min(first + PAGE, self._count + 1))]
+
+
+@pytest.mark.parametrize("count", [100_000, 5_000_000])
+def test_a_longer_history_costs_hardly_more_requests(count: int) -> None:
+    history = Endless(count)
+    assert anyio.run(newest_id, history, "BTCUSDT") == count
+    assert len(history.asked) < 80
+
+
 # --- since a moment ----------------------------------------------------------------------
 
 
@@ -151,6 +181,33 @@ def test_a_month_without_trades_is_skipped_by_the_week_and_pages_follow_by_id() 
     found = since(history, NOW_MS - 30 * DAY_MS, NOW_MS)
     assert found == list(range(first, first + 2 * PAGE + 1))
     assert history.asked == ["between"] * 4 + ["trades"] * 3
+
+
+@pytest.mark.parametrize("ago_ms", [0, 1, DAY_MS, WEEK_MS - 1, WEEK_MS, WEEK_MS + 1])
+def test_what_happened_of_late_is_told_up_to_now(ago_ms: int) -> None:
+    began = NOW_MS - ago_ms
+    assert since(History(dict.fromkeys((began - 1, began, NOW_MS), 1)), began, NOW_MS) == sorted(
+        {began, NOW_MS}
+    )
+    assert since(History({NOW_MS: 1}), began, NOW_MS) == [NOW_MS]
+    assert since(History({began - 1: 1}), began, NOW_MS) == []
+
+
+def test_rows_are_told_in_order_whatever_order_the_venue_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Reversed(History):
+        async def trades(self, symbol: str, from_id: int | None) -> list[TradeJson]:
+            return (await super().trades(symbol, from_id))[::-1]
+
+    monkeypatch.setattr(fills, "PAGE", 3)
+    history = Reversed(dict.fromkeys(range(1, 12), 1))
+
+    async def main() -> list[int]:
+        return [row.id for row in await trades_after(history, "BTCUSDT", 2)]
+
+    assert anyio.run(main) == list(range(3, 12))
+    assert history.asked == ["trades"] * 4
 
 
 @pytest.mark.parametrize("edge_ms", [-1, 0, 1])
@@ -205,6 +262,28 @@ def test_orders_that_no_page_shows_are_asked_for_singly_and_may_be_forgotten() -
     assert named(history, names=names) == named(history, names=names) == told
     assert history.asked.count("order") == 10
     assert history.asked.count("orders") == 1
+
+
+def test_a_page_of_other_orders_proves_nothing_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue that begins its pages where it likes costs a request for each order, not a hang."""
+    monkeypatch.setattr(fills, "PAGE", 3)
+
+    class Stubborn(History):
+        async def orders(self, symbol: str, from_number: int) -> list[OrderJson]:
+            return await super().orders(symbol, 1)
+
+    history = Stubborn({n: n for n in range(1, 9)})
+    assert named(history, after=5) == ["id-6", "id-7", "id-8"]
+    assert history.asked.count("order") == 3
+
+
+def test_only_the_latest_names_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fills, "MAX_KNOWN_IDS", 2)
+    history, names = History({1: 1, 2: 2, 3: 3}), OrderNames()
+    for number in (1, 2, 3):
+        names.remember(number, f"id-{number}")
+    assert named(history, names=names) == ["id-1", "id-2", "id-3"]
+    assert history.asked.count("order") == 1, "the oldest gave way"
 
 
 # --- the same over HTTP ------------------------------------------------------------------

@@ -131,6 +131,7 @@ def test_the_queue_has_a_bound_and_the_least_urgent_leaves_it(
             ):
                 tasks.start_soon(desk.ask, name, priority)
                 await anyio.sleep(0.001)
+            assert len(desk.gone) == 2, "they are told at once, not when their time would come"
 
     full = "the queue of waiting requests is full"
     assert run(case).gone == [f"entry 3: {full}", f"entry 2: {full}", "exit", "entry 1"]
