@@ -77,21 +77,22 @@ class BotRunner:
             engine.on_transition(self._put_own),
             engine.on_market(self._put_market),
         ]
+        own, handlers, take = self._own, self._handlers, self._take
         try:
             await bot.on_start()
             while True:
-                event = self._next()
+                event = self._next() if own or self._market or self._dropped else None
                 if event is None:
                     if self._closed:
                         raise EngineClosed("the engine was closed")
-                    event = self._take()
+                    event = take()
                     if event is None:
                         await self._news.wait()
                         continue
-                    if self._own:  # what the event has set off comes first
+                    if own:  # what the event has set off comes first
                         self._market.appendleft(event)
                         continue
-                await self._handlers[type(event)](event)
+                await handlers[type(event)](event)
         finally:
             for end in ends:
                 end()

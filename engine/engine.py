@@ -230,10 +230,10 @@ class Engine:
         """The next event of a recorded market, at its time, for the only bot that listens; see
         `ports.Replay`. None: what comes is told as ever.
         """
-        core = self._core
-        if self._replay is None or len(core.market_events) != 1:
+        replay = self._replay
+        if replay is None or self._core.market_events.count != 1:
             return None
-        return self._replay.take()
+        return replay.take()
 
     async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
         """The latest bars that have ended, oldest first: to warm up a strategy.

@@ -18,10 +18,14 @@ _T = TypeVar("_T")
 
 
 class Listeners(Generic[_T]):
-    """Told in the order in which they came."""
+    """Told in the order in which they came.
+
+    :ivar count: how many there are.
+    """
 
     def __init__(self) -> None:
         self._functions: list[Callable[[_T], Any]] = []
+        self.count = 0
 
     def add(self, listener: Callable[[_T], Any]) -> Callable[[], None]:
         """Tell `listener` from now on; returns what ends that.
@@ -38,15 +42,14 @@ class Listeners(Generic[_T]):
                 "(Engine.run)"
             )
         self._functions.append(listener)
+        self.count += 1
 
         def end() -> None:
             with suppress(ValueError):  # ended before
                 self._functions.remove(listener)
+                self.count -= 1
 
         return end
-
-    def __len__(self) -> int:
-        return len(self._functions)
 
     def tell(self, value: _T) -> None:
         """Call each. What one raises is logged."""

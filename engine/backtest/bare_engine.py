@@ -284,7 +284,7 @@ class BareEngine:
         return lambda: None
 
     def take_event(self) -> MarketEvent | None:
-        return self._market.take() if len(self._market_events) == 1 else None
+        return self._market.take() if self._market_events.count == 1 else None
 
     async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
         return await self._market.bars(

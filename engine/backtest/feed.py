@@ -69,7 +69,7 @@ class Feed:
         self._sample_every_ms = (last_ms - self._first_ms) / samples
         self._rows: Iterator[Row] = in_time(recordings)
         self._row: Row = next(self._rows)  # a recording is never empty
-        self.due_ns = (self._row[0] - self._first_ms) * NS_PER_MS
+        self.due_ns = self._end_ns(self._row)
 
     def happen(self) -> None:
         """The candle that is due ends: tell everybody."""
@@ -88,24 +88,26 @@ class Feed:
         """As `ports.Replay.take`."""
         if market is not self._only:
             return None
-        while not self._queue:
-            if not self._loop.reach(self.due_ns):
+        queue, reach = self._queue, self._loop.reach
+        while True:
+            if queue:
+                return queue.popleft()
+            if not reach(self.due_ns):
                 return None
             event = self._end()
-            if event is not None and not self._queue:
-                return event
             if event is not None:
-                self._queue.append(event)
-        return self._queue.popleft()
+                if not queue:
+                    return event
+                queue.append(event)
 
     def _end(self) -> MarketEvent | None:
         """The candle that is due ends. Events that come before its own are put into the queue;
         None: nobody hears of it.
         """
         row = self._row
-        end_ms, number, time_ms, opened, high, low, close, volume = row
-        symbol = self._symbols[number]
-        self.now_ms = end_ms
+        time_ms, opened, high, low, close, volume, number = row
+        symbol, length = self._symbols[number], self._lengths[number]
+        self.now_ms = end_ms = time_ms + length
         self._on_candle(symbol, opened, high, low, close, volume)
         if end_ms >= self._sample_ms:
             self._on_sample(end_ms)
@@ -114,28 +116,40 @@ class Feed:
         self.candles += 1
         following = next(self._rows, None)
         if following is None:
-            self.due_ns = NEVER_NS
-            self.ended.set()
+            self.stop()
         else:
             self._row = following
-            self.due_ns = (following[0] - self._first_ms) * NS_PER_MS
+            self.due_ns = self._end_ns(following)
         expected = self._expected[number]
         self._expected[number] = end_ms
-        if not self._watches:
+        if self._line.stream_down is not None or self._since_ms is not None or time_ms != expected:
+            if not self._tell_what_is_missing(row, expected):
+                return None
+        elif not self._watches:
             return None
+        return Bar(symbol, time_ms, length, opened, high, low, close, volume)
+
+    def _tell_what_is_missing(self, row: Row, expected_ms: int) -> bool:
+        """Put what was not told, or can not be, into the queue; False: nor can this candle be."""
+        time_ms, number = row[0], row[6]
+        if not self._watches:
+            return False
         if self._line.stream_down is not None:
             if self._since_ms is None:
                 self._since_ms = time_ms
             self._missed.append(row)
-            return None
+            return False
         if self._since_ms is not None:
             self._tell_what_was_missed()
-        elif time_ms != expected:
-            missing = (time_ms - expected) // self._lengths[number]
+        elif time_ms != expected_ms:
+            missing = (time_ms - expected_ms) // self._lengths[number]
             self._queue.append(
-                MarketGap(symbol, expected, f"{missing} candles are not in the recording")
+                MarketGap(self._symbols[number], expected_ms, f"{missing} candles are not recorded")
             )
-        return Bar(symbol, time_ms, end_ms - time_ms, opened, high, low, close, volume)
+        return True
+
+    def _end_ns(self, row: Row) -> int:
+        return (row[0] + self._lengths[row[6]] - self._first_ms) * NS_PER_MS
 
     def _tell_what_was_missed(self) -> None:
         assert self._since_ms is not None
@@ -147,9 +161,9 @@ class Feed:
         self._missed.clear()
 
     def _bar(self, row: Row) -> Bar:
-        end_ms, number, time_ms, opened, high, low, close, volume = row
+        time_ms, opened, high, low, close, volume, number = row
         return Bar(
-            self._symbols[number], time_ms, end_ms - time_ms, opened, high, low, close, volume
+            self._symbols[number], time_ms, self._lengths[number], opened, high, low, close, volume
         )
 
     # --- clients -------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -24,14 +25,14 @@ from holdfast.marketdata.candles import Candle, candles, place
 
 MEMORY_BYTES: Final = 16 << 20
 """Of one recording; 350,000 candles."""
-_ROW: Final = struct.Struct("=qddddd")
+_ROW: Final = struct.Struct("=qdddddq")
 _ROWS_AT_ONCE: Final = 4096
 _LENGTHS: Final = {length: name for name, length in INTERVALS.items()}
 MAX_DISTANCES: Final = 10_000
 """Different distances between candles that are counted; a file with more is no series."""
 
-Row = tuple[int, int, int, float, float, float, float, float]
-"""When it ended (UTC ms), the number of the recording, when it opened, and five numbers."""
+Row = tuple[int, float, float, float, float, float, int]
+"""When it opened (UTC ms), open, high, low, close, volume, and the number of its recording."""
 
 
 class DataSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,7 @@ class Recording:
                             f"{place(source, number)}: these are no candles of one length"
                         )
             before = last_ms = time_ms
-            packed += _ROW.pack(*candle)
+            packed += _ROW.pack(*candle, 0)
             count += 1
             if len(packed) >= _ROW.size * _ROWS_AT_ONCE:
                 self._spool.write(packed)
@@ -124,13 +125,11 @@ class Recording:
         file = Path(path)
         return cls(symbol, candles(file), source=file)
 
-    def rows(self, number: int = 0) -> Iterator[Row]:
-        """All candles, oldest first.
+    def rows(self) -> Iterator[Row]:
+        """All candles, oldest first."""
+        return chain.from_iterable(map(_ROW.iter_unpack, self._pages()))  # no step of Python's own
 
-        :param number: of the recording, to be found in the rows.
-        """
-        length = self.interval_ms
-        self._spool.seek(0)
+    def _pages(self) -> Iterator[bytes]:
         offset = 0
         while True:
             self._spool.seek(offset)  # somebody else may have read meanwhile
@@ -138,8 +137,7 @@ class Recording:
             if not page:
                 return
             offset += len(page)
-            for time_ms, o, h, l, c, v in _ROW.iter_unpack(page):  # noqa: E741
-                yield (time_ms + length, number, time_ms, o, h, l, c, v)
+            yield page
 
 
 class Span(NamedTuple):
@@ -151,8 +149,17 @@ class Span(NamedTuple):
 
 def in_time(recordings: Sequence[Recording]) -> Iterator[Row]:
     """The candles of all, in the order in which they end."""
-    sources = [recording.rows(number) for number, recording in enumerate(recordings)]
-    return sources[0] if len(sources) == 1 else heapq.merge(*sources)
+    if len(recordings) == 1:
+        return recordings[0].rows()
+    lengths = [recording.interval_ms for recording in recordings]
+    return heapq.merge(
+        *(_numbered(recording, number) for number, recording in enumerate(recordings)),
+        key=lambda row: (row[0] + lengths[row[6]], row[6]),
+    )
+
+
+def _numbered(recording: Recording, number: int) -> Iterator[Row]:
+    return ((t, o, h, l, c, v, number) for t, o, h, l, c, v, _ in recording.rows())  # noqa: E741
 
 
 def span(recordings: Sequence[Recording]) -> Span:

@@ -292,7 +292,15 @@ class SimLoop(asyncio.BaseEventLoop):
         if timers and timers[0][0] < due_ns:
             return False
         if due_ns > self._now_ns:
-            self._move_to(due_ns)
+            if self._on_advance is not None:
+                self._move_to(due_ns)
+                return True
+            # As `_move_to`, without its calls: it is done for every candle of a recording.
+            self._now_ns = due_ns
+            seconds = due_ns / NANOSECONDS_PER_SECOND
+            if seconds > self._now_seconds:
+                self._now_seconds = seconds
+            self._step_limit = min(self.steps + self._max_steps_per_instant, self._max_steps)
         return True
 
     def _advance(self) -> None:

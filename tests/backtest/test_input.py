@@ -97,14 +97,15 @@ def test_a_recording_gives_back_what_it_was_given_however_long_it_is() -> None:
     recorded = recording(candles)
     for _ in range(2):
         rows = recorded.rows()
-        assert [next(rows)[2:] for _ in range(3)] == candles[:3]
-        assert [r[2:] for r in rows][-3:] == candles[-3:]
+        assert [next(rows)[:6] for _ in range(3)] == candles[:3]
+        assert [r[:6] for r in rows][-3:] == candles[-3:]
 
 
 def test_several_symbols_are_merged_by_the_end_of_their_candles() -> None:
     minutes = recording(walk(10))
     fives = recording([c for i, c in enumerate(walk(10)) if i % 5 == 0])
-    ends = [(row[0], row[1]) for row in in_time([minutes, fives])]
+    lengths = (MINUTE_MS, 5 * MINUTE_MS)
+    ends = [(row[0] + lengths[row[6]], row[6]) for row in in_time([minutes, fives])]
     assert ends == sorted(ends)
     assert [end for end, number in ends if number == 1] == [
         FIRST_MS + 5 * MINUTE_MS,

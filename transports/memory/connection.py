@@ -38,9 +38,10 @@ def _no_fault(answer: object) -> str:
     return ""
 
 
-def _retrieve(future: Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
+def _fail(future: Future[Any], why: str) -> None:
+    future.set_exception(LinkDown(why))
+    # Nobody may ever await it: whoever was cancelled has no use for the outcome.
+    future.exception()
 
 
 class Client:
@@ -106,7 +107,7 @@ class Client:
         while self._in_flight:
             answer = self._in_flight.popleft().future
             if not answer.done():
-                answer.set_exception(LinkDown(f"{self.name}: {reason}"))
+                _fail(answer, f"{self.name}: {reason}")
 
     def _ask(self, act: Callable[[], _T], fault: Callable[[_T], str] = _no_fault) -> Future[_T]:
         """Do `act` on the server now; its answer takes a while, and is lost with the connection.
@@ -115,12 +116,10 @@ class Client:
         """
         loop = asyncio.get_running_loop()
         future: Future[_T] = loop.create_future()
-        # Nobody may ever await it: whoever was cancelled has no use for the outcome.
-        future.add_done_callback(_retrieve)
         if not self._connected:
-            future.set_exception(LinkDown(f"{self.name}: {self._reason}"))
+            _fail(future, f"{self.name}: {self._reason}")
         elif len(self._in_flight) >= MAX_IN_FLIGHT:
-            future.set_exception(LinkDown(f"{self.name}: {MAX_IN_FLIGHT} requests unanswered"))
+            _fail(future, f"{self.name}: {MAX_IN_FLIGHT} requests unanswered")
         else:
             answer = act()
             self._in_flight.append(_Answer(future, answer, fault(answer)))
