@@ -71,6 +71,19 @@ def load_plan(path: str | Path, *, first_ms: int, last_ms: int) -> FaultPlan:
     return _Reader(file, text, first_ms=first_ms, last_ms=last_ms).plan(given)
 
 
+def conditions_for(faults: Sequence[AnyFault]) -> Conditions:
+    """What the world has to be like for these faults to mean something, and no more."""
+    return msgspec.structs.replace(
+        DEFAULT,
+        lease_seconds=Conditions().lease_seconds
+        if any(isinstance(fault, SecondCopy) for fault in faults)
+        else DEFAULT.lease_seconds,
+        gate_lease_seconds=1.0
+        if any(isinstance(fault, Stall | Suspend) for fault in faults)
+        else DEFAULT.gate_lease_seconds,
+    )
+
+
 class _Reader:
     def __init__(self, file: Path, text: str, *, first_ms: int, last_ms: int) -> None:
         self._file = file
@@ -262,12 +275,7 @@ class _Reader:
                     f"there is no such key{did_you_mean(key, Conditions.__struct_fields__)}",
                 )
             self._check_number(f"conditions.{key}", key, value)
-        needed: dict[str, Any] = {}
-        if any(isinstance(fault, SecondCopy) for fault in faults):
-            needed["lease_seconds"] = Conditions().lease_seconds
-        if any(isinstance(fault, Stall | Suspend) for fault in faults):
-            needed["gate_lease_seconds"] = 1.0
-        values = {**msgspec.structs.asdict(DEFAULT), **needed, **given}
+        values = {**msgspec.structs.asdict(conditions_for(faults)), **given}
         conditions: Conditions = self._converted("conditions", values, Conditions)
         return conditions
 

@@ -12,7 +12,7 @@ from holdfast import Bar, Bot, Order, OrderError
 from holdfast.backtest.recording import Recording, span
 from holdfast.backtest.run import Scene
 from holdfast.campaign.plan import AnyFault, FaultPlan
-from holdfast.campaign.planfile import DEFAULT
+from holdfast.campaign.planfile import conditions_for
 from holdfast.marketdata.candles import Candle
 from holdfast.transports.sim import Market
 
@@ -73,6 +73,16 @@ class Cross(Bot):
         await self.engine.publish("trade.done", {"at": bar.time_ms})
 
 
+class Raises(Cross):
+    """In its hundredth minute, with an order at rest."""
+
+    async def trade(self, bar: Bar, missing: Decimal) -> None:
+        await super().trade(bar, missing)
+        if bar.time_ms >= FIRST_MS + 100 * MINUTE_MS:
+            await self.engine.submit(Order(SYMBOL, "buy", "0.100", price="1000"))
+            raise ZeroDivisionError("of mine")
+
+
 def wanted_position(closes: list[float]) -> Decimal:
     return Cross.quantity if sum(closes[-3:]) * 8 > sum(closes) * 3 else -Cross.quantity
 
@@ -87,11 +97,12 @@ def scene(
     recorded = [recording(walk(600) if candles is None else candles)]
     plan = None
     if faults is not None:
+        faults = tuple(faults)
         between = span(recorded)
         plan = FaultPlan(
             seed=seed,
             horizon_seconds=(between.last_ms - between.first_ms) / 1000,
-            faults=tuple(faults),
-            conditions=DEFAULT,
+            faults=faults,
+            conditions=conditions_for(faults),
         )
     return Scene(bot, [BTC], recorded, plan=plan)

@@ -1,0 +1,85 @@
+"""The test kit that users write tests of their bots with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+from backtest_rigs import Cross, Raises
+
+from holdfast.testing import (
+    ExchangeOutage,
+    Kill,
+    Noise,
+    OrderFault,
+    PromiseBroken,
+    Run,
+    SecondCopy,
+    check,
+    from_closes,
+    play,
+    walk,
+)
+from holdfast.testing_fixtures import holdfast_play, virtual_time
+from holdfast.transports.faults import FaultRates
+
+__all__ = ["holdfast_play", "virtual_time"]
+
+FAULTS = (
+    OrderFault(at_seconds=1800, effect="lost_reply", count=2),
+    ExchangeOutage(at_seconds=3600, seconds=900),
+    Kill(at_seconds=9000, seconds=30, point="order"),
+)
+
+
+def test_a_bot_is_played_under_faults_and_the_promises_are_checked() -> None:
+    result = play(Cross, walk(200), faults=FAULTS, seed=3)
+    check(result)
+    assert result.counts.orders > 5
+    assert result.counts.doubled == 0
+    assert result.lives == 2
+    assert result.digest == play(Cross, walk(200), faults=FAULTS, seed=3).digest
+    bare = play(Cross, walk(200), faults=FAULTS, seed=3, run_name="bare")
+    assert bare.counts.doubled > 0
+
+
+def test_what_went_wrong_fails_the_test() -> None:
+    with pytest.raises(PromiseBroken, match=r"the bot raised ZeroDivisionError: of mine in .*Rais"):
+        check(play(Raises, walk(200)))
+
+
+def test_noise_is_all_over_the_run() -> None:
+    noise = Noise(exchange=FaultRates(lost_reply=0.3))
+    loud = play(Cross, walk(200), noise=noise)
+    check(loud)
+    assert loud.counts.doubled == 0
+    assert loud.digest != play(Cross, walk(200)).digest
+
+
+def test_a_second_copy_needs_the_lease_and_gets_it() -> None:
+    check(play(Cross, walk(100), faults=[SecondCopy(at_seconds=600, seconds=1200)]))
+
+
+def test_candles_are_made_from_closes() -> None:
+    first, second = from_closes([10.0, 12.5], start="2026-01-01T00:00:00Z", interval="5m")
+    assert second.time_ms - first.time_ms == 300_000
+    assert (second.open, second.high, second.low, second.close) == (10.0, 12.5, 10.0, 12.5)
+    assert walk(50) == walk(50)
+    assert walk(50) != walk(50, seed=1)
+
+
+def test_the_fixtures_do_the_same(
+    holdfast_play: Callable[..., Run],
+    virtual_time: Callable[..., Any],
+) -> None:
+    assert holdfast_play(Cross, walk(100)).counts.orders > 0
+    with pytest.raises(PromiseBroken):
+        holdfast_play(Raises, walk(200))
+
+    async def sleep() -> float:
+        await anyio.sleep(86_400)
+        return anyio.current_time()
+
+    assert virtual_time(sleep) == 86_400
