@@ -15,7 +15,6 @@ conftest.py offers the same as fixtures.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -56,6 +55,7 @@ from holdfast.campaign.plan import (
 from holdfast.campaign.planfile import conditions_for
 from holdfast.market import INTERVALS
 from holdfast.marketdata.candles import Candle
+from holdfast.simulation import SeededEntropy
 from holdfast.transports.sim import Market
 from holdfast.transports.sim.rules import DEFAULT_MARKETS
 
@@ -133,11 +133,11 @@ def walk(
     interval: str = "1m",
 ) -> list[Candle]:
     """A random walk of closes around `price`, in steps of a tenth, the same for the same seed."""
-    generator, tenths = random.Random(seed), round(price * 10)
+    entropy, tenths = SeededEntropy(seed, "walk"), round(price * 10)
     reach = max(1, tenths // 1000)
     closes: list[float] = []
     for _ in range(count):
-        tenths = max(1, tenths + generator.randint(-reach, reach))
+        tenths = max(1, tenths + int((2 * entropy.random() - 1) * reach))
         closes.append(tenths / 10)
     return from_closes(closes, start=start, interval=interval)
 
