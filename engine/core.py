@@ -267,6 +267,8 @@ class Core:
         own_journal.refuse_foreign(self.recorder, bot=self.settings.bot)
         own_journal.hold_if_damaged(self.recorder, clock=self.clock)
         self.outbox.recover()
+        if (fill := self.ledger.untold_fill) is not None:
+            self.announcer.fill_counted(fill)
         for intent in self.ledger.unknown:
             self.gate.restrict(
                 intent.order.symbol,

@@ -183,5 +183,5 @@ class Execution:
 
     def _on_counted(self, fill: Fill) -> None:
         self.admission.traded(fill.symbol, fill.price)
+        self._announcer.fill_counted(fill)  # first: what the bot publishes of it comes after it
         self.fills.tell(fill)
-        self._announcer.fill_counted(fill)

@@ -17,6 +17,7 @@ from .book import Book, BookState
 from .intent import Attempt, Intent, Stage
 from .model import (
     EndStatus,
+    Fill,
     Order,
     OrderReport,
     OrderSnapshot,
@@ -156,6 +157,7 @@ class _Checkpoint(msgspec.Struct, frozen=True):
     last_sequences: dict[int, int] = {}
     wallets: dict[str, Decimal] = {}
     wallet_fills: int = 0
+    untold_fill: Fill | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -189,6 +191,9 @@ class Ledger:
         self.last_sequences: dict[int, int] = {}
         """Per incarnation, oldest first, the number of its last event. Kept longer than the
         events: it is what tells that a bus which came back empty has lost some of them."""
+        self.untold_fill: Fill | None = None
+        """Counted, and the event that tells of it is not written yet: it is the next one, unless
+        the process ends in between."""
         self._keys_kept = keys_kept
         self._resting_keys: dict[str, str] = {}
         """Keys of ended intents whose order may still fill, by client order id."""
@@ -240,6 +245,7 @@ class Ledger:
             case Filled(fill):
                 if self.book.count(fill):
                     self.wallets.count(fill)
+                    self.untold_fill = fill
             case OrderSeen(order):
                 self.book.saw(order)
                 self._update_keyed(order)
@@ -281,6 +287,7 @@ class Ledger:
     def published(self, incarnation: int, sequence: int) -> None:
         """Fold one event in; what it says is the outbox's affair."""
         self.last_sequences[incarnation] = sequence
+        self.untold_fill = None
         if len(self.last_sequences) > MAX_PRODUCERS:
             del self.last_sequences[next(iter(self.last_sequences))]
 
@@ -396,6 +403,7 @@ class Ledger:
                 last_sequences=dict(self.last_sequences),
                 wallets=dict(self.wallets.expected),
                 wallet_fills=self.wallets.fills,
+                untold_fill=self.untold_fill,
             )
         )
 
@@ -417,6 +425,7 @@ class Ledger:
         self.transitions = state.last_transition
         self.bot = state.bot
         self.last_sequences = dict(state.last_sequences)
+        self.untold_fill = state.untold_fill
         self.intents, self.by_key = {}, {}
         for one in state.intents:
             intent = Intent(
