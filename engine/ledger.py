@@ -211,6 +211,7 @@ class Ledger:
         self, symbol: str, side: Side, reference_price: Decimal | None, *, without: str = ""
     ) -> Exposure:
         """What `symbol` holds or may come to hold on one side; unknown orders count as filled.
+        And how many orders of the bot's may be open, whatever their symbol.
 
         :param without: client order id of the order that is judged by it.
         """
@@ -219,16 +220,16 @@ class Ledger:
         pending, count = Decimal(0), 0
         for open_order in book.orders.values():
             order = open_order.snapshot
-            if order.symbol != symbol:
-                continue
             count += not order.status.final
-            if order.opening and order.side == side:
+            if order.symbol == symbol and order.opening and order.side == side:
                 pending += open_order.expected
         for intent in self.intents.values():
-            if intent.order.symbol == symbol and intent.client_order_id != without:
-                count += 1
-                if intent.order.opening and intent.order.side == side:
-                    pending += intent.order.quantity
+            if intent.client_order_id == without:
+                continue
+            count += 1
+            sent = intent.order
+            if sent.symbol == symbol and sent.opening and sent.side == side:
+                pending += sent.quantity
         signed = pending if side == "buy" else -pending
         return Exposure(held, signed, reference_price, count)
 

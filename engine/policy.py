@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     max_position_notional: Decimal | None = None
     """Of one symbol after the order, unknown and open orders counted as filled."""
     max_open_orders: int | None = None
+    """Of the bot, all symbols together; exits and unknown orders count, too."""
     allowed_symbols: tuple[str, ...] | None = None
     """None allows all; an empty list allows none."""
 
@@ -171,7 +172,10 @@ def regression(seen: Identity | None, read: Identity | None) -> Regression:
 
 
 class Exposure(NamedTuple):
-    """What an order adds to: all that is held, open or unknown of its symbol."""
+    """What an order adds to: all that is held, open or unknown of its symbol.
+
+    :ivar open_orders: of all symbols.
+    """
 
     position_quantity: Decimal
     pending_quantity: Decimal

@@ -107,3 +107,23 @@ def test_a_conditional_entry_is_worth_what_it_would_be_triggered_at() -> None:
                     await engine.submit(breakout)
 
     run(main)
+
+
+ETH = "ETH/USDT:USDT"
+
+
+def test_the_limit_on_open_orders_is_the_bots_and_not_each_symbols() -> None:
+    async def main() -> None:
+        world = World()
+        world.venue.on_price(ETH, Decimal(3000))
+        two = PolicySettings(initial=Policy(Mode.NORMAL, Limits(max_open_orders=2)))
+        async with world.engine(policy=two, symbols=(BTC, ETH)) as engine:
+            await engine.until_healthy()
+            await engine.submit(Order(BTC, "buy", "0.010", price="60000"))
+            await engine.submit(Order(ETH, "buy", "1", price="2000"))
+            for symbol, price in ((BTC, "60000"), (ETH, "2000")):
+                with pytest.raises(Rejected, match="2 orders are open, 2 are allowed"):
+                    await engine.submit(Order(symbol, "buy", "1", price=price))
+            assert len(engine.open_orders()) == 2
+
+    run(main)
