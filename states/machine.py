@@ -109,9 +109,12 @@ class Machine:
         """Process `trigger`; when this returns (outermost call), the state is final.
 
         The gate is shut here, before the queue, so that even a fault that must
-        wait for its turn has already stopped the trading.
+        wait for its turn has already stopped the trading. A trigger that leads nowhere
+        from here shuts nothing: the gate is shut already (it can be open in HEALTHY alone,
+        and what shuts it leads away from there), and to begin a new epoch would void
+        the proofs of a recovery for news that it can do nothing with.
         """
-        if trigger in SHUTTING:
+        if trigger in SHUTTING and (self._running or (trigger, self.state) in self._rows):
             self._before_shutting(trigger, cause)
         if len(self._pending) >= MAX_PENDING:
             raise RuntimeError(f"{MAX_PENDING} triggers pending: a listener feeds itself")

@@ -6,12 +6,13 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from engine_world import BTC, World
+from engine_world import BTC, World, healthy, in_a_world
 
 from holdfast.errors import TradingHalted
 from holdfast.model import Order
 from holdfast.simulation import run
-from holdfast.states.table import State
+from holdfast.states.table import State, Trigger
+from holdfast.transports.sim.faults import Fault
 
 
 def test_cold_start_order_event_fault_and_recovery() -> None:
@@ -53,3 +54,26 @@ def test_cold_start_order_event_fault_and_recovery() -> None:
         assert [e.sequence for e in world.events()] == list(range(1, len(types) + 1))
 
     run(main)
+
+
+@in_a_world
+async def test_news_that_a_fallen_engine_can_do_nothing_with_does_not_keep_it_down(
+    world: World,
+) -> None:
+    """A bot whose exit the venue refuses, again and again, while the way up makes a pause."""
+    async with world.engine() as engine, anyio.create_task_group() as group:
+        await healthy(engine)
+        world.venue.faults.arm("snapshot", Fault.refusal(-1000, "unknown error"), count=40)
+
+        async def insist() -> None:
+            while True:
+                engine._core.fire(Trigger.DIVERGED, "an exit was refused")
+                await anyio.sleep(0.5)
+
+        engine.fault("feed", "gone")
+        while engine._core.recovery.failed_climbs < 8:  # noqa: ASYNC110  virtual time
+            await anyio.sleep(0.01)
+        world.venue.faults.clear()
+        group.start_soon(insist)
+        await healthy(engine)
+        group.cancel_scope.cancel()

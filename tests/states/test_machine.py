@@ -107,7 +107,8 @@ def test_the_gate_is_shut_before_anything_else(
     driver.walk_to(state)
     driver.machine.fire(trigger, "a test")
     step = ("step", trigger)
-    assert driver.told == ([("shut", trigger), step] if trigger in SHUTTING else [step])
+    shuts = trigger in SHUTTING and (trigger, state) in ROWS
+    assert driver.told == ([("shut", trigger), step] if shuts else [step])
 
 
 def test_triggers_of_listeners_wait_their_turn_and_are_all_processed(driver: Driver) -> None:
