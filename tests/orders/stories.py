@@ -13,9 +13,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from holdfast.model import OutcomeKind
 from holdfast.simulation import SeededEntropy
 from holdfast.transports.sim.fault_points import POINTS, UNKNOWN_503
 from holdfast.transports.sim.faults import Action, Fault, RequestKind
+from holdfast.transports.usdm.errors import CODES
 
 HORIZON_SECONDS: Final = 14.0
 """Until then anything may be asked for and anything may fail."""
@@ -123,13 +125,15 @@ class DiskFull(Part, frozen=True, tag="disk_full"):
 class Crash(Part, frozen=True, tag="crash"):
     """The process ends as by kill -9, or with the machine's power, and is started again.
 
-    :ivar point: at once, or when next an order was written or a fact journalled.
+    :ivar point: at once, or when an order was written or a fact journalled.
+    :ivar number: of the moments of that kind from now on: at the first of them, or a later one.
     :ivar passes: so many more passes of the event loop go by before the end: any await.
     :ivar seconds: until it is started again.
     """
 
     seconds: float
     point: Literal["now", "order", "journal"] = "now"
+    number: int = 1
     passes: int = 0
     power_loss: bool = False
 
@@ -143,6 +147,7 @@ AnyPart = (
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     :ivar power: intents are flushed to the device before they are sent.
+    :ivar stream_seconds: how late the user stream is; a prompt one hides what replies prove.
     """
 
     latency_seconds: float = 0.01
@@ -150,6 +155,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     backoff_jitter: float = 0.0
     keep_resting: bool = False
     power: bool = True
+    stream_seconds: float = 0.0
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,10 +215,8 @@ _BY_CODE: Final[dict[str, Fault]] = {
     "-4116": _said(400, -4116, "ClientOrderId is duplicated."),
     **{
         str(code): _said(400, code, "no")
-        for code in (
-            *(-2018, -2019, -2020, -2021, -2022, -4118, -4164, -4120),
-            *(-1111, -4015, -5021, -5022, -4192, -4400),
-        )
+        for code, kind in CODES.items()
+        if kind is OutcomeKind.REJECTED
     },
 }
 FAILURES: Final[dict[str, Fault]] = {**POINTS, **_BY_CODE}
@@ -286,14 +290,17 @@ def _overload(at: float, dice: _Dice) -> AnyPart:
 
 
 def _question_failure(at: float, dice: _Dice) -> AnyPart:
-    kind = dice.pick("query", "query", "query", "cancel", "probe", "snapshot")
     return Failure(
         at_seconds=at,
-        kind=kind,
+        kind=dice.pick("query", "query", "query", "probe", "snapshot"),
         row=dice.pick(*WITHOUT_AN_ANSWER),
         count=dice.pick(1, 2, 5, 12),
-        taken=dice.chance(0.5) if kind == "cancel" else None,
     )
+
+
+def _cancel_failure(at: float, dice: _Dice) -> AnyPart:
+    row, taken = dice.pick(*WITHOUT_AN_ANSWER), dice.chance(0.5)
+    return Failure(at_seconds=at, kind="cancel", row=row, count=dice.pick(1, 3, 9), taken=taken)
 
 
 def _crash(at: float, dice: _Dice) -> AnyPart:
@@ -301,6 +308,7 @@ def _crash(at: float, dice: _Dice) -> AnyPart:
         at_seconds=at,
         seconds=dice.pick(0.1, 1.0, 4.0) * dice.between(0.1, 1),
         point=dice.pick("now", "order", "order", "journal"),
+        number=dice.pick(1, 1, 2, 3),
         passes=dice.pick(0, 0, 1, dice.whole(2, 30)),
         power_loss=dice.chance(0.3),
     )
@@ -309,6 +317,7 @@ def _crash(at: float, dice: _Dice) -> AnyPart:
 KINDS: Final = {
     "overload": _overload,
     "question failure": _question_failure,
+    "cancel failure": _cancel_failure,
     "lag": lambda at, dice: Lag(
         at_seconds=at, seconds=dice.between(1, 10), lag_ms=dice.whole(50, 450)
     ),
@@ -322,7 +331,9 @@ KINDS: Final = {
     "stream": lambda at, dice: Stream(
         at_seconds=at, action=dice.pick("drop", "duplicate", "swap"), count=dice.whole(1, 3)
     ),
-    "shut": lambda at, dice: Shut(at_seconds=at, seconds=dice.between(0.1, 6)),
+    "shut": lambda at, dice: Shut(
+        at_seconds=at, seconds=dice.pick(0.1, 0.5, 1.0) * dice.between(0.1, 6)
+    ),
     "disk full": lambda at, dice: DiskFull(at_seconds=at, seconds=dice.between(0.1, 4)),
     "crash": _crash,
 }
@@ -366,14 +377,15 @@ def _decisions(dice: _Dice) -> list[AnyPart]:
     parts: list[AnyPart] = []
     for number in range(FIRST_NUMBER, FIRST_NUMBER + dice.whole(1, MOST_DECISIONS)):
         at = dice.between(0, 0.8 * HORIZON_SECONDS)
+        want = dice.pick(
+            *("limit", "limit", "market", "rest", "rest", "ioc"),
+            *("exit", "exit", "exit limit", "exit rest"),
+        )
         parts.append(
             Submit(
                 at_seconds=at,
                 number=number,
-                want=dice.pick(
-                    *("limit", "limit", "market", "rest", "ioc", "exit", "exit", "exit limit"),
-                    "exit rest",
-                ),
+                want=want,
                 deadline_seconds=dice.pick(None, None, None, dice.between(1, 12)),
             )
         )
@@ -382,7 +394,7 @@ def _decisions(dice: _Dice) -> list[AnyPart]:
             parts.append(Again(at_seconds=after(), number=number))
         if dice.chance(0.15):
             parts.append(GiveUp(at_seconds=after(), number=number))
-        if dice.chance(0.25):
+        if dice.chance(0.6 if "rest" in want else 0.1):
             parts.append(Cancel(at_seconds=after(), number=number))
     return parts
 
@@ -401,4 +413,5 @@ def _conditions(dice: _Dice) -> Conditions:
         backoff_jitter=dice.pick(0.0, 0.0, 0.2),
         keep_resting=dice.chance(0.3),
         power=dice.chance(0.8),
+        stream_seconds=dice.pick(0.0, 0.3, 4.0),
     )

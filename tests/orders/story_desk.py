@@ -212,10 +212,14 @@ class Desk:
         return True
 
 
+class BooksDiffer(Exception):
+    """In what the venue can not prove and no rule settles: nobody but the bot trades here."""
+
+
 @contextmanager
 def _waiting(why: str) -> Iterator[None]:
     if "differences" in why:
-        raise AssertionError(f"the books differ in what no rule settles: {why}")
+        raise BooksDiffer(why)
     yield
 
 

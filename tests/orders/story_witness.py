@@ -7,6 +7,7 @@ may be sent at all. It stands where the campaign's witness stands (`campaign.por
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -179,9 +180,12 @@ class Witness:
 class StoryClient(WatchedClient):
     """The campaign's watched port, and what it leaves out."""
 
-    def __init__(self, inner: Any, life: Life, witness: Witness, **known: Any) -> None:
+    def __init__(
+        self, inner: Any, life: Life, witness: Witness, *, stream_seconds: float, **known: Any
+    ) -> None:
         super().__init__(inner, life, **known)
         self._told = witness
+        self._stream_seconds = stream_seconds
 
     async def cancel(self, symbol: str, client_order_id: str, **options: Any) -> Any:
         self._told.leaves(f"cancel of {client_order_id}")
@@ -208,19 +212,35 @@ class StoryClient(WatchedClient):
             raise
 
     async def run(self, watch: Any) -> None:
-        await super().run(_Reports(watch, self._told))
+        reports = _Reports(watch, self._told, self._life, seconds=self._stream_seconds)
+        await super().run(reports)
 
 
 class _Reports:
-    """The user stream, as the engine gets it."""
+    """The user stream, as the engine gets it: in its order, and late."""
 
-    def __init__(self, watch: Any, witness: Witness) -> None:
+    def __init__(self, watch: Any, witness: Witness, life: Life, *, seconds: float) -> None:
         self._watch = watch
         self._witness = witness
+        self._life = life
+        self._seconds = seconds
+        self._connection = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._watch, name)
 
+    def stream_down(self, reason: str) -> None:
+        self._connection += 1  # what is under way is lost with it
+        self._watch.stream_down(reason)
+
     def report(self, report: ExecutionReport) -> None:
-        self._witness.saw(report.order.client_order_id)
-        self._watch.report(report)
+        if self._seconds:
+            deliver = asyncio.get_running_loop().call_later
+            deliver(self._seconds, self._deliver, report, self._connection)
+        else:
+            self._deliver(report, self._connection)
+
+    def _deliver(self, report: ExecutionReport, connection: int) -> None:
+        if self._life.alive and connection == self._connection:
+            self._witness.saw(report.order.client_order_id)
+            self._watch.report(report)

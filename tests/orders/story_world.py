@@ -110,7 +110,7 @@ class World:
         self.given_up: set[int] = set()
         self.upsets_before: dict[int, int] = {}
         self._callers: dict[int, list[anyio.CancelScope]] = {}
-        self._crashes: list[Crash] = []
+        self._crashes: list[list[Any]] = []
         self._began = stage.clock.monotonic()
 
     def now(self) -> float:
@@ -130,7 +130,7 @@ class World:
 
     async def play(self) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._live)
+            tasks.start_soon(self._live, tasks)
             await self._begin(tasks)
             began = self.now()
             for part in self.story.parts:
@@ -169,7 +169,7 @@ class World:
             case "crash" if part.point == "now":
                 self._crash(part)
             case "crash":
-                self._crashes.append(part)
+                self._crashes.append([part, part.number])
             case "again" | "cancel":
                 pass  # of a decision that was left out
             case _:
@@ -259,7 +259,7 @@ class World:
 
     # --- lives -----------------------------------------------------------------------
 
-    async def _live(self) -> None:
+    async def _live(self, tasks: Any) -> None:
         while True:
             self.lives += 1
             process = self.process = Process(self)
@@ -267,15 +267,20 @@ class World:
                 await process.run()
             except Exception as error:
                 if process.life.alive:
-                    self.breach("crash", f"life {self.lives} ended by itself: {_leaves(error)}")
+                    promise = "books" if "BooksDiffer" in _leaves(error) else "crash"
+                    self.breach(promise, f"life {self.lives} ended by itself: {_leaves(error)}")
                     process.kill(power_loss=False)
+                    tasks.cancel_scope.cancel()  # the next life would end the same way
             await anyio.sleep(process.down_seconds * self.stage.pace)
 
     def reached(self, point: str) -> None:
-        for part in self._crashes:
+        for waiting in self._crashes:
+            part, left = waiting
             if part.point == point:
-                self._crashes.remove(part)
-                self._crash(part)
+                waiting[1] = left - 1
+                if left == 1:
+                    self._crashes.remove(waiting)
+                    self._crash(part)
                 return
 
     def _crash(self, part: Crash) -> None:
@@ -396,6 +401,8 @@ class Caller:
         if report is None or not self.process.life.alive:
             return
         self._say(f"{report.status} in {report.attempts} attempts: {report.evidence}")
+        if self.decision.end == "rejected" and not self.decision.client_order_id:
+            self.decision.client_order_id = report.client_order_id  # `Rejected` does not name it
         self.decision.learn(
             report,
             at_seconds=self.world.stage.clock.monotonic(),
@@ -460,7 +467,11 @@ class Process:
         self.desk = Desk(
             settings=world.settings,
             client=StoryClient(
-                stage.client(entropy), self.life, world.witness, venue_ms=stage.venue_ms
+                stage.client(entropy),
+                self.life,
+                world.witness,
+                venue_ms=stage.venue_ms,
+                stream_seconds=world.story.conditions.stream_seconds * stage.pace,
             ),
             journal=journal,
             clock=stage.clock,
