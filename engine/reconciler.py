@@ -206,6 +206,10 @@ class Reconciler:
         if difference.kind is Kind.STALE_ORDER:
             self._outcomes.saw(difference.order, "the venue's list of open orders")
             return 0
+        # Before the question: a slow answer would make the order look older than it was.
+        now_ms = await self._client.venue_time_ms(
+            timeout_seconds=self._settings.snapshot_timeout_seconds
+        )
         answer = await self._client.query(
             difference.symbol,
             difference.client_order_id,
@@ -218,9 +222,6 @@ class Reconciler:
         if ended is None:
             # A new order may be missing from lists and queries for a moment; that it is not
             # there says something only when it is older than that.
-            now_ms = await self._client.venue_time_ms(
-                timeout_seconds=self._settings.snapshot_timeout_seconds
-            )
             too_young_ms = difference.order.updated_ms + self._orders.query_lag_ms - now_ms
             if too_young_ms > 0:
                 await anyio.sleep(min(too_young_ms / 1000, self._orders.query_lag_ms / 1000))

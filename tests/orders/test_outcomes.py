@@ -21,7 +21,7 @@ from holdfast.model import Order, OrderStatus
 from holdfast.settings import LinkSettings, OrderSettings
 from holdfast.simulation import run
 from holdfast.states.table import Level, State
-from holdfast.transports.sim.faults import Fault
+from holdfast.transports.sim.faults import Fault, RequestKind
 from holdfast.transports.sim.records import OrderTicket
 
 UNANSWERED = [Fault.lost_request()] * 1000
@@ -591,6 +591,27 @@ def test_a_disk_that_takes_no_second_attempt_leaves_an_order_that_was_sent() -> 
         assert len(rig.seconds("place")) == 1
 
     healthy(body)
+
+
+def test_a_new_order_that_lists_do_not_show_yet_is_not_written_off_by_a_slow_clock() -> None:
+    """Asked for too early, and then the venue took its time to say how late it was."""
+
+    async def body(rig: Rig) -> None:
+        faults = rig.venue.faults
+
+        def slow_after_a_question(kind: RequestKind, now_ms: int) -> None:
+            if kind == "query":
+                faults.arm("probe", Fault(delay_before_seconds=0.6))
+
+        faults.query_lag_ms = 450
+        report = await rig.engine.submit(RESTING)
+        faults.decide = slow_after_a_question
+        rig.engine.fault("test", "the books are compared at once")
+        with anyio.fail_after(60):
+            await rig.engine.until_healthy()
+        assert [o.client_order_id for o in rig.engine.open_orders()] == [report.client_order_id]
+
+    healthy(body, orders=OrderSettings(on_leaving_active="keep"))
 
 
 # --- the gate in the middle --------------------------------------------------------------
