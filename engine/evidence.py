@@ -100,8 +100,12 @@ def wait_seconds(attempts: int, backoff_seconds: Sequence[float]) -> float:
 
 
 def absence_countable_from_ms(attempts: Sequence[Attempt], *, margin_ms: int) -> int:
-    """Venue time from which a "not there" counts: every attempt has expired by then."""
-    return max(a.expires_ms for a in attempts) + margin_ms
+    """Venue time from which a "not there" counts: every attempt has expired by then.
+
+    The last millisecond of the window still belongs to it: the venue refuses only what is older
+    than `recvWindow` (Binance, "Timing security").
+    """
+    return max(a.expires_ms for a in attempts) + 1 + margin_ms
 
 
 def absence_proven(

@@ -33,7 +33,7 @@ def test_absence_needs_answers_apart_after_every_attempt_has_expired(
 ) -> None:
     proven = absence_proven(made, denied, margin_ms=margin_ms, needed=needed, spacing_ms=spacing_ms)
     last_possible = max(a.timestamp_ms + a.recv_window_ms for a in made) + margin_ms
-    counting = sorted(d for d in denied if d >= last_possible)
+    counting = sorted(d for d in denied if d > last_possible)
     if not proven:
         # Then there is no way to pick so many answers: try the greedy one.
         picked: list[int] = []
@@ -44,7 +44,15 @@ def test_absence_needs_answers_apart_after_every_attempt_has_expired(
     else:
         assert len(counting) >= needed
         assert counting[-1] - counting[0] >= spacing_ms * (needed - 1)
-    assert absence_countable_from_ms(made, margin_ms=margin_ms) == last_possible
+    assert absence_countable_from_ms(made, margin_ms=margin_ms) == last_possible + 1
+
+
+def test_in_the_last_millisecond_of_its_window_an_attempt_may_still_be_accepted() -> None:
+    made = [Attempt(1000, 2000)]
+    known = {"margin_ms": 0, "needed": 2, "spacing_ms": 250}
+    assert not absence_proven(made, [3000, 3250], **known)
+    assert absence_proven(made, [3001, 3251], **known)
+    assert not absence_proven(made, [3001], **known)
 
 
 @given(attempts, denials)
