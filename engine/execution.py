@@ -127,7 +127,8 @@ class Execution:
             before_admitting=self.admission.learn_price,
             admit=self.admission.admit,
             on_refused_by_venue=on_fault,
-            on_diverged=on_diverged,
+            # In every other state the way up compares the books anyway.
+            on_diverged=lambda why: on_diverged(why) if is_healthy() else None,
         )
         self.entries = RestingEntries(
             orders=self.orders,

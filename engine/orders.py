@@ -105,6 +105,8 @@ class OrderPath:
             clock=clock,
         )
         self._keys = Keys(recorder.ledger)
+        self._doubted: dict[tuple[str, str], Decimal] = {}
+        """Positions as they stood when the venue last denied them; of declared symbols."""
         self._number = 0
         self.fencing_token = 0
         self.instruments: dict[str, Instrument] = {}
@@ -261,12 +263,7 @@ class OrderPath:
                     self._outcomes.found(intent, outcome.order, "the venue's reply")
                 case Next.REJECT:
                     self._outcomes.close(intent, "rejected", decision.reason, code=outcome.code)
-                    order = intent.order
-                    held = self._ledger.book.position(order.symbol, order.position_side)
-                    if evidence.contradicts_the_book(outcome, order, held=held):
-                        self._on_diverged(
-                            f"the venue has nothing of {order.symbol} to reduce: {outcome.reason}"
-                        )
+                    self._doubt_the_book(intent.order, outcome)
                 case Next.GIVE_UP:
                     self._outcomes.close(intent, "not_executed", decision.reason)
                 case Next.HALT:
@@ -287,6 +284,20 @@ class OrderPath:
             if intent.has_ended():
                 await self._learn_the_end(intent)
                 return conclude(await intent.resolved(), intent)
+
+    def _doubt_the_book(self, order: Order, outcome: PlaceOutcome) -> None:
+        """Have the books compared if this refusal contradicts ours: once for a position as it
+        stands. A bot that goes on trying to close it would keep the gate shut for ever.
+        """
+        position = (order.symbol, order.position_side)
+        held = self._ledger.book.position(*position)
+        if not evidence.contradicts_the_book(outcome, order, held=held):
+            return
+        if self._doubted.get(position) != held:
+            self._doubted[position] = held
+            self._on_diverged(
+                f"the venue has nothing of {order.symbol} to reduce: {outcome.reason}"
+            )
 
     async def _learn_the_end(self, intent: Intent) -> None:
         """Ask once more for an order that can not rest but was only heard of as accepted.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,3 +163,22 @@ def test_in_hedge_mode_the_side_says_that_an_order_only_reduces() -> None:
 def test_the_price_of_a_market_order_is_the_venues_affair() -> None:
     market = Order(BTC, "buy", "0.010")
     assert mismatch(market, FOUND) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, True),
+        ({"trigger": "take_profit"}, False),
+        ({"trigger_price": Decimal(59_000)}, False),
+        ({"trigger": None, "trigger_price": None}, False),
+    ],
+)
+def test_a_stop_is_told_from_another_by_what_it_waits_for(
+    changed: dict[str, Any], same: bool
+) -> None:
+    stop = Order(BTC, "buy", "0.010", price="64000", trigger="stop", trigger_price="65000")
+    waits = {"trigger": "stop", "trigger_price": Decimal(65_000), **changed}
+    found = msgspec.structs.replace(FOUND, **waits)
+    assert (mismatch(stop, found) is None) is same
+    assert mismatch(ORDER, msgspec.structs.replace(FOUND, trigger="stop")) is not None

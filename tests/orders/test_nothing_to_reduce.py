@@ -95,6 +95,45 @@ def test_a_position_that_was_closed_unheard_is_found() -> None:
     healthy(body)
 
 
+def test_a_bot_that_goes_on_trying_does_not_keep_the_gate_shut() -> None:
+    """-4118: other orders reduce all of it already. The books were compared, and are equal."""
+
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        rig.fail("place", *[Fault.refusal(-4118, "no")] * 20)
+        for _ in range(20):
+            with pytest.raises(Rejected):
+                await rig.engine.submit(EXIT)
+            with anyio.fail_after(60):
+                await rig.engine.until_healthy()
+        assert len(causes(rig)) == 1
+        await rig.engine.submit(ENTRY)  # the position is another now
+        rig.fail("place", Fault.refusal(-4118, "no"))
+        with pytest.raises(Rejected):
+            await rig.engine.submit(EXIT)
+        assert len(causes(rig)) == 2
+
+    healthy(body)
+
+
+def test_outside_healthy_it_does_not_hold_up_the_recovery() -> None:
+    """The way up compares the books anyway; an exit may be tried again and again meanwhile."""
+
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        rig.engine.fault("bus", "a test")
+        epoch = rig.core.gate.epoch
+        rig.fail("place", Fault.refusal(-2022, "no"))
+        with pytest.raises(Rejected):
+            await rig.engine.submit(EXIT)
+        assert rig.core.gate.epoch == epoch
+        assert causes(rig) == []
+        with anyio.fail_after(60):
+            await rig.engine.until_healthy()
+
+    healthy(body)
+
+
 @pytest.mark.parametrize(
     ("first", "code"),
     [
