@@ -86,6 +86,8 @@ class Diary:
     decisions: dict[int, Decision] = field(default_factory=dict)
     published: list[Published] = field(default_factory=list)
     power_losses: list[float] = field(default_factory=list)
+    births: list[float] = field(default_factory=list)
+    """When each life began: it has synced what its journal held."""
     gaps: list[tuple[Gap, float]] = field(default_factory=list)
     """Markers that were sent in place of events, and when."""
     lives: int = 0

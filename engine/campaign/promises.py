@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 from holdfast.transports.sim.records import VenueOrder
 
-from .diary import Decision, number_of
+from .diary import Decision, Diary, number_of
 from .supervisor import Supervisor
 from .world import World
 
@@ -18,8 +18,8 @@ SYNC_SECONDS = 0.05
 def check_events(world: World) -> None:
     """Every event that was published is on the bus once, in the order of its producer.
 
-    Missing may be only what could not exist any more: events of level `process` of the last
-    moments before a power cut, and those that had left the outbox's window when the bus lost
+    Missing may be only what could not exist any more: events of level `process` that no device
+    had yet when the power was cut, and those that had left the outbox's window when the bus lost
     them, which then stand under a gap marker.
     """
     on_bus: dict[tuple[str, int], object] = {}
@@ -46,8 +46,8 @@ def check_events(world: World) -> None:
             if on_bus[name] != {"number": published.number}:
                 world.breach("events", f"{name} holds {on_bus[name]}, published was {published}")
             continue
-        if not published.durable and any(
-            0 <= loss - published.at_seconds <= SYNC_SECONDS for loss in diary.power_losses
+        if not published.durable and lost_with_the_power(
+            published.at_seconds, diary, refused_at=world.disk.refused_at
         ):
             continue
         marked = [
@@ -66,6 +66,23 @@ def check_events(world: World) -> None:
             f"{published.type} {name}, published at {published.at_seconds:.3f} s, is "
             f"{'replaced by a gap marker' if in_gap else 'not on the bus'}",
         )
+
+
+def lost_with_the_power(at_seconds: float, diary: Diary, *, refused_at: Sequence[float]) -> bool:
+    """Whether an event of level `process`, published then, may be gone.
+
+    A power cut takes what was not synced yet: of the moments before it, or, where the device
+    had refused the sync that was due (the engine has said so, and nothing was published after
+    that), of the moments before the refusal, unless another life has opened the journal since.
+    """
+    for loss in diary.power_losses:
+        if 0 <= loss - at_seconds <= SYNC_SECONDS:
+            return True
+        for refused in refused_at:
+            was_due = 0 <= refused - at_seconds <= SYNC_SECONDS
+            if was_due and refused <= loss and not any(refused < b <= loss for b in diary.births):
+                return True
+    return False
 
 
 def check_orders(world: World, supervisor: Supervisor) -> None:

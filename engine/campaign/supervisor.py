@@ -47,6 +47,7 @@ class Supervisor(Lives[Process]):
 
     def _begin(self, before: Process | None) -> Process:
         diary = self.world.diary
+        diary.births.append(self.clock.monotonic())
         process = Process(
             self.world,
             copy=0,

@@ -47,11 +47,14 @@ class MemoryDisk:
     :ivar full: no record finds room, except reserved ones within `reserve_bytes`.
     :ivar failing_syncs: how many of the next syncs fail with EIO; two in a row are fatal
         to the open journal, as on a real disk.
+    :ivar refused_at: monotonic moments at which it has refused a sync for good; what was written
+        since the last one before may be lost with the power.
     """
 
     def __init__(self, *, reserve_bytes: int = 1 << 20) -> None:
         self.full = False
         self.failing_syncs = 0
+        self.refused_at: list[float] = []
         self.reserve_bytes = reserve_bytes
         self.segments: list[_Segment] = []
         self.next_seq = 1
@@ -331,6 +334,8 @@ class MemoryJournal:
             self._on_fault("memory disk: a sync failed; its records were written elsewhere")
             if self._disk.failing_syncs:
                 self._disk.failing_syncs -= 1
+                # Worked out late, perhaps: a device would have been asked when it was due.
+                self._disk.refused_at.append(min(self._monotonic(), self._sync_due))
                 self._failure = JournalFailed("memory disk: two syncs in a row failed")
                 self._on_fault(str(self._failure))
                 raise self._failure
