@@ -58,7 +58,7 @@ class RestingEntries:
         """Cancel what is unwanted, until cancelled."""
         while True:
             if not (self._unwanted() and self.left()):
-                await self._changes.wait_for(self._unwanted)
+                await self._changes.wait()
             else:
                 await self.cancel()
                 # Also after a pass without a failure: an answer that can not be journalled is a

@@ -66,7 +66,7 @@ class Resolver:
             waiting = [i for i in self._ledger.unknown if not self._settle_absent(i)]
             waiting = [i for i in waiting if not i.absent]
             if not waiting or not self._can_ask():
-                await changes.wait_for(self._unknown)
+                await changes.wait()
                 continue
             if self._silence.seconds:
                 await changes.wait_at_most(self._silence.seconds)
@@ -78,9 +78,6 @@ class Resolver:
                     await self._ask(intent)
             if not due:
                 await changes.wait_at_most(min(i.ask_at for i in waiting) - now)
-
-    def _unknown(self) -> bool:
-        return bool(self._ledger.unknown)
 
     def _settle_absent(self, intent: Intent) -> bool:
         """Close an intent proven absent whose caller has gone: it is never sent behind his back."""

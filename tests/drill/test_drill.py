@@ -143,13 +143,25 @@ def test_a_server_that_can_not_be_used_is_told_before_anything_is_started(
 
 @needs_server
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_outlives_an_interrupted_drill(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGTERM, True),
+        (signal.SIGKILL, False),
+    ],
+)
+def test_nothing_outlives_an_interrupted_drill(
+    number: int, background: bool, tmp_path: Path
+) -> None:
+    """In a shell's background SIGINT is ignored, which these tests may have inherited."""
     drill = subprocess.Popen(
         [sys.executable, "-m", "holdfast.drill", "--scenario", "1", "--outage", "60"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=_ignore_sigint if background else _heed_sigint,
     )
     try:
         deadline = time.monotonic() + 90
@@ -173,6 +185,14 @@ def test_nothing_outlives_an_interrupted_drill(number: int, tmp_path: Path) -> N
         drill.wait()
         if drill.stderr is not None:
             drill.stderr.close()
+
+
+def _ignore_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _heed_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _alive(pid: int) -> bool:
