@@ -40,7 +40,7 @@ class Stage(Protocol):
     async def fail(self, part: AnyPart) -> None: ...
     async def mend(self) -> None: ...
     async def order_log(self) -> Sequence[VenueOrder]: ...
-    def status_of(self, client_order_id: str) -> OrderStatus | None: ...
+    async def status_of(self, client_order_id: str) -> OrderStatus | None: ...
 
 
 class LocalStage:
@@ -110,7 +110,7 @@ class LocalStage:
     async def order_log(self) -> Sequence[VenueOrder]:
         return self.venue.order_log
 
-    def status_of(self, client_order_id: str) -> OrderStatus | None:
+    async def status_of(self, client_order_id: str) -> OrderStatus | None:
         for order in self.venue.order_log:
             if order.client_order_id == client_order_id:
                 return order.status

@@ -353,7 +353,7 @@ class World:
             if not process.life.alive:
                 return
             self.note(f"{decision.order.key}: after the cancel it is {order and order.status}")
-            at_venue = self.stage.status_of(cid)
+            at_venue = await self.stage.status_of(cid)
             if at_venue is not None and not at_venue.final:
                 self.breach("truth", f"{cid} was said to be cancelled; the venue has it open")
 
