@@ -13,6 +13,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
+
 from holdfast.policy import Mode
 from holdfast.ports import Entropy
 from holdfast.simulation import SeededEntropy
@@ -192,6 +194,9 @@ KINDS: Final[dict[str, Callable[[float, Dice], AnyFault]]] = {
 NOT_WITH: Final = {"skew": ("lagging reads",)}
 """A venue whose clock goes back by seconds while its queries lag, by that same clock, hides
 an order for those seconds: what no venue does, and nobody could see through."""
+LATEST_WITH_A_SKEW_SECONDS: Final = 1.5
+"""A venue whose clock goes back would also take a request that it has had for longer than its
+window, after the same clock had proven it absent. So none is held up for so long then."""
 _STANDS_STILL: Final = ("suspend", "stall")
 
 
@@ -209,6 +214,8 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
                 draw(dice.between(0.0, horizon_seconds), dice)
                 for _ in range(dice.whole(1, MOST_OF.get(kind, MOST_OF_A_KIND)))
             ]
+    if "skew" in kinds:
+        faults = [_in_time(fault) for fault in faults]
     faults.sort(key=lambda fault: fault.at_seconds)
     return FaultPlan(
         seed=seed,
@@ -217,6 +224,12 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
         noise=_noise(Dice(entropy.child("noise"))),
         conditions=_conditions(Dice(entropy.child("conditions")), kinds),
     )
+
+
+def _in_time(fault: AnyFault) -> AnyFault:
+    if isinstance(fault, OrderFault) and fault.delay_seconds > LATEST_WITH_A_SKEW_SECONDS:
+        return msgspec.structs.replace(fault, delay_seconds=LATEST_WITH_A_SKEW_SECONDS)
+    return fault
 
 
 def _noise(dice: Dice) -> Noise:
