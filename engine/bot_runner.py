@@ -41,9 +41,13 @@ class BotFellBehind(HoldfastError):
 
 
 class BotRunner:
-    """One bot on one engine."""
+    """One bot on one engine.
 
-    def __init__(self, bot: Bot, engine: Engine) -> None:
+    :param take: the next event of a recorded market at its time, see `ports.Replay`; None:
+        what comes is told as ever.
+    """
+
+    def __init__(self, bot: Bot, engine: Engine, *, take: Callable[[], MarketEvent | None]) -> None:
         self._bot = bot
         self._engine = engine
         self._own: deque[Fill | Step] = deque()
@@ -61,7 +65,7 @@ class BotRunner:
         }
         self._fell_behind = False
         self._closed = False
-        self._take = engine.take_event
+        self._take = take
 
     def close(self) -> None:
         """The engine ends: the bot is told as soon as it has taken what waits."""

@@ -226,10 +226,8 @@ class Engine:
             )
         return self._core.market
 
-    def take_event(self) -> MarketEvent | None:
-        """The next event of a recorded market, at its time, for the only bot that listens; see
-        `ports.Replay`. None: what comes is told as ever.
-        """
+    def _take_event(self) -> MarketEvent | None:
+        """Of a recorded market, for the only bot that listens."""
         replay = self._replay
         if replay is None or self._core.market_events.count != 1:
             return None
@@ -273,7 +271,7 @@ class Engine:
         self._check_running()
         if not isinstance(bot, Bot):
             raise TypeError(f"{bot!r} is no Bot; make a class of yours from holdfast.Bot")
-        runner = BotRunner(bot, self)
+        runner = BotRunner(bot, self, take=self._take_event)
         self._runners.add(runner)
         try:
             await runner.run()

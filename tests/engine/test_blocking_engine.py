@@ -33,8 +33,6 @@ from holdfast.transports.sim import SimulatedVenue
 
 BTC = "BTC/USDT:USDT"
 CONSTRUCTORS = {"open", "open_blocking"}
-OF_A_REPLAY = {"take_event"}
-"""What a bot's runner takes from in virtual time, where there are no threads to be blocked."""
 
 
 def public(cls: type) -> dict[str, Any]:
@@ -50,14 +48,12 @@ def public(cls: type) -> dict[str, Any]:
 
 def test_the_blocking_engine_has_every_name_of_the_engine() -> None:
     assert {"settings", "metrics", "submit"} <= set(public(Engine))
-    assert set(public(Engine)) - CONSTRUCTORS - OF_A_REPLAY == set(public(BlockingEngine)) - {
-        "engine"
-    }
+    assert set(public(Engine)) - CONSTRUCTORS == set(public(BlockingEngine)) - {"engine"}
 
 
 @pytest.mark.parametrize(
     "name",
-    [n for n, m in public(Engine).items() if inspect.isfunction(m) and n not in OF_A_REPLAY],
+    [n for n, m in public(Engine).items() if inspect.isfunction(m)],
 )
 def test_a_blocking_method_takes_and_answers_the_same(name: str) -> None:
     ours, theirs = getattr(BlockingEngine, name), getattr(Engine, name)
