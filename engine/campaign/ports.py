@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import TypeVar
 
+import anyio
+
 from holdfast.errors import LinkDown
 from holdfast.journal import MemoryJournal
 from holdfast.model import (
@@ -153,7 +155,7 @@ class WatchedStore:
     async def read(self) -> StoredPolicy | None:
         self._life.asks("policy")
         stored = await self._inner.read()
-        self._life.witness.policy_read(stored)
+        self._life.witness.policy_read(stored, at_seconds=anyio.current_time())
         return stored
 
     async def compare_and_set(

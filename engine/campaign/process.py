@@ -170,6 +170,7 @@ class Process:
             return
         self.life.alive = False
         self.killed = True
+        self.witness.killed(at_seconds=self.world.loop.time())
         self.disk.crash(lose_unsynced=power_loss)
         if power_loss:
             self.diary.power_losses.append(self.clock.monotonic())

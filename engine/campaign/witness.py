@@ -7,6 +7,7 @@ kept by a counter, since much happens at one virtual instant.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container
 from typing import Final
 
@@ -68,6 +69,9 @@ class Witness:
         self._entered: dict[State, int] = {}
         self._snapshot_version = -1
         self._newest_read: Policy | None = None
+        self._read_before: Policy | None = None
+        """The newest of what was read before the instant of the latest read."""
+        self._read_at = -math.inf
         self._before_connection: Policy | None = None
         self._first_asked_for: dict[str, int] = {}
         self.attempts = Attempts(breach)
@@ -95,10 +99,18 @@ class Witness:
         if link == "bus":
             self._last_bus_loss = self._count
 
-    def policy_read(self, stored: StoredPolicy | None) -> None:
+    def policy_read(self, stored: StoredPolicy | None, *, at_seconds: float) -> None:
         """An answer of the store has reached the engine."""
         if stored is not None:
+            if at_seconds > self._read_at:
+                self._read_at, self._read_before = at_seconds, self._newest_read
             self._newest_read = _newest(self._newest_read, stored.policy)
+
+    def killed(self, *, at_seconds: float) -> None:
+        """An answer that came in this very instant may have been overtaken by a change: then it
+        was going to be asked for again, and was neither believed nor written down."""
+        if at_seconds == self._read_at:
+            self._newest_read = self._read_before
 
     def inherit(self, earlier: Witness, *, could_write: bool) -> None:
         """What an earlier life has read may not be forgotten, if its disk took it down."""
