@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import select
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -21,19 +19,6 @@ from holdfast.transports.server import RedisServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE_SECONDS = 60
-
-
-@pytest.fixture
-def exchange_port() -> Iterator[int]:
-    command = [sys.executable, "-m", "holdfast", "exchange", "--port=0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            assert select.select([child.stdout], [], [], PATIENCE_SECONDS)[0]
-            yield int(json.loads(child.stdout.readline())["port"])
-        finally:
-            child.terminate()
-            child.wait(20)
 
 
 def replaced(text: str, shown: str, used: str, *, count: int) -> str:

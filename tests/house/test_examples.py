@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
-import select
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,19 +17,6 @@ from holdfast.transports.server import RedisServer
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 LIMIT_SECONDS = 60
-
-
-@pytest.fixture
-def exchange_port() -> Iterator[int]:
-    command = [sys.executable, "-m", "holdfast", "exchange", "--port=0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            assert select.select([child.stdout], [], [], LIMIT_SECONDS)[0]
-            yield int(json.loads(child.stdout.readline())["port"])
-        finally:
-            child.terminate()
-            child.wait(20)
 
 
 @pytest.fixture

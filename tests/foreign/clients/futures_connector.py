@@ -13,20 +13,10 @@ from typing import Any
 from binance.error import ClientError
 from binance.um_futures import UMFutures
 from binance.websocket.um_futures.websocket_client import UMFuturesWebsocketClient
-from trading_day import STATUS, SYMBOL, Client, Refused, run, until
+from binance_words import read_event, read_order, terms
+from trading_day import SYMBOL, Client, Refused, run, until
 
 ALGO = "/fapi/v1/algoOrder"
-
-
-def read_order(order: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": order["orderId"],
-        "name": order["clientOrderId"],
-        "status": STATUS[order["status"]],
-        "filled": order["executedQty"],
-        "quantity": order["origQty"],
-        "price": order["price"],
-    }
 
 
 def answer(call: Callable[..., Any], *arguments: Any, **terms: Any) -> Any:
@@ -55,8 +45,7 @@ class FuturesConnector(Client):
         elif frame["e"] == "aggTrade":
             self.prices.append(frame["p"])
         elif frame["e"] == "ORDER_TRADE_UPDATE":
-            order = frame["o"]
-            self.events.append((order["c"], order["x"], STATUS[order["X"]], order["z"]))
+            self.events.append(read_event(frame))
 
     async def place(
         self,
@@ -68,11 +57,6 @@ class FuturesConnector(Client):
         time_in_force: str = "GTC",
         reduce_only: bool = False,
     ) -> dict[str, Any]:
-        terms: dict[str, Any] = {"type": "MARKET"}
-        if price is not None:
-            terms = {"type": "LIMIT", "price": price, "timeInForce": time_in_force}
-        if reduce_only:
-            terms["reduceOnly"] = "true"
         return read_order(
             answer(
                 self.client.new_order,
@@ -81,7 +65,7 @@ class FuturesConnector(Client):
                 quantity=quantity,
                 newClientOrderId=name,
                 newOrderRespType="RESULT",
-                **terms,
+                **terms(price, time_in_force=time_in_force, reduce_only=reduce_only),
             )
         )
 

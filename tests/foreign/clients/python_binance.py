@@ -8,18 +8,8 @@ from typing import Any
 
 from binance import AsyncClient, BinanceSocketManager
 from binance.exceptions import BinanceAPIException
-from trading_day import STATUS, SYMBOL, Client, Refused, run
-
-
-def read_order(order: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": order["orderId"],
-        "name": order["clientOrderId"],
-        "status": STATUS[order["status"]],
-        "filled": order["executedQty"],
-        "quantity": order["origQty"],
-        "price": order["price"],
-    }
+from binance_words import read_event, read_order, terms
+from trading_day import SYMBOL, Client, Refused, run
 
 
 async def answer(request: Awaitable[Any]) -> Any:
@@ -63,8 +53,7 @@ class PythonBinance(Client):
 
     def hear_user(self, frame: dict[str, Any]) -> None:
         if frame["e"] == "ORDER_TRADE_UPDATE":
-            order = frame["o"]
-            self.events.append((order["c"], order["x"], STATUS[order["X"]], order["z"]))
+            self.events.append(read_event(frame))
 
     def hear_market(self, frame: dict[str, Any]) -> None:
         self.prices.append(frame["data"]["p"])
@@ -79,11 +68,6 @@ class PythonBinance(Client):
         time_in_force: str = "GTC",
         reduce_only: bool = False,
     ) -> dict[str, Any]:
-        terms: dict[str, Any] = {"type": "MARKET"}
-        if price is not None:
-            terms = {"type": "LIMIT", "price": price, "timeInForce": time_in_force}
-        if reduce_only:
-            terms["reduceOnly"] = "true"
         return read_order(
             await answer(
                 self.client.futures_create_order(
@@ -92,7 +76,7 @@ class PythonBinance(Client):
                     quantity=quantity,
                     newClientOrderId=name,
                     newOrderRespType="RESULT",
-                    **terms,
+                    **terms(price, time_in_force=time_in_force, reduce_only=reduce_only),
                 )
             )
         )
