@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +15,7 @@ from holdfast.errors import HoldfastError
 
 from . import report, terminal
 from .conduct import DrillResult, conduct
+from .narrator import Narrator
 from .options import DrillOptions
 
 LONGEST_OUTAGE_SECONDS = 3600
@@ -113,27 +113,24 @@ def drill(
 
 
 def _run(options: DrillOptions) -> DrillResult:
-    with (
-        _terminate_as_interrupt(),
-        terminal.TerminalNarrator(terminal.for_people(to_stderr=True)) as narrator,
-    ):
-        return anyio.run(conduct, options, narrator)
+    with terminal.TerminalNarrator(terminal.for_people(to_stderr=True)) as narrator:
+        try:
+            return anyio.run(_conduct, options, narrator)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the drill as Ctrl-C does: its processes and folders go with it."""
+async def _conduct(options: DrillOptions, narrator: Narrator) -> DrillResult:
+    """SIGTERM ends the drill as Ctrl-C does: its processes and folders go with it.
 
-    def interrupt(*_: object) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in a shell's background
-            raise KeyboardInterrupt
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    It cancels the drill, as asyncio does for SIGINT. An exception raised by a handler would
+    land wherever the loop just is, also in a task that nobody waits for; and SIGINT itself is
+    ignored in a shell's background.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await conduct(options, narrator)
 
 
 def _check_writable(file: Path) -> None:
