@@ -16,40 +16,23 @@ puts a gap marker in its place: never silence.
 from __future__ import annotations
 
 import logging
-import struct
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
+from . import batching, event_record
 from .broadcast import Broadcast
 from .errors import InvalidPayload, LinkDown, OutboxRolledBack
-from .journal import MAX_BODY_BYTES, Durability, Journal, JournalError, Record, RecordTooLarge
-from .model import Event, Gap, is_text
+from .journal import Durability, Journal, JournalError, Record, RecordTooLarge
+from .model import Event, Gap
 from .ports import AppendStatus, Batch, Clock, Entropy, MessageBus
-from .records import EVENT, sequence_of
+from .records import EVENT
 
 log = logging.getLogger("holdfast.outbox")
-
-_sequence: Final = struct.Struct("<Q")
-_encoder = msgspec.msgpack.Encoder()
-_event_decoder = msgspec.msgpack.Decoder(Event)
-
-MAX_NAME_LENGTH: Final = 255
-"""Of a type and of a trace id: a name, not a payload."""
 
 RETRY_PAUSE_SECONDS: Final = 0.05
 """After a bus that refuses (read-only, out of memory) while its connection stands; doubles."""
 LONGEST_RETRY_PAUSE_SECONDS: Final = 1.0
-
-BATCH_BYTES: Final = 256 * 1024
-"""Payload of one batch, unless a single event is larger. The answer to a heartbeat queues
-behind what is in flight, so a slow line would be taken for a dead one if that were much."""
-BATCHES_BYTES_IN_FLIGHT: Final = 4
-"""What may be in flight, in full batches of bytes."""
-LEAST_BATCH_BYTES: Final = 4 * 1024
-"""Down to which the bound is halved when a connection is lost with batches in flight."""
 
 
 class _InFlight(NamedTuple):
@@ -68,7 +51,7 @@ class _Agreement(NamedTuple):
 
     after: int
     """Journal position to begin reading behind."""
-    skip: dict[str, int]
+    has: dict[str, int]
     """Per producer, the last sequence that the bus has."""
     lineage: str
     gone: list[Gap]
@@ -109,7 +92,7 @@ class Outbox:
         self._clock = clock
         self._entropy = entropy
         self._batch_events = batch_events
-        self._batches_in_flight = batches_in_flight
+        self._window = batching.Window(most_batches=batches_in_flight)
         self._on_fault = on_fault
         self._on_disk_fault = on_disk_fault
         self._on_fenced = on_fenced
@@ -136,8 +119,6 @@ class Outbox:
         self._shipped_record = journal.acked
         self._silent = False
         """Whether the bus should be told that we are there, though there is nothing to send."""
-        self._batch_bytes = BATCH_BYTES
-        """Halved by a loss with batches in flight, grows a little with each confirmed one."""
 
     def set_connected(self, connected: bool) -> None:
         """The bus link's health, as its transport reports it."""
@@ -164,7 +145,16 @@ class Outbox:
         :raises InvalidPayload: the body can not be encoded; nothing was appended.
         :raises JournalFull, JournalFailed: nothing was appended.
         """
-        event, record = self._prepare(type_, body, trace_id)
+        event_record.check_names(type_, trace_id)
+        event = Event(
+            type=type_,
+            producer=self.producer,
+            sequence=self._last_sequence + 1,
+            time_ns=self._clock.time_ns(),
+            trace_id=trace_id or f"{self._entropy.randbits(64):016x}",
+            body=body,
+        )
+        record = event_record.encode(event)
         self.is_appending = True
         try:
             seq = self._journal.append_nowait(EVENT, record, reserve=reserve)
@@ -196,34 +186,6 @@ class Outbox:
         event = self.publish_nowait(type_, body, trace_id=trace_id)
         await self._journal.sync()
         return event
-
-    def _prepare(self, type_: str, body: Any, trace_id: str | None) -> tuple[Event, bytes]:
-        if not is_text(type_):
-            raise InvalidPayload(f"type: {type_!r} is no name; give e.g. 'trade.opened'")
-        if trace_id and not is_text(trace_id):
-            raise InvalidPayload(f"trace_id: {trace_id!r} is no text")
-        for field, name in (("type", type_), ("trace_id", trace_id or "")):
-            if len(name) > MAX_NAME_LENGTH:
-                raise InvalidPayload(
-                    f"{field}: {name[:40]!r}… has {len(name)} characters, {MAX_NAME_LENGTH} at most"
-                )
-        event = Event(
-            type=type_,
-            producer=self.producer,
-            sequence=self._last_sequence + 1,
-            time_ns=self._clock.time_ns(),
-            trace_id=trace_id or f"{self._entropy.randbits(64):016x}",
-            body=body,
-        )
-        try:
-            payload = _encoder.encode(event)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise InvalidPayload(f"body of {type_}: {error}; give what msgpack can hold") from None
-        if len(payload) + _sequence.size > MAX_BODY_BYTES:
-            raise InvalidPayload(
-                f"body of {type_}: {len(payload)} bytes encoded, {MAX_BODY_BYTES} at most"
-            )
-        return event, _sequence.pack(event.sequence) + payload
 
     def _published(self, event: Event, seq: int) -> None:
         self._last_sequence = event.sequence
@@ -280,7 +242,7 @@ class Outbox:
 
         :raises LinkDown: the connection failed, or the bus must be asked anew.
         """
-        after, skip, lineage, gone = await self._agree(connection)
+        after, has, lineage, gone = await self._agree(connection)
         for gap in gone:
             await self._mark(gap, lineage)
         self._unmarked = False
@@ -288,7 +250,7 @@ class Outbox:
         waiting: deque[Record] = deque()
         # Compared by number: a link may be lost and found again before this task runs once.
         while connection == self._connection:
-            while self._has_room(in_flight):
+            while self._window.has_room([sent.size for sent in in_flight]):
                 if not waiting:
                     page = self._journal.read(after=after, limit=self._batch_events, kinds=(EVENT,))
                     if not page:
@@ -298,24 +260,44 @@ class Outbox:
                 name = self.producer_of(waiting[0].incarnation)
                 if in_flight and in_flight[-1].producer != name:
                     break  # were the earlier life's events refused, the bus would take these
-                batch, last_record = self._batch(waiting, skip, lineage)
-                if batch is None:  # the bus has them, and all that was before them
-                    self._confirm(last_record)
+                cut = batching.cut(
+                    waiting,
+                    has=has,
+                    producer_of=self.producer_of,
+                    most_events=self._batch_events,
+                    most_bytes=self._window.batch_bytes,
+                )
+                if not cut.payloads:  # the bus has them, and all that was before them
+                    self._confirm(cut.reaches)
                     continue
-                in_flight.append(self._send(batch, last_record))
-                skip[batch.producer] = in_flight[-1].last_sequence
+                if cut.gap is not None:
+                    self._on_gap(cut.gap)
+                in_flight.append(
+                    self._send(
+                        Batch(
+                            cut.producer,
+                            cut.first,
+                            cut.payloads,
+                            lineage,
+                            self.fencing_token,
+                            cut.gap,
+                        ),
+                        cut.reaches,
+                    )
+                )
+                has[cut.producer] = in_flight[-1].last_sequence
             if self._silent and not in_flight:
-                following = skip.get(self.producer, 0) + 1
+                following = has.get(self.producer, 0) + 1
                 nothing = Batch(self.producer, following, (), lineage, self.fencing_token)
                 in_flight.append(self._send(nothing, 0))
             if in_flight:
                 try:
                     status = await in_flight[0].answer
                 except LinkDown:  # perhaps because it was more than the line carries in time
-                    self._batch_bytes = max(self._batch_bytes // 2, LEAST_BATCH_BYTES)
+                    self._window.lost()
                     raise
                 self._check(status, in_flight[0].fencing_token)
-                self._batch_bytes = min(self._batch_bytes + LEAST_BATCH_BYTES, BATCH_BYTES)
+                self._window.confirmed()
                 taken = in_flight.popleft()
                 self._confirmed[taken.producer] = max(
                     taken.last_sequence, self._confirmed.get(taken.producer, 0)
@@ -334,13 +316,6 @@ class Outbox:
             sum(map(len, batch.payloads)),
             batch.fencing_token,
         )
-
-    def _has_room(self, in_flight: deque[_InFlight]) -> bool:
-        """For one batch more, which may be a full one."""
-        if not in_flight:
-            return True
-        free = BATCHES_BYTES_IN_FLIGHT * self._batch_bytes - sum(sent.size for sent in in_flight)
-        return len(in_flight) < self._batches_in_flight and free >= self._batch_bytes
 
     async def _agree(self, connection: int) -> _Agreement:
         """Ask what the bus holds.
@@ -419,44 +394,6 @@ class Outbox:
             after = page[-1].seq
         return [self.producer_of(incarnation) for incarnation in found]
 
-    def _batch(
-        self, waiting: deque[Record], skip: dict[str, int], lineage: str
-    ) -> tuple[Batch | None, int]:
-        """Take the next batch of one producer off `waiting`; None if the bus has it all.
-
-        :returns: the batch and the journal position it reaches.
-        """
-        payloads: list[bytes] = []
-        size = 0
-        producer, first, last_record = "", 0, 0
-        gap: Gap | None = None
-        while waiting and len(payloads) < self._batch_events:
-            record = waiting[0]
-            name = self.producer_of(record.incarnation)
-            if payloads and name != producer:
-                break
-            sequence = sequence_of(record.body)
-            expected = first + len(payloads) if payloads else skip.get(name, 0) + 1
-            if payloads and sequence != expected:
-                break  # a hole: the next batch begins with its marker
-            size += len(record.body) - _sequence.size
-            if payloads and size > self._batch_bytes:
-                break
-            waiting.popleft()
-            last_record = record.seq
-            if sequence < expected:
-                size = 0
-                continue
-            if not payloads:
-                producer, first = name, sequence
-                if sequence > expected:
-                    gap = Gap(name, expected, sequence - 1)
-                    self._on_gap(gap)
-            payloads.append(record.body[_sequence.size :])
-        if not payloads:
-            return None, last_record
-        return Batch(producer, first, payloads, lineage, self.fencing_token, gap), last_record
-
     def _check(self, status: AppendStatus, fencing_token: int) -> None:
         """:raises LinkDown: the bus did not take the batch."""
         match status.kind:
@@ -480,8 +417,3 @@ class Outbox:
                 # The bus has them; that they are sent again after a restart does no harm.
                 self._on_disk_fault(str(error))
             self.changes.notify()
-
-
-def event_of(record: Record) -> Event:
-    """Decode the event of a journal record of kind `EVENT`. :raises msgspec.DecodeError:"""
-    return _event_decoder.decode(record.body[_sequence.size :])

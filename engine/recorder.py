@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from . import records
+from .event_record import sequence_of
 from .intent import Intent
 from .journal import (
     CHECKPOINT,
@@ -63,7 +64,7 @@ class Recorder:
                 if record.kind == CHECKPOINT:
                     ledger.restore(record.body)
                 elif record.kind == records.EVENT:
-                    ledger.published(record.incarnation, records.sequence_of(record.body))
+                    ledger.published(record.incarnation, sequence_of(record.body))
                 elif (fact := records.decode(record.kind, record.body)) is not None:
                     ledger.apply(fact)
             after = page[-1].seq

@@ -15,7 +15,7 @@ import msgspec
 from .model import Fill, Order, OrderReport, OrderSnapshot, Position
 
 EVENT: Final = 1
-"""A bus event: its sequence in 8 bytes, little-endian, then the exact bytes for the bus."""
+"""A bus event, see `event_record`."""
 
 
 class Intended(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -181,14 +181,6 @@ KIND_OF: Final[dict[type[Any], int]] = {cls: kind for kind, cls in KINDS.items()
 
 _encoder = msgspec.msgpack.Encoder()
 _decoders = {kind: msgspec.msgpack.Decoder(cls) for kind, cls in KINDS.items()}
-
-
-_SEQUENCE_BYTES: Final = 8
-
-
-def sequence_of(event: bytes) -> int:
-    """The number of the event in a record of kind `EVENT`."""
-    return int.from_bytes(event[:_SEQUENCE_BYTES], "little")
 
 
 def encode(fact: Fact) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from holdfast.event_record import event_of
 from holdfast.journal import CHECKPOINT, Record
-from holdfast.outbox import event_of
 from holdfast.records import EVENT, KINDS, PolicySeen, decode
 
 from .output import plain

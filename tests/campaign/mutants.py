@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 import pytest
 
-from holdfast import evidence, outbox, reconciler
+from holdfast import batching, evidence, outbox, reconciler
 from holdfast.campaign.ports import WatchedClient
 from holdfast.core import Core
 from holdfast.dead_man import DeadManSwitch
@@ -29,6 +29,7 @@ from holdfast.links import Links
 from holdfast.model import OutcomeKind, PlaceOutcome
 from holdfast.orders import OrderPath
 from holdfast.policy_cell import PolicyCell
+from holdfast.ports import Batch
 from holdfast.recorder import Recorder
 from holdfast.states.table import State
 from holdfast.transports.sim import SimExecutionClient
@@ -94,27 +95,24 @@ def another_id_for_each_call(patch: pytest.MonkeyPatch) -> None:
 
 
 def acknowledged_before_the_bus_has_it(patch: pytest.MonkeyPatch) -> None:
-    batch = outbox.Outbox._batch
+    send = outbox.Outbox._send
 
-    def acknowledge(self: outbox.Outbox, *args: Any) -> Any:
-        made, last_record = batch(self, *args)
-        self._confirm(last_record)
-        return made, last_record
+    def acknowledge(self: outbox.Outbox, batch: Batch, reaches: int) -> Any:
+        self._confirm(reaches)
+        return send(self, batch, reaches)
 
-    patch.setattr(outbox.Outbox, "_batch", acknowledge)
+    patch.setattr(outbox.Outbox, "_send", acknowledge)
 
 
 def replayed_newest_first(patch: pytest.MonkeyPatch) -> None:
     """Every batch is turned round, with the sequences of the right order."""
-    batch = outbox.Outbox._batch
+    cut = batching.cut
 
-    def turned(self: outbox.Outbox, *args: Any) -> Any:
-        made, last_record = batch(self, *args)
-        if made is not None and len(made.payloads) > 1:
-            made = made._replace(payloads=made.payloads[::-1])
-        return made, last_record
+    def turned(waiting: Any, **known: Any) -> batching.Cut:
+        taken = cut(waiting, **known)
+        return taken._replace(payloads=taken.payloads[::-1])
 
-    patch.setattr(outbox.Outbox, "_batch", turned)
+    patch.setattr(batching, "cut", turned)
 
 
 def bus_believed_after_a_restart(patch: pytest.MonkeyPatch) -> None:
@@ -123,12 +121,12 @@ def bus_believed_after_a_restart(patch: pytest.MonkeyPatch) -> None:
 
     async def go_on(self: outbox.Outbox, connection: int) -> Any:
         shipped, confirmed = self._shipped_record, dict(self._confirmed)
-        after, positions, lineage = await agree(self, connection)
-        self._shipped_record = max(shipped, after)
-        self._confirmed = positions = {
-            producer: max(at, confirmed.get(producer, 0)) for producer, at in positions.items()
+        agreed = await agree(self, connection)
+        self._shipped_record = max(shipped, agreed.after)
+        self._confirmed = has = {
+            producer: max(at, confirmed.get(producer, 0)) for producer, at in agreed.has.items()
         }
-        return self._shipped_record, positions, lineage
+        return agreed._replace(after=self._shipped_record, has=has, gone=[])
 
     patch.setattr(outbox.Outbox, "_agree", go_on)
 

@@ -9,10 +9,11 @@ import anyio
 import pytest
 from outbox_world import Place
 
+from holdfast.batching import BATCH_BYTES
 from holdfast.errors import InvalidPayload
+from holdfast.event_record import event_of
 from holdfast.journal import Durability, JournalFull
 from holdfast.model import Gap
-from holdfast.outbox import BATCH_BYTES, event_of
 from holdfast.ports import AppendStatus, Batch, BusPosition
 from holdfast.records import EVENT
 from holdfast.simulation import run
