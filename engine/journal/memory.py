@@ -329,21 +329,24 @@ class MemoryJournal:
             self._sync()
 
     def _sync(self) -> None:
-        if self._disk.failing_syncs:
-            self._disk.failing_syncs -= 1
-            self._on_fault("memory disk: a sync failed; its records were written elsewhere")
-            if self._disk.failing_syncs:
-                self._disk.failing_syncs -= 1
-                # Worked out late, perhaps: a device would have been asked when it was due.
-                self._disk.refused_at.append(min(self._monotonic(), self._sync_due))
-                self._failure = JournalFailed("memory disk: two syncs in a row failed")
-                self._on_fault(str(self._failure))
-                raise self._failure
+        """Settled before anybody is told: who is told of a fault writes it down here, and what
+        is written then is no part of this sync.
+        """
+        refused = min(self._disk.failing_syncs, 2)
+        self._disk.failing_syncs -= refused
+        if refused == 2:
+            # Worked out late, perhaps: a device would have been asked when it was due.
+            self._disk.refused_at.append(min(self._monotonic(), self._sync_due))
+            failure = self._failure = JournalFailed("memory disk: two syncs in a row failed")
+            self._on_fault(str(failure))
+            raise failure
         self._synced_seq = self._written
         self._synced_acked = self._disk.acked
         self._synced_checkpoint = self._disk.checkpoint
         self._sync_due = float("inf")
         self._drop()
+        if refused:
+            self._on_fault("memory disk: a sync failed; its records were written elsewhere")
 
     def _drop(self) -> None:
         segments = self._disk.segments
