@@ -69,7 +69,7 @@ def _candle(file: Path, number: int, layout: Layout, row: Sequence[object]) -> C
         candle = Candle(
             time_ms, float(row[o]), float(row[h]), float(row[l]), float(row[c]), float(row[v])  # type: ignore[arg-type]
         )  # fmt: skip
-    except (ValueError, TypeError, LayoutError, IndexError):
+    except (ValueError, TypeError, LayoutError):
         return _carefully(file, number, layout, row)
     _, opened, high, low, close, volume = candle
     # What is no number compares as False, so only good candles pass.
@@ -83,7 +83,5 @@ def _carefully(file: Path, number: int, layout: Layout, row: Sequence[object]) -
         bar = layout.parse(row)
     except LayoutError as error:
         raise DataError(f"{place(file, number)}: {error}") from None
-    except IndexError:
-        raise DataError(f"{place(file, number)}: the line is cut off") from None
     assert isinstance(bar, Bar)
     return Candle(bar.time_ms, *map(float, bar[1:]))

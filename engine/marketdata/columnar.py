@@ -1,8 +1,14 @@
-"""Rows of feather and Parquet files, through pyarrow, which is loaded only for them."""
+"""Rows of feather and Parquet files, through pyarrow, which is loaded only for them.
+
+A file is read in batches, as it was written, and never held as a whole: years of candles
+take no more memory than a month. (A feather file that some program wrote as one batch is
+one.)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +32,14 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def rows(path: Path) -> Iterator[tuple[int, Layout, tuple[object, ...]]]:
-    """The rows of data, each with its number from 1 and the layout of the table.
+    """The rows of data, each with its number from 1 and the layout of the table; of columns
+    that the layout does not use there is None.
 
     :raises DataError: as `read`.
     """
     try:
         import pyarrow
-        from pyarrow import feather, parquet
+        from pyarrow import parquet
     except ImportError:
         raise DataError(
             f"{path}: feather and Parquet files need pyarrow; "
@@ -40,25 +47,36 @@ def rows(path: Path) -> Iterator[tuple[int, Layout, tuple[object, ...]]]:
         ) from None
     row_number = 0
     try:
-        table: Any = feather.read_table if path.suffix == ".feather" else parquet.read_table
-        table = _readable(pyarrow, table(path))
-        layout = detect(table.column_names)
-        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
-            for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                row_number += 1
-                yield row_number, layout, row
+        with pyarrow.OSFile(str(path)) as file:
+            if path.name.lower().endswith(".feather"):
+                reader = pyarrow.ipc.open_file(file)
+                names = reader.schema.names
+                batches: Iterable[Any] = map(reader.get_batch, range(reader.num_record_batches))
+            else:
+                table = parquet.ParquetFile(file)
+                names = table.schema_arrow.names
+                batches = table.iter_batches(batch_size=ROWS_AT_ONCE)
+            layout = detect(names)
+            for batch in batches:
+                for first in range(0, batch.num_rows, ROWS_AT_ONCE):
+                    part = batch.slice(first, ROWS_AT_ONCE)
+                    columns = (
+                        _values(pyarrow, part.column(index)) if index in layout.columns
+                        else repeat(None)
+                        for index in range(len(names))
+                    )  # fmt: skip
+                    for row in zip(*columns, strict=False):  # the unused ones have no end
+                        row_number += 1
+                        yield row_number, layout, row
     except LayoutError as error:
         raise DataError(f"{path}: {error}") from None
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: can not be read: {error}") from None
 
 
-def _readable(pyarrow: Any, table: Any) -> Any:
-    """Nanosecond dates become microseconds: Python's datetime holds no more."""
-    for index, field in enumerate(table.schema):
-        if pyarrow.types.is_timestamp(field.type) and field.type.unit == "ns":
-            coarse = pyarrow.timestamp("us", tz=field.type.tz)
-            table = table.set_column(
-                index, field.name, table.column(index).cast(coarse, safe=False)
-            )
-    return table
+def _values(pyarrow: Any, column: Any) -> list[object]:
+    """Dates become milliseconds; those without a zone are UTC, as freqtrade and Binance mean."""
+    if pyarrow.types.is_timestamp(column.type):
+        column = column.cast(pyarrow.timestamp("ms"), safe=False).cast(pyarrow.int64())
+    values: list[object] = column.to_pylist()
+    return values

@@ -26,8 +26,6 @@ def read(path: Path) -> Iterator[Record]:
             record = layout.parse(row)
         except LayoutError as error:
             raise DataError(f"{path}:{line}: {error}") from None
-        except IndexError:
-            raise DataError(f"{path}:{line}: the line is cut off") from None
         yield record
 
 
@@ -37,7 +35,7 @@ def rows(path: Path) -> Iterator[tuple[int, Layout, list[str]]]:
     :raises DataError: naming file and line.
     """
     layout: Layout | None = None
-    line = 0
+    line = width = 0
     with _open(path) as text:
         reader = csv.reader(text)
         while True:
@@ -49,9 +47,11 @@ def rows(path: Path) -> Iterator[tuple[int, Layout, list[str]]]:
                 if not row:
                     continue
                 if layout is None:
-                    layout = detect(row)
+                    layout, width = detect(row), len(row)
                     if layout.has_header:
                         continue
+                elif len(row) != width:
+                    raise LayoutError(_other_width(len(row), width))
             except LayoutError as error:
                 raise DataError(f"{path}:{line}: {error}") from None
             except UnicodeDecodeError:
@@ -59,6 +59,12 @@ def rows(path: Path) -> Iterator[tuple[int, Layout, list[str]]]:
             except (csv.Error, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
                 raise DataError(f"{path}:{line + 1}: can not be read on: {error}") from None
             yield line, layout, row
+
+
+def _other_width(found: int, expected: int) -> str:
+    if found < expected:
+        return f"the line is cut off: {found} columns of {expected}"
+    return f"{found} columns, where the lines before have {expected}; give one file for each kind"
 
 
 @contextmanager
