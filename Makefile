@@ -1,7 +1,8 @@
 # Every target sets itself up; needed are make and Python 3.11 or newer.
 
 VENV ?= .venv
-JOBS ?= 2
+# One more than there are cores: many tests wait for a process or a socket.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export VENV PYTHON
 BIN = $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal

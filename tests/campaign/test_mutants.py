@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Final
 
 import pytest
 from click.testing import CliRunner
@@ -17,13 +18,20 @@ from holdfast.campaign.shrink import part_of, shrink
 
 SEEDS = 500
 """Within which each is caught; most are within five, those that need a coincidence within 260."""
+KNOWN: Final = {
+    "policy_kept_over_a_reconnect": (73,),
+    "lease_not_looked_at": (108,),
+    "countdown_that_ended_ignored": (47,),
+    "countdown_in_the_wrong_unit": (251,),
+}
+"""Seeds tried first, for the breakages that need a coincidence: the others take minutes."""
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_breakage_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutate, promises = MUTANTS[name]
     mutate(monkeypatch)
-    for seed in range(SEEDS):
+    for seed in (*KNOWN.get(name, ()), *range(SEEDS)):
         broken = {breach.promise for breach in run_seed(seed).breaches}
         if broken & promises:
             return
