@@ -323,7 +323,7 @@ class Engine:
                 f"symbol: {order.symbol!r} is not declared; add it to engine.symbols, so that "
                 "its position is reconciled"
             )
-        if order.symbol in self._core.reconciler.repairing:
+        if self._core.reconciler.is_repairing(order.symbol):
             raise TradingHalted(f"a repair of the position in {order.symbol} is under way")
 
     def outcome(self, key: str) -> OrderReport | None:

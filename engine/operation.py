@@ -14,6 +14,7 @@ from .core import Core
 from .errors import HoldfastError, InvalidOrder, LinkDown
 from .journal import JournalError
 from .model import Order, OrderReport, Position
+from .reconciler import Holding
 from .records import Held
 from .resolution import Verdict
 from .suggestion import did_you_mean
@@ -73,11 +74,13 @@ class Operation:
                 )
             )
         with core.gate.operator():
-            for held in await self._to_close():
+            for held, unknown in await self._to_close():
                 if symbol in (None, held.symbol):
                     try:
                         closing = _closing(held, deadline_seconds=orders.deadline_seconds)
-                        report = await orders.submit(closing, held=abs(held.quantity))
+                        report = await orders.submit(
+                            closing, held=abs(held.quantity), adopts=unknown
+                        )
                         reports.append(report)
                         left = report.quantity - report.filled
                         if left and report.order_status is not None and report.order_status.final:
@@ -89,20 +92,28 @@ class Operation:
             raise ExceptionGroup(f"{len(failures)} positions or entries were not closed", failures)
         return reports
 
-    async def _to_close(self) -> list[Position]:
+    async def _to_close(self) -> list[Holding]:
         """What the venue holds of our symbols; what the book says, if the venue does not tell.
 
         The book may be wrong exactly when somebody reaches for `flatten`.
         """
         core, settings = self._core, self._core.settings
         try:
+            return await core.reconciler.holdings()
+        except (LinkDown, JournalError) as error:
+            log.warning(
+                "flatten: the books could not be compared first; what they do not know will be a "
+                "difference afterwards",
+                extra={"reason": str(error)},
+            )
+        try:
             at_venue = await core.exchange.positions(
                 timeout_seconds=settings.reconcile.snapshot_timeout_seconds
             )
         except LinkDown as error:
             log.warning("flatten goes by the local book", extra={"reason": str(error)})
-            return core.ledger.book.positions()
-        return [p for p in at_venue if p.symbol in settings.symbols and p.quantity != 0]
+            at_venue = core.ledger.book.positions()
+        return [Holding(p) for p in at_venue if p.symbol in settings.symbols and p.quantity != 0]
 
     async def resolve(
         self, client_order_id: str, verdict: Verdict, *, reason: str, by: str

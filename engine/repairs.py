@@ -1,0 +1,211 @@
+"""Does what a rule says about a difference: close, cancel, take for true, write down.
+
+Each of these can be interrupted anywhere, by a lost line or a kill, and leaves nothing that
+the next comparison would not see: what is done at the venue is a journalled intent as any
+order, and what is taken for true is a record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import anyio
+from msgspec.structs import replace
+
+from .errors import InvalidOrder, LinkDown, OrderError
+from .model import Fill, Order, OrderStatus, Position, QueryKind
+from .observer import Observer
+from .orders import OrderPath
+from .outcomes import Outcomes
+from .ports import Clock, ExecutionClient
+from .reconcile import Difference, Kind, Snapshot
+from .recorder import Recorder
+from .records import Adopted, Balanced, ProtectionLifted
+from .settings import ReconcileSettings
+
+log = logging.getLogger("holdfast.reconcile")
+
+
+class Repairs:
+    """
+    :param count: counts a fill: writes it, tells listeners, publishes it.
+    """
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str],
+        settings: ReconcileSettings,
+        client: ExecutionClient,
+        observer: Observer,
+        recorder: Recorder,
+        orders: OrderPath,
+        outcomes: Outcomes,
+        clock: Clock,
+        count: Callable[[Fill], None],
+    ) -> None:
+        self._symbols = tuple(symbols)
+        self._settings = settings
+        self._client = client
+        self._observer = observer
+        self._recorder = recorder
+        self._ledger = recorder.ledger
+        self._orders = orders
+        self._outcomes = outcomes
+        self._clock = clock
+        self._count = count
+        self.symbols_under_way: set[str] = set()
+        """Those whose position is being closed by a rule; the bot's exits of them wait."""
+
+    async def flatten(self, difference: Difference, snapshot: Snapshot) -> bool:
+        """Close what the venue holds, with one order that can only reduce.
+
+        Only once the venue has that order the position is taken for true (`Intended.adopts`):
+        otherwise a refused order would turn this rule into a silent `adopt`.
+        """
+        quantity = difference.quantity
+        adopts = self.unknown_part(difference, snapshot)
+        self.symbols_under_way.add(difference.symbol)
+        try:
+            await self._orders.submit(
+                Order(
+                    difference.symbol,
+                    "sell" if quantity > 0 else "buy",
+                    abs(quantity),
+                    reduce_only=difference.position_side == "BOTH",
+                    position_side=difference.position_side,  # type: ignore[arg-type]
+                    # Then it is looked again: the difference may be another one by now.
+                    deadline_seconds=self._orders.deadline_seconds,
+                ),
+                held=abs(quantity),
+                adopts=adopts,
+            )
+        except (InvalidOrder, OrderError) as error:
+            log.error("not flattened", extra={"difference": str(difference), "reason": str(error)})
+            return False
+        finally:
+            self.symbols_under_way.discard(difference.symbol)
+        return True
+
+    def unknown_part(self, difference: Difference, snapshot: Snapshot) -> Position | None:
+        """What an order that closes a position has to adopt: what the book does not know of it.
+
+        From here on no fill of before the snapshot is counted any more: they are in it.
+        """
+        self._observer.note_counted(snapshot, (difference.symbol,))
+        if not difference.drift:
+            return None
+        key = (difference.symbol, difference.position_side)
+        return Position(
+            difference.symbol,
+            difference.drift,
+            next((p.entry_price for p in snapshot.positions if _key(p) == key), None),
+            difference.position_side,  # type: ignore[arg-type]
+        )
+
+    async def cancel_orphan(self, difference: Difference) -> None:
+        order = difference.order
+        await self._orders.cancel(
+            difference.symbol,
+            difference.client_order_id,
+            conditional=order is not None and order.conditional,
+        )
+
+    def accept_unprotected(self, difference: Difference, *, by: str) -> None:
+        self._recorder.write(ProtectionLifted(difference.client_order_id, by))
+
+    def adopt_position(self, difference: Difference, snapshot: Snapshot) -> None:
+        """Take one position of the venue for true, by rule; nothing is consented to by that."""
+        key = (difference.symbol, difference.position_side)
+        self._observer.note_counted(snapshot, (difference.symbol,))
+        self.write_adopted(
+            [
+                *(p for p in self._ledger.book.positions() if _key(p) != key),
+                *(p for p in snapshot.positions if _key(p) == key and p.quantity),
+            ],
+            self._ledger.foreign_orders,
+            by=f"rule for {difference.kind}",
+            consent=False,
+        )
+
+    def adopt_balance(self, difference: Difference) -> None:
+        """By how much it drifted, on top of what was counted since the venue was asked."""
+        asset = difference.symbol
+        log.warning(
+            "balance drift",
+            extra={"asset": asset, "by": f"{difference.drift:f}", "difference": str(difference)},
+        )
+        expected = self._ledger.wallets.expected.get(asset)
+        if expected is not None:  # else a fill came whose profit nobody told: it begins anew
+            drifted = {asset: expected + difference.drift}
+            self._recorder.write(Balanced(drifted, f"rule for {difference.kind}"))
+
+    def believe_wallets(self, snapshot: Snapshot, *, by: str) -> None:
+        if snapshot.wallets and snapshot.wallets != self._ledger.wallets.expected:
+            self._recorder.write(Balanced(snapshot.wallets, by))
+
+    def adopt_all(self, snapshot: Snapshot, *, by: str) -> None:
+        # In this order: were the process killed in between, fills that the positions contain
+        # would otherwise be counted once more.
+        self._observer.note_counted(snapshot, self._symbols)
+        self.believe_wallets(snapshot, by=by)
+        self.write_adopted(
+            [p for p in snapshot.positions if p.symbol in self._symbols],
+            {
+                o.venue_order_id
+                for o in snapshot.open_orders
+                if not o.client_order_id.startswith(self._orders.prefix)
+            },
+            by=by,
+            consent=True,
+        )
+
+    def write_adopted(
+        self, positions: Iterable[Position], foreign: Iterable[str], *, by: str, consent: bool
+    ) -> None:
+        self._recorder.write(
+            Adopted(tuple(positions), tuple(sorted(foreign)), by, self._clock.time_ns(), consent)
+        )
+
+    async def adopt_fact(self, difference: Difference) -> int | None:
+        """Write down what the venue has proven.
+
+        :returns: how many fills were counted; None: nothing is proven yet, look again.
+        """
+        if difference.fill is not None:
+            self._count(difference.fill)
+            return 1
+        assert difference.order is not None
+        if difference.kind is Kind.STALE_ORDER:
+            self._outcomes.saw(difference.order, "the venue's list of open orders")
+            return 0
+        # Before the question: a slow answer would make the order look older than it was.
+        now_ms = await self._client.venue_time_ms(
+            timeout_seconds=self._settings.snapshot_timeout_seconds
+        )
+        answer = await self._client.query(
+            difference.symbol,
+            difference.client_order_id,
+            conditional=difference.order.conditional,
+            timeout_seconds=self._settings.snapshot_timeout_seconds,
+        )
+        if answer.kind is QueryKind.UNANSWERED:
+            raise LinkDown(f"order {difference.client_order_id}: {answer.reason}")
+        ended = answer.order
+        if ended is None:
+            # A new order may be missing from lists and queries for a moment; that it is not
+            # there says something only when it is older than that.
+            too_young_ms = difference.order.updated_ms + self._orders.query_lag_ms - now_ms
+            if too_young_ms > 0:
+                await anyio.sleep(min(too_young_ms / 1000, self._orders.query_lag_ms / 1000))
+                return None
+            # Known to us as accepted, in no list and forgotten: Binance keeps unfilled
+            # cancelled orders three days, filled ones ninety ("Query Order").
+            ended = replace(difference.order, status=OrderStatus.CANCELED)
+        self._outcomes.saw(ended, "not among the venue's open orders any more")
+        return 0
+
+
+def _key(position: Position) -> tuple[str, str]:
+    return position.symbol, position.position_side
