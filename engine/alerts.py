@@ -14,11 +14,13 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from .metrics import (
+    DIFFERENCES_HELD,
     EVENT_REPLAY_DURATION_SECONDS,
     EVENTS_LOST_BEYOND_WINDOW,
     ORDER_RETRY_COUNT,
     POSITION_RECONCILIATION_DIVERGENCE,
     REDIS_DOWN,
+    REPAIRS_CUT_SHORT,
     REPLAYED_EVENTS,
     Snapshot,
 )
@@ -94,6 +96,23 @@ def long_replay(present: Snapshot, before: Snapshot) -> str | None:
     return f"{events:.0f} events had to be replayed"
 
 
+def waits_for_a_person(present: Snapshot, before: Snapshot) -> str | None:
+    held = present.gauge(DIFFERENCES_HELD)
+    return (
+        f"nothing is traded: {held:.0f} differences of the books wait for a person "
+        "(`holdfast status` names them)"
+        if held
+        else None
+    )
+
+
+def repairs_cut_short(present: Snapshot, before: Snapshot) -> str | None:
+    short = present.counter(REPAIRS_CUT_SHORT) - before.counter(REPAIRS_CUT_SHORT)
+    if not short:
+        return None
+    return f"{short:.0f} repairs closed less of a position than they were to close"
+
+
 def diverged(present: Snapshot, before: Snapshot) -> str | None:
     found = present.gauge(POSITION_RECONCILIATION_DIVERGENCE)
     return f"the books differ from the venue's in {found:.0f} places" if found > 0 else None
@@ -102,6 +121,8 @@ def diverged(present: Snapshot, before: Snapshot) -> str | None:
 RULES: Final = (
     Rule("redis_unavailable", Severity.CRITICAL, redis_unavailable, REDIS_UNAVAILABLE_SECONDS),
     Rule("events_lost", Severity.CRITICAL, events_lost),
+    Rule("person_needed", Severity.CRITICAL, waits_for_a_person),
+    Rule("repair_cut_short", Severity.WARNING, repairs_cut_short),
     Rule("order_retries", Severity.WARNING, many_retries),
     Rule("event_replay", Severity.INFO, long_replay),
     Rule("position_divergence", Severity.INFO, diverged),

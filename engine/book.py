@@ -64,12 +64,25 @@ class OpenOrder(msgspec.Struct):
 
     snapshot: OrderSnapshot
     counted: Decimal = ZERO
+    adopted: Decimal = ZERO
+    """How much of a position was taken for true with this order, which closes it; signed."""
 
     @property
     def expected(self) -> Decimal:
         """Quantity that may still become fills we have not counted."""
         total = self.snapshot.filled if self.snapshot.status.final else self.snapshot.quantity
         return max(total - self.counted, ZERO)
+
+    def give_back(self) -> Decimal:
+        """What of the position was taken for true with this order, and is not closed by it now
+        that it has ended; signed. Given back once.
+        """
+        if not self.snapshot.status.final:
+            return ZERO
+        left = min(self.snapshot.quantity - self.snapshot.filled, abs(self.adopted))
+        part = left.copy_sign(self.adopted) if left > 0 else ZERO
+        self.adopted = ZERO
+        return part
 
 
 class Trail:
@@ -194,21 +207,34 @@ class Book:
         if not newer(snapshot, known.snapshot):
             return False
         known.snapshot = snapshot
+        self._disown_what_it_left(known)
         self._forget_when_done(snapshot.client_order_id, known)
         self._changed(snapshot.client_order_id)
         return True
 
-    def opened(self, snapshot: OrderSnapshot) -> None:
-        """The venue has this order of ours. Known already: as `saw`."""
+    def opened(self, snapshot: OrderSnapshot, *, adopted: Decimal = ZERO) -> None:
+        """The venue has this order of ours. Known already: as `saw`.
+
+        :param adopted: as of `OpenOrder`.
+        """
         if snapshot.client_order_id in self.orders:
             self.saw(snapshot)
             return
-        order = OpenOrder(snapshot, self._early.pop(snapshot.client_order_id, ZERO))
+        order = OpenOrder(snapshot, self._early.pop(snapshot.client_order_id, ZERO), adopted)
         self.orders[snapshot.client_order_id] = order
+        self._disown_what_it_left(order)
         if snapshot.protective:
             self.protection[snapshot.symbol, snapshot.position_side] = snapshot.client_order_id
         self._forget_when_done(snapshot.client_order_id, order)
         self._changed(snapshot.client_order_id)
+
+    def _disown_what_it_left(self, order: OpenOrder) -> None:
+        """A repair that has ended and closed less than it was to close: the rest is as unknown
+        as it was before. Kept, it would be a position that nobody decided to have.
+        """
+        part, word = order.give_back(), order.snapshot
+        if part:
+            self.take_over(Position(word.symbol, -part, None, word.position_side))
 
     def _forget_when_done(self, client_order_id: str, order: OpenOrder) -> None:
         # A final order stays until its last fill has been counted: until then it is
@@ -251,6 +277,9 @@ class Book:
                 self.holdings[p.symbol, p.position_side] = Holding(p.quantity, p.entry_price)
         for key in [k for k in self.protection if k[0] in scope and k not in self.holdings]:
             del self.protection[key]
+        for order in self.orders.values():
+            if order.snapshot.symbol in scope:
+                order.adopted = ZERO  # whatever it leaves is part of what was adopted now
         self._unfollowed()
 
     def _unfollowed(self) -> None:

@@ -202,6 +202,7 @@ class Core:
             outcomes=self.execution.outcomes,
             clock=clock,
             count=self.execution.reports.count,
+            meter=meter,
         )
         self.auditor = Auditor(
             symbols=settings.symbols,

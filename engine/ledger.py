@@ -304,10 +304,12 @@ class Ledger:
     def _resolved(self, fact: Resolved) -> None:
         report = fact.report
         intent = self.intents.pop(report.client_order_id, None)
-        if intent is not None and intent.adopts is not None and report.status == "accepted":
-            self.book.take_over(intent.adopts)
+        adopts = None if intent is None or report.status != "accepted" else intent.adopts
+        if adopts is not None:
+            self.book.take_over(adopts)
         if fact.order is not None:
-            self.book.opened(fact.order)
+            adopted = Decimal(0) if adopts is None else adopts.quantity
+            self.book.opened(fact.order, adopted=adopted)
         if report.key is not None:
             if self.by_key.get(report.key) is intent:
                 self.by_key.pop(report.key, None)

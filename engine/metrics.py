@@ -26,6 +26,8 @@ EVENT_REPLAY_DURATION_SECONDS: Final = "event_replay_duration_seconds"
 REPLAYED_EVENTS: Final = "replayed_events"
 EVENTS_LOST_BEYOND_WINDOW: Final = "events_lost_beyond_window"
 POSITION_RECONCILIATION_DIVERGENCE: Final = "position_reconciliation_divergence"
+DIFFERENCES_HELD: Final = "differences_held"
+REPAIRS_CUT_SHORT: Final = "repairs_cut_short"
 CACHE_INVALIDATION_LATENCY: Final = "cache_invalidation_latency"
 REDIS_DOWN: Final = "redis_down"
 
@@ -37,6 +39,8 @@ HELP: Final[Mapping[str, str]] = {
     REPLAYED_EVENTS: "Events that the latest replay had to bring to the bus.",
     EVENTS_LOST_BEYOND_WINDOW: "Events the bus lost that the outbox no longer held.",
     POSITION_RECONCILIATION_DIVERGENCE: "Differences found by the latest comparison of the books.",
+    DIFFERENCES_HELD: "Differences between the books that wait for a person now.",
+    REPAIRS_CUT_SHORT: "Repairs that closed less of a position than they were to close.",
     CACHE_INVALIDATION_LATENCY: "Seconds from losing a policy until a fresh one was read.",
     REDIS_DOWN: "1 from the loss of Redis until the engine has recovered from it, else 0.",
 }

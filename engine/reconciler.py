@@ -18,6 +18,7 @@ import anyio
 
 from .broadcast import Broadcast
 from .ledger import Ledger
+from .metrics import DIFFERENCES_HELD, Meter
 from .model import Fill, Position
 from .observer import Observer
 from .orders import OrderPath
@@ -108,6 +109,7 @@ class Reconciler:
         outcomes: Outcomes,
         clock: Clock,
         count: Callable[[Fill], None],
+        meter: Meter,
     ) -> None:
         self._symbols = tuple(symbols)
         self._settings = settings
@@ -125,7 +127,9 @@ class Reconciler:
             outcomes=outcomes,
             clock=clock,
             count=count,
+            meter=meter,
         )
+        self._meter = meter
         self.held: tuple[Difference, ...] = ()
         """Differences that wait for the operator."""
         self.decided = Broadcast()
@@ -163,7 +167,7 @@ class Reconciler:
                 continue
             if not found:
                 self._conclude(snapshot)
-                self.held = ()
+                self._hold(())
                 self._progress = _Progress()
                 return Settlement(len(progress.seen), tuple(progress.done), progress.fills)
             if before is None:  # it may be a race: a difference counts once it is seen twice
@@ -178,13 +182,15 @@ class Reconciler:
                     in_doubt = True
                 elif action.rule == "hold":
                     held.append(difference)
-                elif await self._act(action, snapshot):
-                    progress.done.append(str(action))
-                elif self._outcome_is_open(difference):
-                    in_doubt = True  # of the repair itself
                 else:
-                    held.append(difference)
-            self.held = tuple(held)
+                    left = await self._act(action, snapshot)
+                    if left is not difference:
+                        progress.done.append(str(action))
+                    if left is not None and self._outcome_is_open(difference):
+                        in_doubt = True  # of the repair itself
+                    elif left is not None:
+                        held.append(left)
+            self._hold(held)
             if in_doubt and not held:
                 with waiting("the outcome of orders is unknown"):
                     await self._outcomes.changes.wait_at_most(self._settings.audit_seconds)
@@ -209,8 +215,16 @@ class Reconciler:
             and any(i.order.symbol == difference.symbol for i in self._ledger.intents.values())
         )
 
-    async def _act(self, action: Action, snapshot: Snapshot) -> bool:
-        """Do what the rule says; False: it could not be done, a person has to look."""
+    def _hold(self, differences: Sequence[Difference]) -> None:
+        self.held = tuple(differences)
+        self._meter.gauge(DIFFERENCES_HELD, len(self.held))
+
+    async def _act(self, action: Action, snapshot: Snapshot) -> Difference | None:
+        """Do what the rule says.
+
+        :returns: what is left of the difference, for a person to look at; the difference itself:
+            nothing could be done.
+        """
         difference = action.difference
         match action.rule:
             case "adopt" if difference.kind is Kind.UNPROTECTED_POSITION:
@@ -230,7 +244,7 @@ class Reconciler:
                     by=f"rule for {difference.kind}",
                     consent=False,
                 )
-        return True
+        return None
 
     def is_repairing(self, symbol: str) -> bool:
         """Whether a rule is closing its position at this moment."""

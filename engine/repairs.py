@@ -14,6 +14,7 @@ import anyio
 from msgspec.structs import replace
 
 from .errors import InvalidOrder, LinkDown, OrderError
+from .metrics import REPAIRS_CUT_SHORT, Meter
 from .model import Fill, Order, OrderStatus, Position, QueryKind
 from .observer import Observer
 from .orders import OrderPath
@@ -44,6 +45,7 @@ class Repairs:
         outcomes: Outcomes,
         clock: Clock,
         count: Callable[[Fill], None],
+        meter: Meter,
     ) -> None:
         self._symbols = tuple(symbols)
         self._settings = settings
@@ -55,11 +57,19 @@ class Repairs:
         self._outcomes = outcomes
         self._clock = clock
         self._count = count
+        self._meter = meter
         self.symbols_under_way: set[str] = set()
         """Those whose position is being closed by a rule; the bot's exits of them wait."""
 
-    async def flatten(self, difference: Difference, snapshot: Snapshot) -> bool:
+    async def flatten(self, difference: Difference, snapshot: Snapshot) -> Difference | None:
         """Close what the venue holds, with one order that can only reduce.
+
+        A market order is filled as far as the book of orders reaches and expires with the rest
+        (Binance, "New Order"). In a thin book the rest is told, and left to the next comparison,
+        which finds it as the difference that it is: sent again at once it would go after ever
+        worse prices, with nobody having been told.
+
+        :returns: what is left; the difference itself: nothing was closed.
 
         Only once the venue has that order the position is taken for true (`Intended.adopts`):
         otherwise a refused order would turn this rule into a silent `adopt`.
@@ -68,7 +78,7 @@ class Repairs:
         adopts = self.unknown_part(difference, snapshot)
         self.symbols_under_way.add(difference.symbol)
         try:
-            await self._orders.submit(
+            report = await self._orders.submit(
                 Order(
                     difference.symbol,
                     "sell" if quantity > 0 else "buy",
@@ -83,10 +93,24 @@ class Repairs:
             )
         except (InvalidOrder, OrderError) as error:
             log.error("not flattened", extra={"difference": str(difference), "reason": str(error)})
-            return False
+            return difference
         finally:
             self.symbols_under_way.discard(difference.symbol)
-        return True
+        left = report.quantity - report.filled
+        if not left or report.order_status is None or not report.order_status.final:
+            return None
+        log.error(
+            "repair cut short: the venue closed %s of %s of %s; the rest is compared again",
+            f"{report.filled:f}",
+            f"{report.quantity:f}",
+            difference.symbol,
+            extra={"difference": str(difference), "client_order_id": report.client_order_id},
+        )
+        self._meter.count(REPAIRS_CUT_SHORT)
+        there = left.copy_sign(quantity)
+        if not report.filled:
+            return difference
+        return replace(difference, venue=f"{there:f} after a repair cut short", quantity=there)
 
     def unknown_part(self, difference: Difference, snapshot: Snapshot) -> Position | None:
         """What an order that closes a position has to adopt: what the book does not know of it.

@@ -96,14 +96,24 @@ def losing(metrics: Metrics) -> None:
     metrics.count(names.EVENTS_LOST_BEYOND_WINDOW, 5)
 
 
+def held(metrics: Metrics) -> None:
+    metrics.gauge(names.DIFFERENCES_HELD, 2)
+
+
+def cut_short(metrics: Metrics) -> None:
+    metrics.count(names.REPAIRS_CUT_SHORT)
+
+
 @pytest.mark.parametrize(
     ("cause", "name", "severity", "words"),
     [
+        (held, "person_needed", Severity.CRITICAL, "2 differences"),
+        (cut_short, "repair_cut_short", Severity.WARNING, "1 repairs"),
         (divergence, "position_divergence", Severity.INFO, "2 places"),
         (losing, "events_lost", Severity.CRITICAL, "5 events"),
     ],
 )
-def test_divergence_and_loss_are_told_at_once(
+def test_what_can_not_wait_is_told_at_once(
     cause: Callable[[Metrics], None], name: str, severity: Severity, words: str
 ) -> None:
     metrics, alerts = Metrics(), Alerts()

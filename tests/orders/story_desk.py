@@ -22,6 +22,7 @@ from holdfast.gate import Gate
 from holdfast.journal import Journal, JournalError
 from holdfast.ledger import Ledger
 from holdfast.links import LinkHealth, Links
+from holdfast.metrics import Metrics
 from holdfast.observer import Observer
 from holdfast.policy import Mode, Policy
 from holdfast.ports import Clock, Entropy, ExecutionClient
@@ -133,6 +134,7 @@ class Desk:
             outcomes=self.execution.outcomes,
             clock=clock,
             count=self.execution.reports.count,
+            meter=Metrics(),
         )
 
     # --- down ------------------------------------------------------------------------

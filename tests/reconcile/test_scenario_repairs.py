@@ -14,6 +14,7 @@ from holdfast.ledger import Ledger
 from holdfast.model import Order, Position
 from holdfast.outcomes import report_of
 from holdfast.records import Intended, Resolved
+from holdfast.states.table import State
 from holdfast.transports.sim import Fault
 
 NO_ANSWER = Fault(executes=False, reply="error", status=503)
@@ -167,6 +168,74 @@ async def test_a_refused_repair_waits_for_a_person(stage: Stage) -> None:
         stage.sent.clear()
         stage.venue.faults.clear()
         await stage.settled(told=["flatten orphan_position"], sent=["sell 0.030"])
+
+
+@pytest.mark.parametrize("filled", ["0", "0.010"])
+@pytest.mark.parametrize("case", ["orphan", "short", "flipped", "hedged"])
+@pytest.mark.parametrize("stream", ["told", "lost"])
+@scenario
+async def test_a_repair_in_a_thin_book_is_told_and_gone_on_with(
+    stage: Stage, case: str, filled: str, stream: str
+) -> None:
+    """A market order expires with what nobody sells or buys: that rest is no position of ours,
+    and is seen, told and closed as what it is."""
+    sign = -1 if case == "short" else 1
+    side: Any = "LONG" if case == "hedged" else "BOTH"
+    stage.venue.hedge_mode = case == "hedged"
+    alerts: list[str] = []
+    async with stage.healthy_life(rules=FLATTEN) as engine:
+        engine.on_alert(lambda alert: alerts.append(f"{alert.name} {alert.raised}"))
+        if case == "flipped":
+            await engine.submit(Order(BTC, "sell", "0.010"))
+            await stage.until(lambda: engine.positions(), "the fill is told")
+        async with stage.outage():
+            by_hand(
+                stage,
+                "0.040" if case == "flipped" else f"{sign * Decimal('0.030'):f}",
+                position_side=side,
+            )
+            quantity = Decimal(filled)
+            stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), quantity, quantity)
+            if stream == "lost":
+                stage.venue.faults.arm_stream("drop", count=100)
+        await stage.until(lambda: engine.status()["differences"], "the rest is told")
+        (told,) = engine.status()["differences"]
+        kind = "side_flip" if case == "flipped" else "orphan_position"
+        assert told.startswith(kind)
+        if Decimal(filled):
+            assert "0.020 after a repair cut short" in told
+        assert engine.state is not State.HEALTHY
+        await anyio.sleep(15)
+        assert alerts == ["person_needed True", "repair_cut_short True"]
+        assert len([o for o in stage.sent if o.reduce_only or case == "hedged"]) == 1
+        assert not stage.openings
+        stage.venue.faults.clear()
+        stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), Decimal(5), Decimal(5))
+        opposite = "buy" if sign < 0 else "sell"
+        left = f"{Decimal('0.030') - Decimal(filled):f}"
+        await stage.settled(told=None, sent=[f"{opposite} 0.030", f"{opposite} {left}"])
+        repairs = [what for what in await stage.told() if what.startswith("flatten")]
+        first = [f"flatten {kind}"] if Decimal(filled) else []
+        if not Decimal(filled) and case == "flipped":
+            assert repairs == ["flatten orphan_position"]
+        else:
+            assert repairs == [*first, "flatten orphan_position"]
+        await anyio.sleep(10)
+        assert "person_needed False" in alerts
+
+
+@scenario
+async def test_killed_after_a_repair_was_cut_short(stage: Stage) -> None:
+    """The next life closes the rest: what it left is in no book."""
+    async with stage.healthy_life(kill=True, rules=FLATTEN) as engine:
+        async with stage.outage():
+            by_hand(stage, "0.030")
+            stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), *[Decimal("0.010")] * 2)
+        await stage.until(lambda: engine.status()["differences"], "the rest is told")
+    stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), Decimal(5), Decimal(5))
+    stage.begin()
+    async with stage.life(rules=FLATTEN):
+        await stage.settled(told=["flatten orphan_position"], sent=["sell 0.020"])
 
 
 @pytest.mark.parametrize("reply", ["lost_request", "lost_reply"])
