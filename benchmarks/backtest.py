@@ -37,9 +37,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from holdfast import Bar, Bot, Order
-from holdfast.backtest.recording import Recording
+from holdfast.backtest.candle_recording import of_candles
 from holdfast.backtest.run import Scene, run
-from holdfast.marketdata.candles import Candle
+from holdfast.marketdata.rows import Candle
 from holdfast.transports.sim import Market
 
 SYMBOL: Final = "BTC/USDT:USDT"
@@ -150,7 +150,7 @@ BOTS: Final[dict[str, type[Bot]]] = {"noop": Nothing, "cross": Cross, "each": Ea
 
 
 def holdfast(name: str, candles: list[Candle]) -> Callable[[], int]:
-    recording = Recording(SYMBOL, enumerate(candles, 1), source=Path("walk"))
+    recording = of_candles(SYMBOL, enumerate(candles, 1), source=Path("walk"))
     scene = Scene(BOTS[name], [BTC], [recording])
     expected = plain(name, candles)
 
@@ -313,7 +313,7 @@ def memory(count: int) -> float:
 
 
 def play(count: int) -> None:
-    recording = Recording(SYMBOL, enumerate(walk(count), 1), source=Path("walk"))
+    recording = of_candles(SYMBOL, enumerate(walk(count), 1), source=Path("walk"))
     result = run(Scene(Nothing, [BTC], [recording]), "clean")
     assert result.failure is None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.backtest import Account, Run
-from holdfast.backtest.recording import Recording, span
+from holdfast.backtest.candle_recording import of_candles
+from holdfast.backtest.recording import span
 from holdfast.backtest.result import RunName
 from holdfast.backtest.run import Scene, run
 from holdfast.bot import Bot
@@ -54,7 +55,7 @@ from holdfast.campaign.plan import (
 )
 from holdfast.campaign.planfile import conditions_for
 from holdfast.market import INTERVALS
-from holdfast.marketdata.candles import Candle
+from holdfast.marketdata.rows import Candle
 from holdfast.simulation import SeededEntropy
 from holdfast.transports.sim import Market
 from holdfast.transports.sim.rules import DEFAULT_MARKETS
@@ -164,7 +165,7 @@ def play(
     :param run_name: `bare` to see the same bot without holdfast.
     :raises DataError: the candles are no series.
     """
-    recording = Recording(market.symbol, enumerate(candles, 1), source=Path("candles"))
+    recording = of_candles(market.symbol, enumerate(candles, 1), source=Path("candles"))
     between = span([recording])
     planned = tuple(sorted(faults, key=lambda fault: fault.at_seconds))
     plan = FaultPlan(

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from holdfast.errors import ConfigError
+from holdfast.transports.sim.core import MakerRule
 
 from . import figures
 from .conduct import backtest as conduct
@@ -28,8 +29,22 @@ from .stage import Account
     multiple=True,
     required=True,
     metavar="[SYMBOL=]FILE",
-    help="Recorded candles: Binance kline dump (csv, zip), OHLCV (csv, csv.gz, parquet), freqtrade "
-    "feather. Once for each symbol.",
+    help="What is recorded, once for each symbol. Candles: Binance kline dump (csv, zip), OHLCV "
+    "(csv, csv.gz, parquet), freqtrade feather. Trades: Binance trades, aggTrades. Quotes: Binance "
+    "bookTicker. Both: raw WebSocket frames (gz, jsonl).",
+)
+@click.option(
+    "--bars",
+    multiple=True,
+    metavar="LENGTH",
+    help="Length of bars that the bot is to hear of (5m, 1h), made of what is recorded. May be "
+    "repeated. Default: as recorded; of trades 1m.",
+)
+@click.option(
+    "--funding",
+    multiple=True,
+    metavar="[SYMBOL=]RATE|FILE",
+    help="Funding fees: a rate every eight hours (0.0001), or Binance's recorded rates (csv, zip).",
 )
 @click.option(
     "--faults",
@@ -51,6 +66,18 @@ from .stage import Account
     help="Ticks, steps and minima of symbols that holdfast does not know.",
 )
 @click.option("--deposit", type=click.IntRange(1), default=100_000, show_default=True, help="USDT.")
+@click.option(
+    "--slippage-ticks",
+    type=click.IntRange(0),
+    help="Ticks beyond the best price that a taker pays. Default: 1 on trades without quotes, else "
+    "0.",
+)
+@click.option(
+    "--maker-rule",
+    type=click.Choice(["touch", "through"]),
+    help="A resting order is filled when its price is traded (touch), or only a worse one "
+    "(through). Default: touch on candles, else through.",
+)
 @click.option("--no-bare", is_flag=True, help="Leave out the run without holdfast.")
 @click.option(
     "--report",
@@ -65,7 +92,11 @@ def backtest(
     faults: Path | None,
     arguments: tuple[str, ...],
     markets: Path | None,
+    bars: tuple[str, ...],
+    funding: tuple[str, ...],
     deposit: int,
+    slippage_ticks: int | None,
+    maker_rule: MakerRule | None,
     no_bare: bool,
     report: Path | None,
     as_json: bool,
@@ -85,7 +116,11 @@ def backtest(
             faults=faults,
             arguments=_arguments(arguments),
             markets=markets,
-            account=Account(deposit=Decimal(deposit)),
+            account=Account(
+                deposit=Decimal(deposit), slippage_ticks=slippage_ticks, maker_rule=maker_rule
+            ),
+            bars=bars,
+            funding=funding,
             bare=not no_bare,
             progress=progress,
         )
@@ -157,5 +192,5 @@ def _print(result: Backtest, seconds: float) -> None:
         click.echo(line)
     for line in figures.trouble(result):
         click.secho(line, fg="red")
-    candles = sum(data.candles for data in result.data) * len(result.runs)
-    click.echo(f"{candles:,} candles in {len(result.runs)} runs, {seconds:.1f} s")
+    rows = sum(data.candles + data.trades + data.quotes for data in result.data)
+    click.echo(f"{rows * len(result.runs):,} events in {len(result.runs)} runs, {seconds:.1f} s")

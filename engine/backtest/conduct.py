@@ -22,7 +22,7 @@ from .run import Scene, run
 from .stage import Account
 
 Progress = Callable[[str, int | None, int], object]
-"""Told what is done, how many candles it has (None: not known) and how many are done."""
+"""Told what is done, how many rows it has (None: not known) and how many are done."""
 
 
 def backtest(
@@ -34,17 +34,22 @@ def backtest(
     markets: Path | None = None,
     account: Account | None = None,
     bare: bool = True,
+    bars: Sequence[str] = (),
+    funding: Sequence[str] = (),
     progress: Progress = lambda what, total, done: None,
 ) -> Backtest:
-    """Run a bot on recorded candles; with a fault plan, with and without it and holdfast.
+    """Run a bot on what is recorded; with a fault plan, with and without it and holdfast.
 
     :param bot: `module:Class`, `path/to/file.py:Class`, or what makes one for each of its lives.
-    :param data: `[SYMBOL=]FILE` each, one for each symbol.
+    :param data: `[SYMBOL=]FILE` each: one for each symbol, or its trades and its quotes.
     :param faults: a plan's file, or a plan.
     :param arguments: for the bot's class, where an address is given.
     :param markets: a file with the filters of symbols that holdfast does not know.
     :param account: deposit and fees; None: 100,000 USDT at Binance's regular fees.
     :param bare: whether to run it without holdfast, too.
+    :param bars: names of the lengths (`1m`, `1h`) that the bot is to hear of, made of shorter
+        candles or of trades; none: those that are recorded, of trades `1m`.
+    :param funding: `[SYMBOL=]RATE` (every eight hours) or `[SYMBOL=]FILE` each.
     :raises DataError: a file can not be used; names the line.
     :raises ConfigError: of bot, markets, plan; names file and key.
     """
@@ -57,6 +62,8 @@ def backtest(
     known = load_markets(markets)
     used, recordings = read_data(
         [split_data(text, known) for text in data],
+        bars=bars,
+        funding=funding,
         told=lambda path: progress(f"reading {path.name}", None, 0),
     )
     between = span(recordings)
@@ -69,7 +76,7 @@ def backtest(
     names: list[RunName] = ["clean"]
     if plan is not None:
         names += ["guarded", "bare"] if bare else ["guarded"]
-    total = sum(recording.summary.candles for recording in recordings)
+    total = sum(recording.count for recording in recordings)
 
     def told(which: RunName) -> Callable[[int], object]:
         return lambda done: progress(which, total, done)

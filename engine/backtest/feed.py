@@ -1,11 +1,12 @@
-"""The recorded market of a backtest: every candle, at its time, to the venue and to the bots.
+"""The recorded market of a backtest: every row, at its time, to the venue and to the bots.
 
-Nothing waits here. The loop asks when the next candle ends (`simulation.Source`), the venue
+Nothing waits here. The loop asks when the next row happens (`simulation.Source`), the venue
 meets its prices first, so that fills come before the candle that made them, and then whoever
-listens is told. A bot with nothing else to do takes the candle at once (`ports.Replay`).
+listens is told. A bot with nothing else to do takes the event at once (`ports.Replay`).
 
 A venue that can not be reached tells nothing of its market either. When it is back, its
-clients are told that something is missing, and then the candles that they missed.
+clients are told that something is missing, and then the bars that they missed; trades and quotes
+can not be asked for afterwards.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from typing import Final
 import anyio
 
 from holdfast.errors import LinkDown
-from holdfast.market import INTERVALS, Bar, MarketEvent, MarketGap
+from holdfast.market import INTERVALS, Bar, MarketEvent, MarketGap, Quote, Trade
 from holdfast.ports import MarketWatch, Subscription
 from holdfast.simulation import NEVER_NS, SimLoop
-from holdfast.transports.sim import LocalLine
+from holdfast.transports.sim import LocalLine, SimulatedVenue
 
-from .recording import Recording, Row, in_time, span
+from .aggregation import BarBuilder
+from .recording import Kind, Lane, Recording, in_time, span
+from .spool import Row
 
 KEPT: Final = 1_500
-"""Candles of each symbol that can be asked for; as many as Binance gives at once."""
+"""Bars of each length that can be asked for; as many as Binance gives at once."""
 NS_PER_MS: Final = 1_000_000
 
 
@@ -33,10 +36,10 @@ class Feed:
     """Satisfies `simulation.Source`.
 
     :param line: to the venue, whose outages are the market's, too.
-    :param on_sample: called after the first candle at or behind each of `samples` moments,
+    :param on_sample: called after the first row at or behind each of `samples` moments,
         evenly over the recording, with its time (UTC ms).
-    :ivar ended: set when the last candle has ended.
-    :ivar now_ms: UTC end of the latest candle.
+    :ivar ended: set when the last row has happened.
+    :ivar now_ms: UTC moment of the latest row; `done` how many there were.
     """
 
     def __init__(
@@ -49,16 +52,22 @@ class Feed:
     ) -> None:
         self.ended = anyio.Event()
         self.due_ns = NEVER_NS
-        self.candles = 0
+        self.done = 0
         self._loop = SimLoop.current()
         self._line = line
-        self._on_candle = line.core.on_candle
-        self._symbols = [recording.symbol for recording in recordings]
-        self._lengths = [recording.interval_ms for recording in recordings]
+        lanes = [(recording.symbol, lane) for recording in recordings for lane in recording.lanes]
+        self._symbols = [symbol for symbol, _ in lanes]
+        self._lengths = [lane.length_ms for _, lane in lanes]
+        self._told = [lane.told for _, lane in lanes]
+        self._units = [lane.unit for _, lane in lanes]
+        self._kinds = [lane.kind for _, lane in lanes]
+        moves = _Moves(line.core)
+        self._moves = [moves.of(lane.kind) for _, lane in lanes]
+        self._bars: dict[tuple[str, int], deque[Row]] = {}
+        """Of each symbol and length."""
+        self._kept = [self._keep(symbol, lane) for symbol, lane in lanes]
         self._first_ms, last_ms = span(recordings)
         self.now_ms = self._first_ms
-        self._kept: list[deque[Row]] = [deque(maxlen=KEPT) for _ in recordings]
-        self._expected = [recording.summary.first_ms for recording in recordings]
         self._missed: deque[Row] = deque(maxlen=KEPT)
         self._since_ms: int | None = None
         self._queue: deque[MarketEvent] = deque()
@@ -69,18 +78,26 @@ class Feed:
         self._sample_every_ms = (last_ms - self._first_ms) / samples
         self._rows: Iterator[Row] = in_time(recordings)
         self._row: Row = next(self._rows)  # a recording is never empty
-        self.due_ns = self._end_ns(self._row)
+        self.due_ns = self._happens_ns(self._row)
+
+    def _keep(self, symbol: str, lane: Lane) -> deque[Row]:
+        """Where the rows of a lane are kept; a bar that is a candle told anew is kept as that."""
+        key = symbol, lane.length_ms
+        if not lane.length_ms or (lane.kind == "bar" and key in self._bars):
+            return deque(maxlen=0)
+        return self._bars.setdefault(key, deque(maxlen=KEPT))
 
     def happen(self) -> None:
-        """The candle that is due ends: tell everybody."""
-        events = [*self._queue, event] if (event := self._end()) is not None else [*self._queue]
+        """The row that is due happens: tell everybody."""
+        event = self._end()
+        events = [*self._queue] if event is None else [*self._queue, event]
         self._queue.clear()
         for watch in tuple(self._watches.values()):
             for event in events:
                 watch.event(event)
 
     def stop(self) -> None:
-        """No candle comes any more."""
+        """Nothing comes any more."""
         self.due_ns = NEVER_NS
         self.ended.set()
 
@@ -101,69 +118,75 @@ class Feed:
                 queue.append(event)
 
     def _end(self) -> MarketEvent | None:
-        """The candle that is due ends. Events that come before its own are put into the queue;
+        """The row that is due happens. Events that come before its own are put into the queue;
         None: nobody hears of it.
         """
         row = self._row
-        time_ms, opened, high, low, close, volume, number = row
-        symbol, length = self._symbols[number], self._lengths[number]
+        time_ms, a, b, c, d, e, lane = row
+        symbol, length = self._symbols[lane], self._lengths[lane]
         self.now_ms = end_ms = time_ms + length
-        self._on_candle(symbol, opened, high, low, close, volume)
+        move = self._moves[lane]
+        if move is not None:
+            move(symbol, a, b, c, d, e)
         if end_ms >= self._sample_ms:
             self._on_sample(end_ms)
             self._sample_ms += self._sample_every_ms
-        self._kept[number].append(row)
-        self.candles += 1
+        self._kept[lane].append(row)
+        self.done += 1
         following = next(self._rows, None)
         if following is None:
             self.stop()
         else:
             self._row = following
-            self.due_ns = self._end_ns(following)
-        expected = self._expected[number]
-        self._expected[number] = end_ms
-        if self._line.stream_down is not None or self._since_ms is not None or time_ms != expected:
-            if not self._tell_what_is_missing(row, expected):
+            self.due_ns = self._happens_ns(following)
+        if not self._told[lane]:
+            return None
+        if self._line.stream_down is not None or self._since_ms is not None:
+            if not self._tell_what_was_missed(row):
                 return None
         elif not self._watches:
             return None
-        return Bar(symbol, time_ms, length, opened, high, low, close, volume)
+        if length:
+            return Bar(symbol, time_ms, length, a, b, c, d, e)
+        return self._event(row)
 
-    def _tell_what_is_missing(self, row: Row, expected_ms: int) -> bool:
-        """Put what was not told, or can not be, into the queue; False: nor can this candle be."""
-        time_ms, number = row[0], row[6]
+    def _event(self, row: Row) -> MarketEvent:
+        """What is told of a row that is no bar; see `Lane` for its values."""
+        _, a, b, c, d, e, lane = row
+        symbol, kind = self._symbols[lane], self._kinds[lane]
+        if kind == "trade":
+            return Trade(symbol, int(e), int(c), a, b, d > 0)
+        if kind == "quote":
+            return Quote(symbol, int(e), a, b, c, d)
+        return MarketGap(symbol, int(a), f"{int(b)} {self._units[lane]} are not recorded")
+
+    def _tell_what_was_missed(self, row: Row) -> bool:
+        """Put what an outage has kept from the clients into the queue; False: it lasts, and this
+        row is kept from them, too.
+        """
         if not self._watches:
             return False
         if self._line.stream_down is not None:
             if self._since_ms is None:
-                self._since_ms = time_ms
-            self._missed.append(row)
+                self._since_ms = row[0]
+            if self._lengths[row[6]]:
+                self._missed.append(row)
             return False
-        if self._since_ms is not None:
-            self._tell_what_was_missed()
-        elif time_ms != expected_ms:
-            missing = (time_ms - expected_ms) // self._lengths[number]
-            self._queue.append(
-                MarketGap(self._symbols[number], expected_ms, f"{missing} candles are not recorded")
-            )
-        return True
-
-    def _end_ns(self, row: Row) -> int:
-        return (row[0] + self._lengths[row[6]] - self._first_ms) * NS_PER_MS
-
-    def _tell_what_was_missed(self) -> None:
         assert self._since_ms is not None
-        for symbol in self._symbols:
+        for symbol in dict.fromkeys(self._symbols):
             self._queue.append(MarketGap(symbol, self._since_ms, "the venue could not be reached"))
-        for row in self._missed:
-            self._queue.append(self._bar(row))
+        self._queue.extend(map(self._bar, self._missed))
         self._since_ms = None
         self._missed.clear()
+        return True
+
+    def _happens_ns(self, row: Row) -> int:
+        return (row[0] + self._lengths[row[6]] - self._first_ms) * NS_PER_MS
 
     def _bar(self, row: Row) -> Bar:
-        time_ms, opened, high, low, close, volume, number = row
+        time_ms, opened, high, low, close, volume, lane = row
         return Bar(
-            self._symbols[number], time_ms, self._lengths[number], opened, high, low, close, volume
+            self._symbols[lane], time_ms, self._lengths[lane], opened, high, low, close, volume
         )
 
     # --- clients -------------------------------------------------------------------------
@@ -184,18 +207,73 @@ class Feed:
             self._queue.clear()
 
     def latest(self, symbol: str, interval: str, limit: int) -> list[Bar]:
-        """:raises LinkDown: nothing is recorded of that symbol and length, or it is cut off."""
+        """:raises LinkDown: nothing is recorded that such bars could be made of, or the market is
+        cut off.
+        """
         if self._line.stream_down is not None:
             raise LinkDown(f"market: {self._line.stream_down}")
-        if symbol not in self._symbols:
-            raise LinkDown(f"market: nothing of {symbol} is recorded")
-        number = self._symbols.index(symbol)
-        if INTERVALS.get(interval) != self._lengths[number]:
+        length = INTERVALS[interval]
+        shorter = [
+            known
+            for of, known in self._bars
+            if of == symbol and known and length % known == 0
+        ]  # fmt: skip
+        if not shorter:
             raise LinkDown(
-                f"market: the candles of {symbol} are {self._lengths[number] / 60_000:g} minutes "
-                f"long, {interval} is not recorded"
+                f"market: nothing of {symbol} is recorded that bars of {interval} are made of"
             )
-        return [self._bar(row) for row in list(self._kept[number])[-limit:]]
+        nearest = max(shorter)
+        rows = list(self._bars[symbol, nearest])
+        if nearest != length:
+            rows = _longer(rows, nearest, length)
+        return [Bar(symbol, row[0], length, *row[1:6]) for row in rows[-limit:]]
+
+
+def _longer(rows: list[Row], length_ms: int, longer_ms: int) -> list[Row]:
+    """Longer bars out of those that follow each other."""
+    made: list[Row] = []
+    if not rows:
+        return made
+    expected = rows[0][0]
+    builder = BarBuilder(longer_ms, expected)
+    for time_ms, *values, lane in rows:
+        if time_ms != expected:
+            builder.hole(time_ms)
+        builder.add(*values)
+        expected = time_ms + length_ms
+        if expected % longer_ms == 0 and (bar := builder.end(expected)) is not None:
+            made.append((*bar, lane))
+    return made
+
+
+class _Moves:
+    """What each kind of row does to the venue, all with the row's values as arguments."""
+
+    def __init__(self, venue: SimulatedVenue) -> None:
+        self._venue = venue
+
+    def of(self, kind: Kind) -> Callable[[str, float, float, float, float, float], None] | None:
+        """None: nothing."""
+        if kind == "candle":
+            return self._venue.on_candle
+        if kind == "trade":
+            return self._trade
+        if kind == "quote":
+            return self._quote
+        return self._fee if kind == "fee" else None
+
+    def _trade(
+        self, symbol: str, price: float, quantity: float, _id: float, took: float, _at: float
+    ) -> None:
+        self._venue.on_trade(symbol, price, quantity, seller_took=None if took < 0 else took > 0)
+
+    def _quote(
+        self, symbol: str, bid: float, bid_size: float, ask: float, ask_size: float, _at: float
+    ) -> None:
+        self._venue.on_quote(symbol, bid, ask, bid_size, ask_size)
+
+    def _fee(self, symbol: str, rate: float, price: float, _c: float, _d: float, _e: float) -> None:
+        self._venue.on_funding(symbol, rate, price or None)
 
 
 class RecordedMarket:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from holdfast.states.diagram.timeline import duration
 from holdfast.states.table import State
 
+from .recording import DataSummary
 from .result import Backtest, Run, RunName
 from .states import DEAD
 
@@ -50,6 +51,7 @@ def _count(value: int) -> str:
 _FIGURES: Final = (
     _Figure("profit", "profit and loss", lambda run: _money(run.profit)),
     _Figure("fees", "fees paid", lambda run: _money(run.fees)),
+    _Figure("funding", "funding paid", lambda run: _money(-run.funding)),
     _Figure("max_exposure", "most held at once", lambda run: _money(run.max_exposure)),
     _Figure("max_drawdown", "deepest drawdown", lambda run: _money(run.max_drawdown)),
     _Figure("decisions", "orders wanted", lambda run: _count(run.counts.decisions)),
@@ -106,14 +108,32 @@ def moment(time_ms: int) -> str:
 def data_lines(backtest: Backtest) -> Iterator[str]:
     """What was traded on, a line for each file."""
     for data in backtest.data:
-        gaps = (
-            f", {_count(data.missing)} missing in {_count(data.gaps)} gaps from {data.first_gap}"
-            if data.gaps
-            else ""
-        )
         yield (
-            f"{data.symbol}: {_count(data.candles)} candles of {data.interval}, "
-            f"{moment(data.first_ms)} to {moment(data.last_ms)} UTC{gaps}"
+            f"{data.symbol}: {', '.join(_content(data))}, "
+            f"{moment(data.first_ms)} to {moment(data.last_ms)} UTC{''.join(_flaws(data))}"
+        )
+
+
+def _content(data: DataSummary) -> Iterator[str]:
+    if data.candles:
+        yield f"{_count(data.candles)} candles of {data.interval}"
+    if data.trades:
+        yield f"{_count(data.trades)} trades"
+    if data.quotes:
+        yield f"{_count(data.quotes)} quotes"
+    if data.bars not in ((), (data.interval,)):
+        yield f"bars of {' and '.join(data.bars)}"
+    if data.fundings:
+        yield f"{_count(data.fundings)} funding fee{'' if data.fundings == 1 else 's'}"
+
+
+def _flaws(data: DataSummary) -> Iterator[str]:
+    if data.gaps:
+        yield f", {_count(data.missing)} missing in {_count(data.gaps)} gaps from {data.first_gap}"
+    if data.dropped:
+        yield (
+            f", {_count(data.dropped)} told twice or out of order and dropped from "
+            f"{data.first_dropped}"
         )
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +16,13 @@ import msgspec
 
 from holdfast.bot import Bot
 from holdfast.errors import ConfigError
+from holdfast.market import INTERVALS
 from holdfast.suggestion import did_you_mean
 from holdfast.transports.sim import Market
 from holdfast.transports.sim.rules import DEFAULT_MARKETS
 
+from .funding import load_fees, no_fees
+from .reading import read
 from .recording import Recording
 
 MakeBot = Callable[[], Bot]
@@ -169,23 +172,36 @@ def split_data(text: str, markets: Mapping[str, Market]) -> tuple[Market, Path]:
 
 
 def read_data(
-    data: Iterable[tuple[Market, Path]], *, told: Callable[[Path], object] | None = None
+    data: Iterable[tuple[Market, Path]],
+    *,
+    bars: Sequence[str] = (),
+    funding: Sequence[str] = (),
+    told: Callable[[Path], object] | None = None,
 ) -> tuple[list[Market], list[Recording]]:
     """Read and check all of it.
 
+    :param bars: names of the lengths that a bot is to hear of; none: those that are recorded.
+    :param funding: `[SYMBOL=]RATE` or `[SYMBOL=]FILE` each; without a symbol for all.
     :param told: called with each file that is begun.
     :raises DataError: a file can not be used.
-    :raises ConfigError: two files of one symbol, or none at all.
+    :raises ConfigError: files of one symbol that do not go together, or none at all.
     """
-    markets: list[Market] = []
-    recordings: list[Recording] = []
+    for name in bars:
+        if name not in INTERVALS:
+            raise ConfigError(f"bars: {name!r} is not one of {', '.join(INTERVALS)}")
+    paths: dict[str, list[Path]] = {}
+    markets: dict[str, Market] = {}
     for market, path in data:
-        if market in markets:
-            raise ConfigError(f"data: {market.name} is given twice; put its files into one")
-        if told is not None:
-            told(path)
-        markets.append(market)
-        recordings.append(Recording.read(market.symbol, path))
-    if not recordings:
+        markets[market.name] = market
+        paths.setdefault(market.name, []).append(path)
+    if not markets:
         raise ConfigError("data: give at least one file")
-    return markets, recordings
+    fees = load_fees(funding, markets.values())
+    recordings: list[Recording] = []
+    for market in markets.values():
+        if told is not None:
+            told(paths[market.name][0])
+        recordings.append(
+            read(market, *paths[market.name], bars=bars, fees=fees.get(market.name, no_fees))
+        )
+    return list(markets.values()), recordings

@@ -61,7 +61,7 @@ class Scene(msgspec.Struct, frozen=True):
 def run(scene: Scene, name: RunName, *, told: Callable[[int], object] | None = None) -> Run:
     """One of the runs; it depends on nothing but the scene.
 
-    :param told: called now and then with the number of candles so far.
+    :param told: called now and then with the number of rows so far.
     """
     plan = scene.plan or FaultPlan(seed=0)
     if name == "clean":

@@ -16,12 +16,20 @@ from holdfast.campaign.plan import FaultPlan
 from holdfast.campaign.surroundings import SEGMENT_BYTES
 from holdfast.campaign.world import World
 from holdfast.engine import Engine
+from holdfast.errors import ConfigError
 from holdfast.model import Order, OrderReport, PlaceOutcome, PlaceRequest
 from holdfast.policy import Policy
 from holdfast.ports import MarketData
 from holdfast.settings import AlertSettings, MarketSettings, Settings
 from holdfast.transports.faults import CountingClient
-from holdfast.transports.sim import LocalLine, Market, SimExecutionClient, SimulatedVenue
+from holdfast.transports.sim import (
+    LocalLine,
+    Market,
+    SimExecutionClient,
+    SimulatedVenue,
+    slippage,
+)
+from holdfast.transports.sim.core import Depth, MakerRule
 from holdfast.transports.sim.records import VenueEvent
 
 from .feed import Feed, RecordedMarket
@@ -39,17 +47,44 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     :ivar deposit: in the quote asset.
     :ivar maker_fee, taker_fee: fractions of the notional.
+    :ivar maker_rule: when a resting order is filled (`SimulatedVenue`): `touch`, or `through`,
+        once a worse price is traded. None: by the data, `through` where trades or quotes of
+        others are recorded, `touch` on candles.
+    :ivar slippage_ticks: ticks beyond the best price that a taker pays. None: by the data, one
+        where trades are recorded and no quotes (the last trade was on one side of a spread that
+        nobody knows), none elsewhere.
     """
 
     deposit: Decimal = Decimal(100_000)
     maker_fee: Decimal = Decimal("0.0002")
     taker_fee: Decimal = Decimal("0.0005")
+    maker_rule: MakerRule | None = None
+    slippage_ticks: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.slippage_ticks is not None and self.slippage_ticks < 0:
+            raise ConfigError(f"slippage_ticks: {self.slippage_ticks} is below 0")
+
+    def depth(self, recordings: Sequence[Recording]) -> Depth | None:
+        """What takers find; None: all at the best price, as far as its quantity is known."""
+        count = self.slippage_ticks
+        if count is None:
+            data = [recording.summary for recording in recordings]
+            blind = any(one.trades for one in data) and not any(one.quotes for one in data)
+            count = 1 if blind else 0
+        return slippage.ticks(count) if count else None
+
+    def rule(self, recordings: Sequence[Recording]) -> MakerRule:
+        """See `maker_rule`."""
+        if self.maker_rule is not None:
+            return self.maker_rule
+        return "touch" if all(r.summary.candles for r in recordings) else "through"
 
 
 class Stage(World):
     """
     :param samples: points of the equity curve.
-    :param told: called with the number of candles so far, at each of these points.
+    :param told: called with the number of rows so far, at each of these points.
     :ivar equity: time (UTC ms) and profit until then.
     :ivar policy_in_use: the policy that the bot's side goes by now.
     """
@@ -71,14 +106,22 @@ class Stage(World):
                 deposit=account.deposit,
                 maker_fee=account.maker_fee,
                 taker_fee=account.taker_fee,
+                depth=account.depth(recordings),
+                maker_rule=account.rule(recordings),
             )
             for recording in recordings:  # what it stood at when the bot was started
-                made.on_price(recording.symbol, recording.first_open)
+                made.on_price(recording.symbol, recording.first_price)
             return made
 
         self.deposit = account.deposit
         self._told = told
-        self._intervals = tuple(dict.fromkeys(r.summary.interval for r in recordings))
+        data = [recording.summary for recording in recordings]
+        self._market = MarketSettings(
+            intervals=tuple(dict.fromkeys(name for one in data for name in one.bars)) or ("1m",),
+            trades=any(one.trades for one in data),
+            quotes=any(one.quotes for one in data),
+            stale_seconds=None,
+        )
         super().__init__(plan, venue=venue)
         self.states = StateLog(self.loop)
         self.tally = Tally()
@@ -103,7 +146,7 @@ class Stage(World):
             outbox=msgspec.structs.replace(
                 settings.outbox, segment_bytes=SEGMENT_BYTES * SEGMENT_FACTOR
             ),
-            market=MarketSettings(intervals=self._intervals, stale_seconds=None),
+            market=self._market,
             alerts=AlertSettings(sample_seconds=None),
         )
 
@@ -159,7 +202,7 @@ class Stage(World):
         self.equity.append((time_ms, float(self.worth() - self.deposit)))
         self._look_at_exposure()
         if self._told is not None:
-            self._told(self.feed.candles)
+            self._told(self.feed.done)
 
     def _on_order(self, event: VenueEvent) -> None:
         if event.trade is not None:

@@ -57,11 +57,12 @@ def rows(path: Path) -> Iterator[tuple[int, Layout, tuple[object, ...]]]:
                 names = table.schema_arrow.names
                 batches = table.iter_batches(batch_size=ROWS_AT_ONCE)
             layout = detect(names)
+            used = layout.used
             for batch in batches:
                 for first in range(0, batch.num_rows, ROWS_AT_ONCE):
                     part = batch.slice(first, ROWS_AT_ONCE)
                     columns = (
-                        _values(pyarrow, part.column(index)) if index in layout.columns
+                        _values(pyarrow, part.column(index)) if index in used
                         else repeat(None)
                         for index in range(len(names))
                     )  # fmt: skip

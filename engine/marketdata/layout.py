@@ -2,7 +2,7 @@
 
 Pure: a header or a first row goes in, a parser of rows comes out. Layouts without
 a header are Binance's own (github.com/binance/binance-public-data, "Klines",
-"AggTrades", "Trades") and the plain six of OHLCV.
+"AggTrades", "Trades", and for futures "bookTicker") and the plain six of OHLCV.
 """
 
 from __future__ import annotations
@@ -12,22 +12,36 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
-from .records import Bar, Tick
+from .records import Bar, BestPrices, FundingRate, Tick
 
-Record = Bar | Tick
+Record = Bar | Tick | BestPrices | FundingRate
 Row = Sequence[object]
 
 _TIME: Final = (
-    "timestamp", "time", "date", "datetime", "open_time", "opentime", "transact_time", "t", "ts",
+    "timestamp", "time", "date", "datetime", "open_time", "opentime", "transact_time",
+    "transaction_time", "calc_time", "fundingtime", "funding_time", "t", "ts",
 )  # fmt: skip
 _PRICE: Final = ("price", "p")
 _QUANTITY: Final = ("quantity", "qty", "amount", "size", "q")
+_NUMBER: Final = ("agg_trade_id", "aggregate_trade_id", "trade_id", "tradeid", "id", "a")
+_TAKER: Final = ("is_buyer_maker", "isbuyermaker", "buyer_maker", "side", "taker_side", "m")
+"""A flag that the seller took, or the side of the taker in words."""
+_BEST: Final = (
+    ("best_bid_price", "bid_price", "bid", "b"),
+    ("best_bid_qty", "bid_quantity", "bid_qty", "bid_amount", "bid_size"),
+    ("best_ask_price", "ask_price", "ask", "a"),
+    ("best_ask_qty", "ask_quantity", "ask_qty", "ask_amount", "ask_size"),
+)
+_RATE: Final = ("last_funding_rate", "fundingrate", "funding_rate", "rate")
+_MARK: Final = ("markprice", "mark_price")
+_UPDATE: Final = ("update_id", "updateid", "u")
 _OHLCV: Final = (("open", "o"), ("high", "h"), ("low", "l"), ("close", "c"), ("volume", "vol", "v"))
 
 _KLINE_COLUMNS: Final = 12
 _AGG_TRADE_COLUMNS: Final = (7, 8)  # futures; spot adds "best price match"
 _TRADE_COLUMNS: Final = (6, 7)  # futures; spot likewise
 _OHLCV_COLUMNS: Final = 6
+_BOOK_TICKER_COLUMNS: Final = 7
 
 
 class LayoutError(Exception):
@@ -36,13 +50,22 @@ class LayoutError(Exception):
 
 class Layout(NamedTuple):
     """`parse(row)` makes a record. `has_header` says whether the first row is names; `columns`
-    where time, open, high, low, close, volume stand, or time, price, quantity.
+    where time, open, high, low, close, volume stand, or time, price, quantity, or time, bid, its
+    quantity, ask, its quantity. `number` and `taker` say where the number of a trade (of a change
+    of the best prices) and its taker stand; None: the file does not tell.
     """
 
     kind: type[Record]
     has_header: bool
     parse: Callable[[Row], Record]
     columns: Sequence[int]
+    number: int | None = None
+    taker: int | None = None
+
+    @property
+    def used(self) -> frozenset[int]:
+        """All columns that mean something here."""
+        return frozenset(c for c in (*self.columns, self.number, self.taker) if c is not None)
 
 
 def detect(first_row: Row) -> Layout:
@@ -58,14 +81,16 @@ def detect(first_row: Row) -> Layout:
     if count == _KLINE_COLUMNS:
         return _bars((0, 1, 2, 3, 4, 5), has_header=False)
     if flagged and count in _AGG_TRADE_COLUMNS and not _is_trade_dump(first_row):
-        return _ticks((5, 1, 2), has_header=False)
+        return _ticks((5, 1, 2), has_header=False, number=0, taker=6)
     if flagged and count in _TRADE_COLUMNS:
-        return _ticks((4, 1, 2), has_header=False)
+        return _ticks((4, 1, 2), has_header=False, number=0, taker=5)
+    if count == _BOOK_TICKER_COLUMNS and not flagged:
+        return _best((5, 1, 2, 3, 4), has_header=False, number=0)
     if count == _OHLCV_COLUMNS:
         return _bars((0, 1, 2, 3, 4, 5), has_header=False)
     raise LayoutError(
         f"{count} columns without names are none of Binance's klines (12), aggTrades (7 or 8), "
-        "trades (6 or 7) or OHLCV (6); add a header line that names the columns"
+        "trades (6 or 7), bookTicker (7) or OHLCV (6); add a header line that names the columns"
     )
 
 
@@ -86,12 +111,22 @@ def _named(names: list[str]) -> Layout:
     ohlcv = [find(choices) for choices in _OHLCV]
     if time is not None and None not in ohlcv:
         return _bars((time, *(i for i in ohlcv if i is not None)), has_header=True)
+    best = [find(choices) for choices in _BEST]
+    if time is not None and None not in best:
+        places = (time, *(i for i in best if i is not None))
+        return _best(places, has_header=True, number=find(_UPDATE))
+    rate, mark = find(_RATE), find(_MARK)
+    if time is not None and rate is not None:
+        return _funding((time, rate) if mark is None else (time, rate, mark))
     price, quantity = find(_PRICE), find(_QUANTITY)
     if time is not None and price is not None and quantity is not None:
-        return _ticks((time, price, quantity), has_header=True)
+        return _ticks(
+            (time, price, quantity), has_header=True, number=find(_NUMBER), taker=find(_TAKER)
+        )
     raise LayoutError(
         f"columns {', '.join(names)} hold neither candles (a time, open, high, low, close, volume) "
-        "nor trades (a time, price, quantity)"
+        "nor trades (a time, price, quantity) nor quotes (a time, bid_price, bid_quantity, "
+        "ask_price, ask_quantity) nor funding rates (a time, funding_rate)"
     )
 
 
@@ -116,13 +151,75 @@ def _bars(columns: Sequence[int], *, has_header: bool) -> Layout:
     return Layout(Bar, has_header, parse, columns)
 
 
-def _ticks(columns: Sequence[int], *, has_header: bool) -> Layout:
+def _ticks(
+    columns: Sequence[int],
+    *,
+    has_header: bool,
+    number: int | None = None,
+    taker: int | None = None,
+) -> Layout:
     t, p, q = columns
 
     def parse(row: Row) -> Tick:
         return Tick(milliseconds(row[t]), _price(row[p], "price"), _size(row[q], "quantity"))
 
-    return Layout(Tick, has_header, parse, columns)
+    return Layout(Tick, has_header, parse, columns, number, taker)
+
+
+def _best(columns: Sequence[int], *, has_header: bool, number: int | None = None) -> Layout:
+    t, b, bq, a, aq = columns
+
+    def parse(row: Row) -> BestPrices:
+        best = BestPrices(
+            milliseconds(row[t]),
+            _price(row[b], "bid"),
+            _size(row[bq], "bid quantity"),
+            _price(row[a], "ask"),
+            _size(row[aq], "ask quantity"),
+        )
+        if best.bid > best.ask:
+            raise LayoutError(f"the bid {best.bid} is above the ask {best.ask}")
+        return best
+
+    return Layout(BestPrices, has_header, parse, columns, number)
+
+
+def _funding(columns: Sequence[int]) -> Layout:
+    t, r, *marks = columns
+
+    def parse(row: Row) -> FundingRate:
+        rate = _number(row[r], "funding rate")
+        if abs(rate) >= 1:
+            raise LayoutError(f"funding rate: {row[r]!r} is no fraction of the position's worth")
+        price = _price(row[marks[0]], "mark price") if marks and row[marks[0]] != "" else None
+        return FundingRate(milliseconds(row[t]), rate, price)
+
+    return Layout(FundingRate, True, parse, columns)
+
+
+def whole_number(value: object, name: str) -> int:
+    """:raises LayoutError: it is none."""
+    number = _number(value, name)
+    if number != int(number) or number < 0:
+        raise LayoutError(f"{name}: {value!r} is no whole number")
+    return int(number)
+
+
+_SELLER_TOOK: Final = {
+    "true": True, "1": True, "sell": True, "s": True,
+    "false": False, "0": False, "buy": False, "b": False,
+}  # fmt: skip
+
+
+def seller_took(value: object) -> bool:
+    """Who took, from a flag ("the buyer was the maker") or the taker's side in words.
+
+    :raises LayoutError: it says neither.
+    """
+    found = _SELLER_TOOK.get(str(value).strip().lower())
+    if found is None:
+        raise LayoutError(f"taker: {value!r} is neither true, false, buy nor sell")
+    return found
 
 
 def _number(value: object, name: str) -> Decimal:

@@ -21,6 +21,28 @@ class Tick(NamedTuple):
     quantity: Decimal
 
 
+class BestPrices(NamedTuple):
+    """The best bid and ask, with what waits at each. `time_ms` is UTC."""
+
+    time_ms: int
+    bid: Decimal
+    bid_quantity: Decimal
+    ask: Decimal
+    ask_quantity: Decimal
+
+
+class FundingRate(NamedTuple):
+    """A funding fee: who is long pays a positive rate.
+
+    :ivar time_ms: UTC, when positions were counted.
+    :ivar price: the mark price then; None: the file does not tell.
+    """
+
+    time_ms: int
+    rate: Decimal
+    price: Decimal | None = None
+
+
 class Bar(NamedTuple):
     """A candle. `time_ms` is the UTC moment it opened; `volume` counts the base asset."""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from . import columnar, textfiles
 from .layout import Record
-from .records import Bar, DataError, Tick, ticks_of_bars
+from .records import Bar, BestPrices, DataError, Tick, ticks_of_bars
 
 _R = TypeVar("_R", Bar, Tick)
 
@@ -28,6 +28,8 @@ def ticks(path: str | Path) -> Iterator[Tick]:
     first, records = _begin(file)
     if isinstance(first, Tick):
         return _all_of(Tick, file, records)
+    if isinstance(first, BestPrices):
+        raise DataError(f"{file}: holds quotes; give a file of trades or candles")
     return ticks_of_bars(_all_of(Bar, file, records))
 
 
@@ -39,7 +41,8 @@ def bars(path: str | Path) -> Iterator[Bar]:
     file = Path(path)
     first, records = _begin(file)
     if not isinstance(first, Bar):
-        raise DataError(f"{file}: holds trades, not candles")
+        kind = "trades" if isinstance(first, Tick) else "quotes"
+        raise DataError(f"{file}: holds {kind}, not candles")
     return _all_of(Bar, file, records)
 
 
@@ -73,5 +76,5 @@ def _in_order(file: Path, records: Iterator[Record]) -> Iterator[Record]:
 def _all_of(kind: type[_R], file: Path, records: Iterator[Record]) -> Iterator[_R]:
     for record in records:
         if not isinstance(record, kind):
-            raise DataError(f"{file}: mixes trades and candles")
+            raise DataError(f"{file}: mixes records of several kinds")
         yield record

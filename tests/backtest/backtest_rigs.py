@@ -9,11 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from holdfast import Bar, Bot, Order, OrderError
+from holdfast.backtest.candle_recording import of_candles
 from holdfast.backtest.recording import Recording, span
 from holdfast.backtest.run import Scene
 from holdfast.campaign.plan import AnyFault, FaultPlan
 from holdfast.campaign.planfile import conditions_for
-from holdfast.marketdata.candles import Candle
+from holdfast.marketdata.rows import Candle
 from holdfast.transports.sim import Market
 
 SYMBOL = "BTC/USDT:USDT"
@@ -44,7 +45,7 @@ def walk(count: int, *, seed: int = 1, first: int = 600_000) -> list[Candle]:
 
 
 def recording(candles: Iterable[Candle]) -> Recording:
-    return Recording(SYMBOL, enumerate(candles, 1), source=Path("candles.csv"))
+    return of_candles(SYMBOL, enumerate(candles, 1), source=Path("candles.csv"))
 
 
 class Cross(Bot):

@@ -15,7 +15,7 @@ from backtest_rigs import MINUTE_MS, walk
 from click.testing import CliRunner
 
 from holdfast.cli import main
-from holdfast.marketdata.candles import Candle
+from holdfast.marketdata.rows import Candle
 
 CANDLES = walk(30)
 KLINE_NAMES = (

@@ -11,7 +11,9 @@ from backtest_rigs import FIRST_MS, MINUTE_MS, recording, walk
 from click.testing import CliRunner
 
 from holdfast.backtest.loading import load_bot, load_markets, read_data, split_data
-from holdfast.backtest.recording import MEMORY_BYTES, Recording, in_time
+from holdfast.backtest.reading import read
+from holdfast.backtest.recording import in_time
+from holdfast.backtest.spool import MEMORY_BYTES
 from holdfast.campaign.plan import (
     ExchangeOutage,
     FaultPlan,
@@ -61,14 +63,14 @@ GOOD_VALUES = "100,101,99,100.5,7"
             ":6: this candle begins before the one before has ended",
         ),
         ([HEADER, row(0, GOOD_VALUES), row(1, GOOD_VALUES, shift_ms=-59_999)], "are 0.001 s apart"),
-        (["time,price,quantity", f"{FIRST_MS},100,1"], ":2: holds trades, not candles"),
+        (["calc_time,last_funding_rate", f"{FIRST_MS},0.1"], ": holds funding rates; give them by"),
         (["a,b,c", "1,2,3"], ":1: columns a, b, c hold neither candles"),
     ],
 )  # fmt: skip
 def test_a_bad_candle_is_told_with_its_line(tmp_path: Path, lines: list[str], says: str) -> None:
     path = written(tmp_path / "data.csv", lines)
     with pytest.raises(DataError) as refused:
-        Recording.read("BTC/USDT:USDT", path)
+        read(BTC, path)
     assert str(path) in str(refused.value)
     assert says in str(refused.value)
 
@@ -77,16 +79,16 @@ def test_a_file_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     broken = tmp_path / "data.csv.gz"
     broken.write_bytes(gzip.compress("\n".join([HEADER, *GOOD]).encode())[:40])
     with pytest.raises(DataError, match="can not be read on"):
-        Recording.read("BTC/USDT:USDT", broken)
+        read(BTC, broken)
     with pytest.raises(DataError, match="no such file"):
-        Recording.read("BTC/USDT:USDT", tmp_path / "none.csv")
+        read(BTC, tmp_path / "none.csv")
     with pytest.raises(DataError, match="expected one of"):
-        Recording.read("BTC/USDT:USDT", written(tmp_path / "data.xls", GOOD))
+        read(BTC, written(tmp_path / "data.xls", GOOD))
 
 
 def test_gaps_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     lines = [HEADER, *GOOD[:2], *[row(i, GOOD_VALUES) for i in (5, 6, 9)]]
-    summary = Recording.read("BTC/USDT:USDT", written(tmp_path / "data.csv", lines)).summary
+    summary = read(BTC, written(tmp_path / "data.csv", lines)).summary
     assert (summary.candles, summary.gaps, summary.missing) == (5, 2, 5)
     assert summary.first_gap.endswith("data.csv:4")
     assert summary.interval == "1m"
@@ -104,10 +106,13 @@ def test_a_recording_gives_back_what_it_was_given_however_long_it_is() -> None:
 def test_several_symbols_are_merged_by_the_end_of_their_candles() -> None:
     minutes = recording(walk(10))
     fives = recording([c for i, c in enumerate(walk(10)) if i % 5 == 0])
-    lengths = (MINUTE_MS, 5 * MINUTE_MS)
-    ends = [(row[0] + lengths[row[6]], row[6]) for row in in_time([minutes, fives])]
+    first_of_fives = len(minutes.lanes)
+    ends = [
+        (row[0] + (MINUTE_MS if row[6] < first_of_fives else 5 * MINUTE_MS), row[6])
+        for row in in_time([minutes, fives])
+    ]
     assert ends == sorted(ends)
-    assert [end for end, number in ends if number == 1] == [
+    assert [end for end, lane in ends if lane >= first_of_fives] == [
         FIRST_MS + 5 * MINUTE_MS,
         FIRST_MS + 10 * MINUTE_MS,
     ]
@@ -125,7 +130,9 @@ def test_data_is_found_its_market() -> None:
 
 def test_a_symbol_is_given_once(tmp_path: Path) -> None:
     path = written(tmp_path / "data.csv", [HEADER, *GOOD])
-    with pytest.raises(ConfigError, match="BTCUSDT is given twice"):
+    with pytest.raises(
+        ConfigError, match=r"BTCUSDT has candles in .* and in .*; put them into one"
+    ):
         read_data([(BTC, path), (BTC, path)])
 
 

@@ -217,10 +217,14 @@ class Account:
             holding.isolated_wallet += part
             self._isolated += part
 
-    def fund(self, book: Book, rate: Decimal) -> None:
-        """Funding fee on the positions of one market: who is long pays a positive rate."""
+    def fund(self, book: Book, rate: Decimal, price: Decimal | None = None) -> None:
+        """Funding fee on the positions of one market: who is long pays a positive rate.
+
+        :param price: that it is reckoned by; None: the mark price.
+        """
+        mark = mark_of(book) if price is None else price
         for side, holding in book.holdings.items():
-            if holding.quantity and (amount := money(-holding.quantity * mark_of(book) * rate)):
+            if holding.quantity and (amount := money(-holding.quantity * mark * rate)):
                 own = holding if book.isolated else None
                 self.flow("FUNDING_FEE", amount, book, own)
                 # Binance names the position of an isolated one only ("Balance and Position

@@ -193,11 +193,17 @@ class MarketSide:
         self._moves.mark(book, _exact(price))
         self._announcements.tell()
 
-    def on_funding(self, symbol: str, rate: Decimal | float) -> None:
-        """A funding fee is due now, at the mark price: who is long pays a positive rate."""
+    def on_funding(
+        self, symbol: str, rate: Decimal | float, price: Decimal | float | None = None
+    ) -> None:
+        """A funding fee is due now: who is long pays a positive rate.
+
+        :param price: the mark price that it is reckoned by, if it was recorded; None: the mark
+            price as it is here.
+        """
         book = self.book(symbol)
         self.advance()
-        self._timers.fund(book, _exact(rate))
+        self._timers.fund(book, _exact(rate), None if price is None else _exact(price))
         self._announcements.tell()
 
     def set_funding(

@@ -58,10 +58,10 @@ class Timers:
         book.countdown_ms = self._now_ms() + milliseconds if milliseconds > 0 else None
         self._find_due()
 
-    def fund(self, book: Book, rate: Decimal) -> None:
+    def fund(self, book: Book, rate: Decimal, price: Decimal | None = None) -> None:
         """A funding fee is due now."""
         if book.held:
-            self._account.fund(book, rate)
+            self._account.fund(book, rate, price)
             self._liquidations.check(book)
 
     def set_funding(self, book: Book, rate: Decimal | None, interval_ms: int) -> None:

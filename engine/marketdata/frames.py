@@ -1,0 +1,145 @@
+"""Trades and best prices out of the recorded frames of Binance's market streams.
+
+One frame a line, as it came: bare or in the wrapper of a combined stream, with or without the time
+of its receipt before it (a number and a space). What is read is `trade` or `aggTrade` (whichever
+comes first in the file; the other tells the same again) and `bookTicker`; names of the fields:
+"Aggregate Trade Streams", "Individual Symbol Book Ticker Streams" (USDⓈ-M futures).
+
+The order is that of the file: it is how they were received. Streams are not in step with each
+other, so a trade may follow the change of the book that it made; its time is then in the past,
+and that is what a bot would have heard, too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from .records import DataError
+from .rows import QuoteRow, TradeRow
+
+FRAMES: Final = (".jsonl.gz", ".jsonl", ".gz")
+"""How the names of such files end."""
+
+
+_NOTHING: Final = msgspec.Raw(b"")
+
+
+class _Frame(msgspec.Struct):
+    """The wrapper of a combined stream; a bare frame has no `data`."""
+
+    data: msgspec.Raw = _NOTHING
+
+
+class _Head(msgspec.Struct):
+    e: str = ""
+    s: str = ""
+
+
+class _Trade(msgspec.Struct):
+    p: str
+    q: str
+    T: int
+    m: bool
+    t: int = -1
+    a: int = -1
+
+
+class _BookTicker(msgspec.Struct):
+    u: int
+    b: str
+    B: str
+    a: str
+    A: str
+    T: int
+
+
+_frame = msgspec.json.Decoder(_Frame)
+_head = msgspec.json.Decoder(_Head)
+_trade = msgspec.json.Decoder(_Trade)
+_book_ticker = msgspec.json.Decoder(_BookTicker)
+
+
+def is_feed(path: Path) -> bool:
+    """By its name."""
+    name = path.name.lower()
+    return name.endswith(FRAMES) and not name.endswith(".csv.gz")
+
+
+def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow]]:
+    """Those of one symbol, each with the number of its line.
+
+    :param name: of the symbol at the venue: `BTCUSDT`.
+    :raises DataError: naming file and line; also when there is nothing of that symbol.
+    """
+    kind, others, found = "", set[str](), False
+    for line, text in _lines(file):
+        try:
+            content = _content(text)
+            head = _head.decode(content)
+            if head.e == "bookTicker":
+                event: TradeRow | QuoteRow = _quote(content)
+            elif head.e in ("trade", "aggTrade"):
+                kind = kind or head.e
+                if head.e != kind:
+                    continue
+                event = _of_trade(content)
+            else:
+                continue
+        except (msgspec.DecodeError, ValueError) as error:
+            raise DataError(f"{file}:{line}: {error}") from None
+        if head.s != name:
+            others.add(head.s)
+            continue
+        if isinstance(event, TradeRow) and not event.quantity:
+            continue  # the venue's own bookkeeping (insurance fund), at no price
+        found = True
+        yield line, event
+    if not found:
+        there = f"; there is {', '.join(sorted(others))}" if others else ""
+        raise DataError(f"{file}: holds no trades and no best prices of {name}{there}")
+
+
+def _content(text: bytes) -> bytes | msgspec.Raw:
+    """The frame itself, without receipt time and wrapper."""
+    if text[:1].isdigit():
+        text = text.partition(b" ")[2]
+    frame = _frame.decode(text)
+    return frame.data if bytes(frame.data) else text
+
+
+def _of_trade(content: bytes | msgspec.Raw) -> TradeRow:
+    trade = _trade.decode(content)
+    price, quantity = float(trade.p), float(trade.q)
+    if not (0 <= price < inf and 0 <= quantity < inf and (price or not quantity)):
+        raise ValueError(f"price {trade.p}, quantity {trade.q} are no trade")
+    return TradeRow(trade.T, price, quantity, max(trade.t, trade.a), trade.m)
+
+
+def _quote(content: bytes | msgspec.Raw) -> QuoteRow:
+    best = _book_ticker.decode(content)
+    quote = QuoteRow(
+        best.T, float(best.b), float(best.B), float(best.a), float(best.A), best.u
+    )  # fmt: skip
+    _, bid, bid_quantity, ask, ask_quantity, _ = quote
+    if not (0 < bid <= ask < inf and 0 <= bid_quantity < inf and 0 <= ask_quantity < inf):
+        raise ValueError(f"bid {best.b} ({best.B}), ask {best.a} ({best.A}) are no best prices")
+    return quote
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    line = 0
+    try:
+        with gzip.open(file) if file.name.lower().endswith(".gz") else file.open("rb") as raw:
+            for text in raw:
+                line += 1
+                if text.strip():
+                    yield line, text
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{file}:{line + 1}: can not be read on: {error}") from None
