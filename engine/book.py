@@ -66,6 +66,15 @@ class OpenOrder(msgspec.Struct):
     counted: Decimal = ZERO
     adopted: Decimal = ZERO
     """How much of a position was taken for true with this order, which closes it; signed."""
+    ordered: Decimal | None = None
+    """What was asked for. The venue's word may be another by now: somebody has amended it there,
+    or it has filled more."""
+
+    @property
+    def unfilled(self) -> Decimal:
+        """How much more may be filled of what was asked for."""
+        asked = self.snapshot.quantity if self.ordered is None else self.ordered
+        return asked - self.counted
 
     @property
     def expected(self) -> Decimal:
@@ -175,6 +184,10 @@ class Book:
             fill.symbol, ()
         )
 
+    def counted_early(self, client_order_id: str) -> Decimal:
+        """How much was filled of an order that is not known to be open yet."""
+        return self._early.get(client_order_id, ZERO)
+
     def wants_comparison(self, symbol: str) -> bool:
         """Whether so many trade ids are kept that `sync` should let some go. True once, when
         the half is reached: a comparison that does not come to an end is not hurried by more.
@@ -220,7 +233,8 @@ class Book:
         if snapshot.client_order_id in self.orders:
             self.saw(snapshot)
             return
-        order = OpenOrder(snapshot, self._early.pop(snapshot.client_order_id, ZERO), adopted)
+        counted = self._early.pop(snapshot.client_order_id, ZERO)
+        order = OpenOrder(snapshot, counted, adopted, snapshot.quantity)
         self.orders[snapshot.client_order_id] = order
         self._disown_what_it_left(order)
         if snapshot.protective:

@@ -1,8 +1,9 @@
 """What the venue tells by itself: the health of its two links, orders and fills.
 
 A message of the user stream is taken for what it is: the venue's word. Our own orders and
-fills are written down; a fill that nobody expected, a stop that is gone, or a report that a
-dead disk did not take means that the books can not be believed, and they are compared anew.
+fills are written down; a fill that nobody expected or of more than was ordered, a stop that is
+gone, or a report that a dead disk did not take means that the books can not be believed, and
+they are compared anew.
 """
 
 from __future__ import annotations
@@ -92,6 +93,14 @@ class ExecutionReports:
             self._on_diverged(f"a fill of another hand in {fill.symbol}")
             return
         expected = fill.client_order_id in book.orders
+        unfilled = self._ledger.unfilled(fill.client_order_id)
+        if unfilled is not None and fill.quantity > unfilled:
+            # Not counted here: the comparison does it, by the rule for it, and tells.
+            self._on_diverged(
+                f"{fill.client_order_id}: {fill.quantity:f} filled, and {unfilled:f} of it were "
+                "still to be filled"
+            )
+            return
         if not expected and not self._lease.held:
             return  # of the instance that holds the lease; after a takeover it is asked for
         self.count(fill)

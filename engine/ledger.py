@@ -207,6 +207,16 @@ class Ledger:
     def unknown(self) -> list[Intent]:
         return [i for i in self.intents.values() if i.stage is Stage.UNKNOWN]
 
+    def unfilled(self, client_order_id: str) -> Decimal | None:
+        """How much of an order of ours may still be filled; None: it is not known (any more)."""
+        known = self.book.orders.get(client_order_id)
+        if known is not None:
+            return known.unfilled
+        intent = self.intents.get(client_order_id)
+        if intent is None:
+            return None
+        return intent.order.quantity - self.book.counted_early(client_order_id)
+
     def exposure(
         self, symbol: str, side: Side, reference_price: Decimal | None, *, without: str = ""
     ) -> Exposure:

@@ -118,11 +118,20 @@ class Observer:
             fill_ids=book.counted_ids(),
             known_foreign=ledger.foreign_orders,
             consented=ledger.consented,
+            unfilled=self._unfilled(),
             unknown=tuple(i.client_order_id for i in ledger.unknown),
             unprotected=book.unprotected(),
             wallets=dict(ledger.wallets.expected),
             wallet_tolerance=ledger.wallets.tolerance,
         )
+
+    def _unfilled(self) -> dict[str, Decimal]:
+        left = {cid: order.unfilled for cid, order in self._ledger.book.orders.items()}
+        for cid in self._ledger.intents:
+            unfilled = self._ledger.unfilled(cid)
+            if unfilled is not None:
+                left[cid] = unfilled
+        return left
 
     async def _open_orders(self) -> list[OrderSnapshot]:
         orders = await self._client.open_orders(

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     MISSING_ORDER = "missing_order"  # open in the book, not open at the venue
     STALE_ORDER = "stale_order"  # the venue knows more of it than the book
     MISSED_FILL = "missed_fill"
+    OVERFILL = "overfill"  # a fill of more than was ordered
     UNEXPECTED_FILL = "unexpected_fill"  # under our prefix, of an order we do not know
     UNPROTECTED_POSITION = "unprotected_position"  # its stop is gone, and not by our doing
     BALANCE_DRIFT = "balance_drift"  # the wallet is not what our fills have made of it
@@ -50,6 +51,7 @@ DEFAULT_RULES: Final[dict[Kind, Rule]] = {
     Kind.MISSING_ORDER: "adopt",
     Kind.STALE_ORDER: "adopt",
     Kind.MISSED_FILL: "adopt",
+    Kind.OVERFILL: "adopt",
     Kind.UNEXPECTED_FILL: "adopt",
     Kind.UNPROTECTED_POSITION: "hold",
     Kind.BALANCE_DRIFT: "adopt",
@@ -57,8 +59,9 @@ DEFAULT_RULES: Final[dict[Kind, Rule]] = {
 }
 """Where money would move, or a decision be guessed, a person decides. What is adopted by
 default only makes the book say what the venue has already done: so a balance that drifted, by
-funding or a transfer, is told and then counted on from there. With "hold" a person has to look
-at it first, after each funding fee that an outage or a restart has brought to light."""
+funding or a transfer, is told and then counted on from there, and so is what was filled beyond
+what was ordered: the account holds it. With "hold" a person has to look at it first, after each
+funding fee that an outage or a restart has brought to light."""
 
 ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.ORPHAN_POSITION: frozenset({"hold", "adopt", "flatten"}),
@@ -70,6 +73,7 @@ ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.MISSING_ORDER: frozenset({"adopt", "hold"}),
     Kind.STALE_ORDER: frozenset({"adopt", "hold"}),
     Kind.MISSED_FILL: frozenset({"adopt", "hold"}),
+    Kind.OVERFILL: frozenset({"adopt", "hold"}),
     Kind.UNEXPECTED_FILL: frozenset({"adopt", "hold"}),
     Kind.UNPROTECTED_POSITION: frozenset({"adopt", "flatten", "hold"}),
     Kind.BALANCE_DRIFT: frozenset({"adopt", "hold"}),
@@ -110,6 +114,8 @@ class View(msgspec.Struct, frozen=True):
     fill_ids: frozenset[tuple[str, int]]
     known_foreign: frozenset[str]
     consented: bool
+    unfilled: dict[str, Decimal] = {}
+    """Of orders and intents that are known: how much of what was ordered is not counted yet."""
     unknown: tuple[str, ...] = ()
     unprotected: dict[tuple[str, str], str] = {}
     """As `Book.unprotected`."""
@@ -187,6 +193,7 @@ def differences(view: View, snapshot: Snapshot) -> list[Difference]:
 
 def _fills(view: View, snapshot: Snapshot) -> list[Difference]:
     found = []
+    unfilled = dict(view.unfilled)
     for fill in sorted(snapshot.fills, key=lambda f: (f.symbol, f.trade_id)):
         if fill.symbol not in view.symbols or (fill.symbol, fill.trade_id) in view.fill_ids:
             continue
@@ -195,11 +202,17 @@ def _fills(view: View, snapshot: Snapshot) -> list[Difference]:
         known = fill.client_order_id in view.orders or fill.client_order_id in view.in_flight
         if not (known or view.consented):
             continue  # of a life before this journal: the position tells the sum
+        kind, here = Kind.MISSED_FILL if known else Kind.UNEXPECTED_FILL, "not counted"
+        left = unfilled.get(fill.client_order_id)
+        if left is not None:
+            unfilled[fill.client_order_id] = left - fill.quantity
+            if fill.quantity > left:
+                kind, here = Kind.OVERFILL, f"not counted, {max(left, Decimal(0)):f} to be filled"
         found.append(
             Difference(
-                Kind.MISSED_FILL if known else Kind.UNEXPECTED_FILL,
+                kind,
                 fill.symbol,
-                "not counted",
+                here,
                 f"{fill.side} {fill.quantity:f} at {fill.price:f}, trade {fill.trade_id}",
                 client_order_id=fill.client_order_id,
                 fill=fill,

@@ -130,17 +130,47 @@ async def test_an_order_lost_with_the_line_and_filled(stage: Stage) -> None:
         await stage.settled(told=["adopt missed_fill"], position="0.010")
 
 
+def overfilled(stage: Stage, *quantities: str) -> None:
+    """What rests is filled like this by the venue, which was asked for less."""
+    stage.venue.order_log[-1].quantity = sum(map(Decimal, quantities), Decimal(0))
+    for quantity in quantities:
+        stage.price("60000", quantity)
+
+
+@pytest.mark.parametrize("quantities", [("0.015",), ("0.004", "0.011"), ("0.010", "0.005")])
+@pytest.mark.parametrize("rule", ["adopt", "hold"])
 @scenario
-async def test_more_was_filled_than_was_ordered(stage: Stage) -> None:
+async def test_more_was_filled_than_was_ordered(
+    stage: Stage, quantities: tuple[str, ...], rule: Any
+) -> None:
     """The venue's fills are what the account holds, whatever was asked for."""
-    async with stage.healthy_life() as engine:
+    async with stage.healthy_life(rules={"overfill": rule}) as engine:
         await engine.submit(RESTING)
         async with stage.outage():
-            stage.venue.order_log[-1].quantity = Decimal("0.015")
-            stage.price("60000")
-        await stage.settled(told=["adopt missed_fill", "adopt missing_order"], position="0.015")
+            overfilled(stage, *quantities)
+        told = ["adopt missed_fill"] * (len(quantities) - 1)
+        if rule == "hold":
+            await stage.held("overfill", "size_mismatch" if told else "orphan_position")
+            await engine.adopt(by="owner")
+        else:
+            told.append("adopt overfill")
+        await stage.settled(told=[*told, "adopt missing_order"], position="0.015")
         exposure = engine._core.ledger.exposure(BTC, "buy", None)
         assert exposure.pending_quantity == 0
+
+
+@pytest.mark.parametrize("quantities", [("0.015",), ("0.004", "0.011")])
+@wire_scenario
+async def test_more_is_filled_than_was_ordered_while_it_trades(
+    stage: Stage, quantities: tuple[str, ...]
+) -> None:
+    """The stream tells it: the gate shuts, and it is told as what it is and not passed over."""
+    async with stage.healthy_life() as engine:
+        await engine.submit(RESTING)
+        stage.begin()
+        overfilled(stage, *quantities)
+        await stage.until(lambda: stage.openings, "it was compared")
+        await stage.settled(told=["adopt overfill"], position="0.015")
 
 
 # --- a cancel that meets a fill ----------------------------------------------------------
