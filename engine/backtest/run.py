@@ -134,7 +134,11 @@ class _GuardedLives(Supervisor):
 
     def _trader(self, process: Process) -> Trader:
         return BotTrader(
-            self._stage, self._make_bot, main=process.copy == 0, alive=lambda: process.alive
+            self._stage,
+            self._make_bot,
+            main=process.copy == 0,
+            alive=lambda: process.alive,
+            lost=lambda: process.journal is not None and process.journal.failed,
         )
 
 

@@ -22,6 +22,8 @@ class BotTrader:
 
     :param main: whether it is the bot that is meant to run; others are further copies.
     :param alive: whether its process still is; what a dead one raises is nobody's fault.
+    :param lost: whether the journal has failed. A bot that wants nothing while the gate is shut
+        never hears of it, but who watches its process does.
     """
 
     def __init__(
@@ -31,12 +33,18 @@ class BotTrader:
         *,
         main: bool = True,
         alive: Callable[[], bool] = lambda: True,
+        lost: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.journal_failed = False
+        self._told_so = False
         self._stage = stage
         self._make_bot = make_bot
         self._main = main
         self._alive = alive
+        self._lost = lost
+
+    @property
+    def journal_failed(self) -> bool:
+        return self._told_so or self._lost()
 
     async def run(self, engine: Engine, stop: anyio.Event) -> None:
         stage = self._stage
@@ -53,7 +61,7 @@ class BotTrader:
                     pass
                 except JournalFailed:
                     # Of this process nothing comes any more; whoever watches it starts another.
-                    self.journal_failed = self._alive()
+                    self._told_so = self._alive()
                 except Exception as error:  # the user's code: whatever it was, it is told
                     if self._alive():
                         fail(stage, error)

@@ -22,12 +22,11 @@ from .world import World
 
 
 class Trader(Protocol):
-    """What trades on the engine of one life.
+    """What trades on the engine of one life."""
 
-    :ivar journal_failed: it was told that the journal has failed; only a new process can help.
-    """
-
-    journal_failed: bool
+    @property
+    def journal_failed(self) -> bool:
+        """Whether it knows that the journal has failed; only a new process can help."""
 
     async def run(self, engine: Engine, stop: anyio.Event) -> None:
         """Trade until `stop`; returns when every call into the engine has ended."""
@@ -84,6 +83,7 @@ class Process:
         )
         self.life = Life(self.witness, reached)
         self.engine: Engine | None = None
+        self.journal: PerilousJournal | None = None
         self._bot = trader(self)
         self._scope = anyio.CancelScope()
 
@@ -129,6 +129,7 @@ class Process:
             retain_acked_seconds=settings.outbox.retain_acked_seconds,
         )
         assert isinstance(journal, PerilousJournal)
+        self.journal = journal
         journal.reached = self.life.reached
         ports = world.ports(clock=self.clock, entropy=self.entropy)
         watched = WatchedStore(ports.store, ports.lease, self.life)
@@ -161,7 +162,7 @@ class Process:
 
     @property
     def disk_is_lost(self) -> bool:
-        """Whether its bot was told that the journal has failed; only a new process can help."""
+        """Whether its bot knows that the journal has failed; only a new process can help."""
         return self._bot.journal_failed
 
     def kill(self, *, power_loss: bool) -> None:

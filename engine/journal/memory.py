@@ -190,6 +190,11 @@ class MemoryJournal:
         return self._written
 
     @property
+    def failed(self) -> bool:
+        """Whether nothing can be appended any more."""
+        return self._failure is not None
+
+    @property
     def acked(self) -> int:
         return self._disk.acked
 
