@@ -157,6 +157,7 @@ class _Checkpoint(msgspec.Struct, frozen=True):
     last_sequences: dict[int, int] = {}
     wallets: dict[str, Decimal] = {}
     wallet_fills: int = 0
+    wallets_since_ms: dict[str, int] = {}
     untold_fill: Fill | None = None
 
 
@@ -283,7 +284,7 @@ class Ledger:
                 self.foreign_orders = frozenset(fact.foreign_orders)
                 self.consented = self.consented or fact.consent
             case Balanced(wallets):
-                self.wallets.believe(wallets)
+                self.wallets.believe(wallets, since_ms=fact.since_ms)
             case Transitioned():
                 self.transitions = fact.number
             case Held():
@@ -416,6 +417,7 @@ class Ledger:
                 last_sequences=dict(self.last_sequences),
                 wallets=dict(self.wallets.expected),
                 wallet_fills=self.wallets.fills,
+                wallets_since_ms=dict(self.wallets.since_ms),
                 untold_fill=self.untold_fill,
             )
         )
@@ -427,7 +429,7 @@ class Ledger:
         """
         state = _decoder.decode(checkpoint)
         self.book = state.book.restore()
-        self.wallets = Wallets(state.wallets, state.wallet_fills)
+        self.wallets = Wallets(state.wallets, state.wallet_fills, state.wallets_since_ms)
         self.keyed, self.terms, self._resting_keys = OrderedDict(), {}, {}
         for kept in state.keyed:
             self._remember(kept.report(), kept.terms)

@@ -287,6 +287,23 @@ class Balance(msgspec.Struct, frozen=True):
     unrealized: Decimal
 
 
+class CashFlow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Cash that came to a wallet, or went from it (negative), by the venue's own history.
+
+    :ivar kind: in the venue's words; Binance's `incomeType`: FUNDING_FEE, TRANSFER, COMMISSION,
+        REALIZED_PNL and others.
+    :ivar symbol: unified name; "": of none.
+    :ivar trade_id: of the trade that it belongs to; 0: of none.
+    """
+
+    asset: str
+    amount: Decimal
+    kind: str
+    time_ms: int
+    symbol: str = ""
+    trade_id: int = 0
+
+
 MarginMode = Literal["cross", "isolated"]
 """Whether a position may lose the whole account's balance or only what was set aside for it."""
 

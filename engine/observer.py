@@ -12,16 +12,20 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 
+from msgspec.structs import replace
+
+from . import cash_flows
 from .audit import Look
+from .errors import LinkDown
 from .ledger import Ledger
-from .model import Fill, OrderSnapshot
-from .ports import BalanceReader, ExecutionClient
+from .model import CashFlow, Fill, OrderSnapshot
+from .ports import BalanceReader, CashFlowReader, ExecutionClient
 from .reconcile import Snapshot, View
 from .recorder import Recorder
 from .records import Synced
 from .settings import ReconcileSettings
 from .venue_clock import VenueClock
-from .wallets import watched
+from .wallets import drifted, watched
 
 log = logging.getLogger("holdfast.reconcile")
 
@@ -70,12 +74,18 @@ class Observer:
             # and a fill in between must be seen in the positions rather than nowhere.
             fills, newest = await self._look_for_fills()
             positions = await self._client.positions(timeout_seconds=timeout)
+            asked_ms = self._venue_clock.now_ms()
             wallets = await self._look_at_wallets()
+            told_ms = self._venue_clock.now_ms()
             self._on_progress()
             if ledger.book.version == version and in_flight == frozenset(ledger.intents):
                 break
-        snapshot = Snapshot(tuple(positions), tuple(orders), tuple(fills), newest, wallets)
-        return self._view(in_flight), snapshot
+        view = self._view(in_flight)
+        snapshot = Snapshot(
+            tuple(positions), tuple(orders), tuple(fills), newest, wallets, asked_ms, told_ms
+        )
+        cash_flows = await self._look_at_cash_flows(view, snapshot)
+        return view, replace(snapshot, cash_flows=cash_flows)
 
     async def follow(self) -> Look | None:
         """One look at a book that moves; None: more happened than can be followed.
@@ -147,6 +157,46 @@ class Observer:
             return None
         timeout = self._settings.snapshot_timeout_seconds
         return watched(await client.balances(timeout_seconds=timeout), self._symbols)
+
+    async def _look_at_cash_flows(
+        self, view: View, snapshot: Snapshot
+    ) -> tuple[CashFlow, ...] | None:
+        """What came and went otherwise than by our fills, if a wallet has drifted.
+
+        It explains and proves nothing that would have to be known: a venue that does not tell
+        leaves the drift unexplained, and the gate not shut for that.
+        """
+        client: object = self._client
+        off = drifted(view.wallets, snapshot.wallets or {}, view.wallet_tolerance)
+        since = self._ledger.wallets.since_ms
+        begins = {asset: since[asset] for asset, _ in off if asset in since}
+        if not begins or not isinstance(client, CashFlowReader):
+            return None
+        timeout = self._settings.snapshot_timeout_seconds
+        try:
+            told = await client.cash_flows(
+                since_ms=min(begins.values()),
+                until_ms=snapshot.wallets_told_ms,
+                timeout_seconds=timeout,
+            )
+            flows = [f for f in told if f.time_ms >= begins.get(f.asset, f.time_ms + 1)]
+            listed = list(snapshot.fills)
+            unknown = cash_flows.least_unknown_trades(
+                flows,
+                symbols=self._symbols,
+                known=view.fill_ids | {(f.symbol, f.trade_id) for f in listed},
+            )
+            for symbol, trade_id in unknown.items():
+                listed += await self._client.fills(
+                    symbol, after_trade_id=trade_id - 1, timeout_seconds=timeout
+                )
+        except (LinkDown, ValueError) as error:
+            log.info("cash flows not told", extra={"reason": str(error)})
+            return None
+        self._on_progress()
+        foreign = (f for f in listed if not f.client_order_id.startswith(view.prefix))
+        others = {(f.symbol, f.trade_id) for f in foreign}
+        return cash_flows.of_others(flows, symbols=self._symbols, others=others)
 
     async def _look_for_fills(self) -> tuple[list[Fill], dict[str, int]]:
         """The fills after those counted, and the newest trade id, of each declared symbol.

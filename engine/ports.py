@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from .market import Bar, MarketEvent
 from .model import (
     Balance,
+    CashFlow,
     ExecutionReport,
     Fill,
     Gap,
@@ -432,6 +433,22 @@ class BalanceReader(Protocol):
 
     async def balances(self, *, timeout_seconds: float) -> list[Balance]:
         """Of every asset that the account has or has had. :raises LinkDown:"""
+
+
+@runtime_checkable
+class CashFlowReader(Protocol):
+    """What an `ExecutionClient` may offer besides: why a balance is what it is. Then
+    reconciliation reports as unexplained only what this history does not explain.
+    """
+
+    async def cash_flows(
+        self, *, since_ms: int, until_ms: int, timeout_seconds: float
+    ) -> list[CashFlow]:
+        """All that came and went from one moment to another (UTC, both included), by time.
+
+        :raises ValueError: it is longer ago than the venue tells of.
+        :raises LinkDown: not all of it could be read.
+        """
 
 
 @runtime_checkable

@@ -19,7 +19,9 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from .model import Fill, OrderSnapshot, Position
+from . import cash_flows
+from .model import CashFlow, Fill, OrderSnapshot, Position
+from .wallets import SHOWN_STEP, drifted
 
 Rule = Literal["adopt", "flatten", "cancel", "ignore", "hold"]
 
@@ -37,7 +39,8 @@ class Kind(StrEnum):
     OVERFILL = "overfill"  # a fill of more than was ordered
     UNEXPECTED_FILL = "unexpected_fill"  # under our prefix, of an order we do not know
     UNPROTECTED_POSITION = "unprotected_position"  # its stop is gone, and not by our doing
-    BALANCE_DRIFT = "balance_drift"  # the wallet is not what our fills have made of it
+    CASH_FLOW = "cash_flow"  # funding, a transfer, …: cash that the venue's history explains
+    BALANCE_DRIFT = "balance_drift"  # the wallet is not what fills and cash flows made of it
     UNKNOWN_OUTCOME = "unknown_outcome"
 
 
@@ -54,14 +57,16 @@ DEFAULT_RULES: Final[dict[Kind, Rule]] = {
     Kind.OVERFILL: "adopt",
     Kind.UNEXPECTED_FILL: "adopt",
     Kind.UNPROTECTED_POSITION: "hold",
+    Kind.CASH_FLOW: "adopt",
     Kind.BALANCE_DRIFT: "adopt",
     Kind.UNKNOWN_OUTCOME: "hold",
 }
 """Where money would move, or a decision be guessed, a person decides. What is adopted by
-default only makes the book say what the venue has already done: so a balance that drifted, by
-funding or a transfer, is told and then counted on from there, and so is what was filled beyond
-what was ordered: the account holds it. With "hold" a person has to look at it first, after each
-funding fee that an outage or a restart has brought to light."""
+default only makes the book say what the venue has already done: so cash that has moved, whether
+the venue's history explains it (`cash_flow`) or nothing does (`balance_drift`), is told and then
+counted on from there, and so is what was filled beyond what was ordered: the account holds it.
+With "hold" a person has to look at it first; `cash_flow` after each funding fee that an outage or
+a restart has brought to light."""
 
 ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.ORPHAN_POSITION: frozenset({"hold", "adopt", "flatten"}),
@@ -76,6 +81,7 @@ ALLOWED_RULES: Final[dict[Kind, frozenset[Rule]]] = {
     Kind.OVERFILL: frozenset({"adopt", "hold"}),
     Kind.UNEXPECTED_FILL: frozenset({"adopt", "hold"}),
     Kind.UNPROTECTED_POSITION: frozenset({"adopt", "flatten", "hold"}),
+    Kind.CASH_FLOW: frozenset({"adopt", "hold"}),
     Kind.BALANCE_DRIFT: frozenset({"adopt", "hold"}),
     Kind.UNKNOWN_OUTCOME: frozenset({"hold"}),
 }
@@ -89,6 +95,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     :ivar newest_trade_ids: up to which trade of each declared symbol the venue was observed.
     :ivar wallets: of the assets that the declared symbols are settled in; None: the venue's
         client does not tell of balances, or they are not to be compared.
+    :ivar wallets_asked_ms, wallets_told_ms: venue time before and after they were asked for.
+    :ivar cash_flows: of others than our fills, if a wallet is not what they have made of it, up
+        to the moment of the snapshot; None: nobody asked, or the venue does not tell.
     """
 
     positions: tuple[Position, ...]
@@ -96,6 +105,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     fills: tuple[Fill, ...]
     newest_trade_ids: dict[str, int] = {}
     wallets: dict[str, Decimal] | None = None
+    wallets_asked_ms: int = 0
+    wallets_told_ms: int = 0
+    cash_flows: tuple[CashFlow, ...] | None = None
 
 
 class View(msgspec.Struct, frozen=True):
@@ -144,6 +156,8 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The venue's signed position, for position kinds."""
     drift: Decimal = Decimal(0)
     """How much of the venue's position or balance the book does not know, signed."""
+    time_ms: int = 0
+    """Of balances: venue time up to which cash flows were looked at."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -347,24 +361,36 @@ def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:
 
 
 def _balances(view: View, snapshot: Snapshot) -> list[Difference]:
-    """Wallets that are off by more than the venue's own rounding.
+    """Wallets that are off by more than the venue's own rounding: what its history explains, and
+    what it does not.
 
     The asset stands where the others name their symbol.
     """
-    if snapshot.wallets is None:
-        return []
-    return [
-        Difference(
-            Kind.BALANCE_DRIFT,
-            asset,
-            f"{expected:f}",
-            f"{snapshot.wallets[asset]:f}",
-            drift=snapshot.wallets[asset] - expected,
+    found = []
+    for asset, drift in drifted(view.wallets, snapshot.wallets or {}, view.wallet_tolerance):
+        expected, rest, wallet = view.wallets[asset], drift, (snapshot.wallets or {})[asset]
+        flows = [f for f in snapshot.cash_flows or () if f.asset == asset]
+        if flows:
+            explained = sum((f.amount for f in flows), Decimal(0))
+            rest = drift - explained
+            is_all = abs(rest) <= view.wallet_tolerance + SHOWN_STEP * len(flows)
+            found.append(
+                Difference(
+                    Kind.CASH_FLOW,
+                    asset,
+                    f"{expected:f}",
+                    f"{expected + explained:f} ({cash_flows.in_words(flows)})",
+                    drift=drift if is_all else explained,
+                    time_ms=snapshot.wallets_told_ms,
+                )
+            )
+            if is_all:
+                continue
+        here, time_ms = f"{wallet - rest:f}", snapshot.wallets_told_ms
+        found.append(
+            Difference(Kind.BALANCE_DRIFT, asset, here, f"{wallet:f}", drift=rest, time_ms=time_ms)
         )
-        for asset, expected in sorted(view.wallets.items())
-        if asset in snapshot.wallets
-        and abs(snapshot.wallets[asset] - expected) > view.wallet_tolerance
-    ]
+    return found
 
 
 def rules_from(overrides: Mapping[str, str]) -> dict[Kind, Rule]:

@@ -46,6 +46,7 @@ _FACTS = (
     Kind.UNEXPECTED_FILL,
     Kind.STALE_ORDER,
     Kind.MISSING_ORDER,
+    Kind.CASH_FLOW,
 )
 """Kinds that the venue itself proves; adopting them only writes down what happened."""
 
@@ -155,13 +156,13 @@ class Reconciler:
             facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
             adopted = [a for a in facts if a.rule == "adopt"]
             if adopted:
-                version = self._ledger.book.version
+                version = self._ledger.book.version, self._ledger.wallets.expected.copy()
                 for action in adopted:
                     counted = await self._repairs.adopt_fact(action.difference)
                     if counted is not None:
                         progress.fills += counted
                         progress.done.append(str(action))
-                if self._ledger.book.version == version:
+                if (self._ledger.book.version, self._ledger.wallets.expected) == version:
                     # The venue said something older than what we know; it will catch up.
                     await anyio.sleep(self._settings.settle_seconds)
                 before = None
@@ -177,11 +178,11 @@ class Reconciler:
                 continue
             lasting, before = confirmed(before, found), None
             held, in_doubt = [], False
-            fills_wait = any(d.fill is not None for d in lasting)
+            causes_wait = any(d.fill is not None or d.kind is Kind.CASH_FLOW for d in lasting)
             for action in plan(lasting, self._rules):
                 difference = action.difference
-                if difference.kind is Kind.BALANCE_DRIFT and fills_wait:
-                    continue  # a fill that is not counted explains it, or some of it
+                if difference.kind is Kind.BALANCE_DRIFT and causes_wait:
+                    continue  # what waits for a person explains it, or some of it
                 if self._outcome_is_open(difference):
                     in_doubt = True
                 elif action.rule == "hold":
@@ -281,7 +282,7 @@ class Reconciler:
                 d
                 for d in found
                 if d.drift
-                and d.kind is not Kind.BALANCE_DRIFT
+                and d.kind in _POSITIONS
                 and d.symbol not in not_counted
                 and not self._outcome_is_open(d)
             ]

@@ -95,6 +95,8 @@ class Balanced(msgspec.Struct, frozen=True, omit_defaults=True):
 
     wallets: dict[str, Decimal]
     by: str
+    since_ms: int = 0
+    """Venue time from which on what comes and goes is not in them yet; 0: not known."""
 
 
 class Transitioned(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import anyio
 from msgspec.structs import replace
@@ -26,6 +27,10 @@ from .records import Adopted, Balanced, ProtectionLifted
 from .settings import ReconcileSettings
 
 log = logging.getLogger("holdfast.reconcile")
+
+
+BELIEVED_AGAIN_MS: Final = 3_600_000
+"""Wallets that are equal are written down again after this long."""
 
 
 class Repairs:
@@ -155,19 +160,30 @@ class Repairs:
 
     def adopt_balance(self, difference: Difference) -> None:
         """By how much it drifted, on top of what was counted since the venue was asked."""
-        asset = difference.symbol
-        log.warning(
-            "balance drift",
+        asset, unexplained = difference.symbol, difference.kind is Kind.BALANCE_DRIFT
+        log.log(
+            logging.WARNING if unexplained else logging.INFO,
+            "balance drift" if unexplained else "cash flow",
             extra={"asset": asset, "by": f"{difference.drift:f}", "difference": str(difference)},
         )
         expected = self._ledger.wallets.expected.get(asset)
         if expected is not None:  # else a fill came whose profit nobody told: it begins anew
             drifted = {asset: expected + difference.drift}
-            self._recorder.write(Balanced(drifted, f"rule for {difference.kind}"))
+            by = f"rule for {difference.kind}"
+            self._recorder.write(Balanced(drifted, by, difference.time_ms + 1))
 
     def believe_wallets(self, snapshot: Snapshot, *, by: str) -> None:
-        if snapshot.wallets and snapshot.wallets != self._ledger.wallets.expected:
-            self._recorder.write(Balanced(snapshot.wallets, by))
+        """Also when they are what is expected, now and then: the history of cash flows is asked
+        for from here on."""
+        known = self._ledger.wallets
+        if not snapshot.wallets:
+            return
+        believed_ms = min((known.since_ms.get(asset, 0) for asset in snapshot.wallets), default=0)
+        if (
+            snapshot.wallets != known.expected
+            or snapshot.wallets_asked_ms - believed_ms > BELIEVED_AGAIN_MS
+        ):
+            self._recorder.write(Balanced(snapshot.wallets, by, snapshot.wallets_asked_ms))
 
     def adopt_all(self, snapshot: Snapshot, *, by: str) -> None:
         # In this order: were the process killed in between, fills that the positions contain
@@ -200,6 +216,9 @@ class Repairs:
         if difference.fill is not None:
             self._count(difference.fill)
             return 1
+        if difference.kind is Kind.CASH_FLOW:
+            self.adopt_balance(difference)
+            return 0
         assert difference.order is not None
         if difference.kind is Kind.STALE_ORDER:
             self._outcomes.saw(difference.order, "the venue's list of open orders")

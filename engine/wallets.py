@@ -2,8 +2,9 @@
 
 The venue books a profit and a fee with each fill and tells both, so the sum is exact; only the
 venue's own rounding of each may be off. What is not made of our fills (funding, transfers,
-liquidation fees, trades of another hand) is not known here, and shows as a difference. Only
-assets that the declared symbols are settled in are watched. Pure: no I/O, no clock.
+liquidation fees, trades of another hand) is not known here, and shows as a difference, which
+the venue's history of cash flows may explain. Only assets that the declared symbols are settled
+in are watched. Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
@@ -33,15 +34,30 @@ def watched(balances: Iterable[Balance], symbols: Iterable[str]) -> dict[str, De
     return {asset: said.get(asset, Decimal(0)) for asset in sorted(map(settled_in, symbols))}
 
 
+def drifted(
+    expected: Mapping[str, Decimal], said: Mapping[str, Decimal], tolerance: Decimal
+) -> list[tuple[str, Decimal]]:
+    """Assets whose wallet is not what is expected, and by how much, signed."""
+    off = [(asset, said[asset] - here) for asset, here in expected.items() if asset in said]
+    return sorted((asset, drift) for asset, drift in off if abs(drift) > tolerance)
+
+
 class Wallets:
     """
     :ivar expected: per asset; an asset that is not in it is not known and not compared.
     :ivar fills: counted since the venue was last believed.
+    :ivar since_ms: per asset, the venue's time since when its cash flows are not in `expected`.
     """
 
-    def __init__(self, expected: Mapping[str, Decimal] | None = None, fills: int = 0) -> None:
+    def __init__(
+        self,
+        expected: Mapping[str, Decimal] | None = None,
+        fills: int = 0,
+        since_ms: Mapping[str, int] | None = None,
+    ) -> None:
         self.expected = dict(expected or {})
         self.fills = fills
+        self.since_ms = dict(since_ms or {})
 
     @property
     def tolerance(self) -> Decimal:
@@ -49,10 +65,19 @@ class Wallets:
         one for the two balances that are compared."""
         return SHOWN_STEP * (self.fills + 1)
 
-    def believe(self, balances: Mapping[str, Decimal]) -> None:
-        """Begin anew from what the venue has shown."""
+    def believe(self, balances: Mapping[str, Decimal], *, since_ms: int = 0) -> None:
+        """Begin anew from what the venue has shown.
+
+        :param since_ms: as `Balanced.since_ms`. It never goes back, as a venue's clock may: a
+            cash flow that was looked at once would explain another difference.
+        """
         self.expected.update(balances)
         self.fills = 0
+        for asset in balances:
+            if since_ms:
+                self.since_ms[asset] = max(since_ms, self.since_ms.get(asset, 0))
+            else:
+                self.since_ms.pop(asset, None)
 
     def count(self, fill: Fill) -> None:
         """A fill of ours was counted."""

@@ -45,6 +45,7 @@ FOREIGN = "web_"
 
 ENTRY = Order(BTC, "buy", "0.010", price="64000")
 """Filled at once."""
+CASH = "adopt cash_flow"
 DRIFT = "adopt balance_drift"
 RESTING = Order(BTC, "buy", "0.010", price="60000")
 
@@ -343,7 +344,7 @@ class Stage:
         position: str | dict[tuple[str, str], str] = "0",
         resting: int = 0,
         sent: Iterable[str] | None = (),
-        drifts: bool = True,
+        cash: bool = True,
     ) -> None:
         """It is HEALTHY again, and everything is as it should be.
 
@@ -351,8 +352,8 @@ class Stage:
         :param position: what the book holds, and the venue.
         :param resting: how many orders of ours rest.
         :param sent: orders that were written, as `sell 0.010`; None: the case says more.
-        :param drifts: whether a balance drift is told exactly if cash has moved that is not of
-            our fills; False: the case says more.
+        :param cash: whether a cash flow is told exactly if cash has moved that is not of our
+            fills, and nothing remains unexplained; False: the case says more.
         """
         await self.healthy()
         assert self.openings, "HEALTHY was never left"
@@ -362,9 +363,10 @@ class Stage:
         assert self.mismatch() == ""
         if told is not None:
             actions = await self.told()
-            assert [a for a in actions if a != DRIFT] == list(told)
-            if drifts:
-                assert (DRIFT in actions) is (self.cash_of_others() != self._others_before)
+            assert [a for a in actions if a != CASH] == list(told)
+            if cash:
+                assert DRIFT not in actions
+                assert (CASH in actions) is (self.cash_of_others() != self._others_before)
         self.assert_wallet()
         expected = {(BTC, "BOTH"): position} if isinstance(position, str) else position
         here = {k: Decimal(q) for k, q in expected.items() if Decimal(q)}

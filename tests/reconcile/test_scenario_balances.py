@@ -11,10 +11,11 @@ from engine_world import BTC
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from scenario_rig import DRIFT, ENTRY, FOREIGN, RESTING, Stage, scenario, wire_scenario
+from scenario_rig import CASH, DRIFT, ENTRY, FOREIGN, RESTING, Stage, scenario, wire_scenario
 
+from holdfast.errors import LinkDown
 from holdfast.ledger import Ledger
-from holdfast.model import Balance, Fill, Order
+from holdfast.model import Balance, CashFlow, Fill, Order
 from holdfast.reconcile import ALLOWED_RULES, Kind, Snapshot, View, differences
 from holdfast.records import Balanced, Filled
 from holdfast.transports.sim import SimulatedVenue
@@ -26,7 +27,7 @@ RATE = Decimal("0.0001")
 
 
 def transfer(stage: Stage, amount: str) -> None:
-    stage.venue.account.flow("INSURANCE_CLEAR", Decimal(amount), None)
+    stage.venue.transfer(Decimal(amount))
 
 
 def expected(stage: Stage) -> Decimal:
@@ -47,7 +48,7 @@ async def test_profits_and_fees_of_our_own_fills_are_no_drift(stage: Stage) -> N
             stage.price("59999.7")
         told = ["adopt missed_fill"] * 2 + ["adopt missing_order"]
         await stage.settled(told=told, position="0.004")
-        assert DRIFT not in await stage.told()
+        assert CASH not in await stage.told()
         assert stage.venue.wallet_balance != 100_000
 
 
@@ -66,36 +67,37 @@ async def test_a_funding_fee_is_told_and_counted_on_from(stage: Stage) -> None:
         ]
         paid = Decimal("0.010") * 64000 * RATE
         here = Decimal(100_000) - Decimal("0.010") * 64000 * Decimal("0.0005")
-        (text,) = told
-        assert text.startswith("adopt: balance_drift USDT: here ")
-        assert [Decimal(word.rstrip(",")) for word in text.split()[4::4]] == [here, here - paid]
+        assert told == [
+            f"adopt: cash_flow USDT: here {here:.8f}, at the venue {here - paid:.8f} "
+            "(FUNDING_FEE -0.064)"
+        ]
         async with stage.outage():
             pass
         await stage.settled(told=[], position="0.010")
-        assert DRIFT not in await stage.told(), "it is told once"
+        assert CASH not in await stage.told(), "it is told once"
 
 
 @pytest.mark.parametrize("amount", ["250.5", "-250.5", "0.00000003"])
 @pytest.mark.parametrize("rule", ["adopt", "hold"])
 @wire_scenario
 async def test_a_transfer(stage: Stage, amount: str, rule: Any) -> None:
-    async with stage.healthy_life(rules={"balance_drift": rule}) as engine:
+    async with stage.healthy_life(rules={"cash_flow": rule}) as engine:
         async with stage.outage():
             transfer(stage, amount)
         if rule == "hold":
-            await stage.held("balance_drift")
+            await stage.held("cash_flow")
             assert expected(stage) == 100_000
             await engine.adopt(by="owner")
-        await stage.settled(told=[], drifts=rule == "adopt")
+        await stage.settled(told=[], cash=rule == "adopt")
         assert expected(stage) == 100_000 + Decimal(amount)
 
 
 @scenario
 async def test_a_balance_that_is_held_may_come_back_by_itself(stage: Stage) -> None:
-    async with stage.healthy_life(rules={"balance_drift": "hold"}):
+    async with stage.healthy_life(rules={"cash_flow": "hold"}):
         async with stage.outage():
             transfer(stage, "-250")
-        await stage.held("balance_drift")
+        await stage.held("cash_flow")
         transfer(stage, "250")
         await stage.settled(told=[])
 
@@ -109,7 +111,66 @@ async def test_a_round_trip_of_another_hand_leaves_its_cost(stage: Stage) -> Non
             stage.price("63000")
             stage.order("sell", "0.010", client_order_id=f"{FOREIGN}2")
         await stage.settled(told=[])
-        assert DRIFT in await stage.told()
+        assert CASH in await stage.told()
+
+
+def venue_hides(stage: Stage, *kinds: str) -> None:
+    """Its history does not tell of these."""
+    client: Any = stage.engine._core.exchange
+    told = client.cash_flows
+
+    async def some(**asked: Any) -> list[CashFlow]:
+        return [flow for flow in await told(**asked) if flow.kind not in kinds]
+
+    client.cash_flows = some
+
+
+@pytest.mark.parametrize("rule", ["adopt", "hold"])
+@wire_scenario
+async def test_only_what_the_history_does_not_explain_is_drift(stage: Stage, rule: Any) -> None:
+    """Funding, and a trade of another hand, and the rest; whatever the rule for that is."""
+    async with stage.healthy_life(rules={"balance_drift": rule}) as engine:
+        await engine.submit(ENTRY)
+        await stage.until(lambda: engine.position(BTC), "the fill is told")
+        venue_hides(stage, "TRANSFER")
+        async with stage.outage():
+            before = stage.venue.wallet_balance
+            stage.venue.on_funding(BTC, RATE)
+            stage.order("buy", "0.010", client_order_id=f"{FOREIGN}1")
+            stage.price("63000")
+            stage.order("sell", "0.010", client_order_id=f"{FOREIGN}2")
+            explained = stage.venue.wallet_balance - before
+            transfer(stage, "-7.5")
+        if rule == "hold":
+            await stage.held("balance_drift")
+            assert expected(stage) == before + explained
+            (told,) = engine.status()["differences"]
+            assert told.endswith(
+                f"here {before + explained:f}, at the venue {before + explained - Decimal('7.5'):f}"
+            )
+            await engine.adopt(by="owner")
+        await stage.settled(told=None, position="0.010")
+        told = await stage.told()
+        assert told == [CASH] if rule == "hold" else told == [CASH, DRIFT]
+
+
+@pytest.mark.parametrize("failure", [LinkDown("no answer"), ValueError("too long ago")])
+@scenario
+async def test_a_history_that_can_not_be_read_explains_nothing(
+    stage: Stage, failure: Exception
+) -> None:
+    """It keeps nothing shut; what is not explained is told as that."""
+    async with stage.healthy_life() as engine:
+        client: Any = engine._core.exchange
+
+        async def fails(**_: Any) -> Any:
+            raise failure
+
+        client.cash_flows = fails
+        async with stage.outage():
+            transfer(stage, "-7.5")
+        await stage.settled(told=None)
+        assert await stage.told() == [DRIFT]
 
 
 @pytest.mark.parametrize("funded", [False, True])
@@ -126,7 +187,7 @@ async def test_cash_is_counted_across_lives(stage: Stage, funded: bool, kill: bo
         stage.venue.on_funding(BTC, RATE)
     async with stage.life():
         await stage.settled(told=["adopt missed_fill", "adopt missing_order"], position="0.020")
-        assert (DRIFT in await stage.told()) is funded
+        assert (CASH in await stage.told()) is funded
 
 
 @scenario
@@ -137,7 +198,7 @@ async def test_a_repair_that_realizes_a_profit_is_no_drift_of_its_own(stage: Sta
             stage.order("buy", "0.030", client_order_id=f"{FOREIGN}1")
             stage.price("66000")
         await stage.settled(told=["flatten orphan_position"], sent=["sell 0.030"])
-        assert (await stage.told()).count(DRIFT) == 1, "of the other hand's fee"
+        assert (await stage.told()).count(CASH) == 1, "of the other hand's fee"
         assert expected(stage) == stage.venue.wallet_balance > 100_000
 
 
@@ -247,13 +308,15 @@ def test_a_fee_in_another_asset_is_not_taken_from_this_one() -> None:
 
 def test_a_fill_counts_once_and_a_checkpoint_remembers() -> None:
     before, after = Ledger(keys_kept=100), Ledger(keys_kept=100)
-    before.apply(Balanced({"USDT": Decimal(100)}, "test"))
+    before.apply(Balanced({"USDT": Decimal(100)}, "test", since_ms=7))
+    before.apply(Balanced({"USDT": Decimal(100)}, "a venue whose clock went back", since_ms=5))
     for _ in range(2):
         before.apply(Filled(fill()))
     after.restore(before.checkpoint(limit_bytes=1 << 20))
     for ledger in (before, after):
         assert ledger.wallets.expected == {"USDT": Decimal("102.5")}
         assert ledger.wallets.fills == 1
+        assert ledger.wallets.since_ms == {"USDT": 7}
 
 
 def test_a_drift_can_not_be_acted_on_but_by_taking_it_for_true() -> None:

@@ -146,4 +146,4 @@ async def test_killed_while_a_person_flattens(stage: Stage, records: int) -> Non
     async with stage.life(rules={"orphan_position": "flatten"}) as engine:
         stage.begin()
         await engine.resume(by="owner")
-        await stage.settled(told=None, sent=None, drifts=False)
+        await stage.settled(told=None, sent=None, cash=False)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from engine_world import BTC
-from scenario_rig import DRIFT, ENTRY, Stage, orders, scenario, wire_scenario
+from scenario_rig import CASH, ENTRY, Stage, orders, scenario, wire_scenario
 
 from holdfast.ledger import Ledger
 from holdfast.model import Order, Position
@@ -269,8 +269,8 @@ async def test_an_orphan_that_is_flattened_at_the_first_start(stage: Stage, stre
         told = ["flatten orphan_position"]
         if stream == "lost":
             told.append("adopt missed_fill")
-        await stage.settled(told=told, sent=["sell 0.030"], drifts=False)
-        assert DRIFT not in await stage.told(), "cash is counted from the first comparison on"
+        await stage.settled(told=told, sent=["sell 0.030"], cash=False)
+        assert CASH not in await stage.told(), "cash is counted from the first comparison on"
 
 
 def test_what_a_repair_adopts_is_part_of_a_checkpoint() -> None:

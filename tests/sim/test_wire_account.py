@@ -189,6 +189,15 @@ async def test_funding_and_deleveraging_are_income(wire: Wire) -> None:
     assert (order["clientOrderId"], order["executedQty"]) == ("adl_autoclose", "0.4")
     page = await wire.signed("GET", "/fapi/v1/income", limit=1, page=2)
     assert len(page) == 1
+    key = await wire.listen_key()
+    async with wire.connect(f"/ws/{key}") as own:
+        await wire.control("transfer", {"amount": "-250.5"})
+        account = (await next_event(own, "ACCOUNT_UPDATE"))["a"]
+    assert (account["m"], Decimal(account["B"][0]["bc"])) == ("WITHDRAW", Decimal("-250.5"))
+    (out,) = await wire.signed("GET", "/fapi/v1/income", incomeType="TRANSFER")
+    assert (out["symbol"], Decimal(out["income"]), out["tradeId"]) == ("", Decimal("-250.5"), "")
+    with pytest.raises(AssertionError, match="insufficient"):
+        await wire.control("transfer", {"amount": "-100000"})
     assert await wire.refused("GET", "/fapi/v1/income", limit=1001) == -1130
 
 

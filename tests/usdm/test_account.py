@@ -14,8 +14,15 @@ from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import LinkDown, Rejected
 from holdfast.evidence import mismatch
 from holdfast.model import Balance, KeyRights, SymbolSettings
-from holdfast.ports import AccountReader, AccountSetter, FillHistory, KeyReader
+from holdfast.ports import (
+    AccountReader,
+    AccountSetter,
+    CashFlowReader,
+    FillHistory,
+    KeyReader,
+)
 from holdfast.secret import Secret
+from holdfast.transports.usdm import account
 from holdfast.transports.usdm.client import UsdmExecutionClient
 from holdfast.transports.usdm.signing import HmacSigner
 
@@ -43,7 +50,7 @@ def at_exchange(make: Make, case: Callable[[Rig, UsdmExecutionClient], object]) 
 
 def test_what_is_offered_is_found_by_its_port(make: Make) -> None:
     client = make("http://127.0.0.1:1")
-    for port in (AccountReader, AccountSetter, FillHistory):
+    for port in (AccountReader, AccountSetter, CashFlowReader, FillHistory):
         assert isinstance(client, port)
 
 
@@ -57,6 +64,48 @@ def test_balances_are_exact_and_follow_the_position(make: Make) -> None:
         assert before.wallet - after.wallet == D("0.25")  # the fee of 0.05 %
         assert (before.unrealized, after.unrealized) == (D(0), D(10))
         assert after.available < before.available
+
+    at_exchange(make, case)
+
+
+def test_cash_flows_come_by_the_page_and_only_of_the_time_that_is_asked_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "INCOME_PAGE", 2)
+    monkeypatch.setattr(account, "MAX_INCOME_PAGES", 3)
+
+    async def case(rig: Rig, client: UsdmExecutionClient) -> None:
+        begin = await client.venue_time_ms(timeout_seconds=5)
+        await rig.place("a", quantity="0.010")
+        await anyio.sleep(0.002)
+        rig.venue.on_funding(BTC, D("0.0001"))
+        for amount in ("250", "-100"):
+            rig.venue.transfer(D(amount))
+
+        async def told(since_ms: int, until_ms: int) -> list[tuple[str, str, Decimal]]:
+            flows = await client.cash_flows(since_ms=since_ms, until_ms=until_ms, timeout_seconds=5)
+            return [(f.kind, f.symbol, f.amount) for f in flows]
+
+        everything = [
+            ("COMMISSION", BTC, D("-0.25")),
+            ("FUNDING_FEE", BTC, D("-0.05")),
+            ("TRANSFER", "", D(250)),
+            ("TRANSFER", "", D(-100)),
+        ]
+        trade = rig.venue.trades(BTC)[-1]
+        assert await told(begin, begin + 60_000) == everything
+        assert await told(trade.time_ms, trade.time_ms) == everything[:1]
+        assert await told(trade.time_ms + 1, begin + 60_000) == everything[1:]
+        (fee,) = await client.cash_flows(
+            since_ms=trade.time_ms, until_ms=trade.time_ms, timeout_seconds=5
+        )
+        assert (fee.asset, fee.trade_id, fee.time_ms) == ("USDT", trade.trade_id, trade.time_ms)
+        for _ in range(2):
+            rig.venue.transfer(D(1))
+        with pytest.raises(LinkDown, match="pages"):
+            await told(begin, begin + 60_000)
+        with pytest.raises(ValueError, match="longer ago"):
+            await told(begin - 91 * 86_400_000, begin)
 
     at_exchange(make, case)
 

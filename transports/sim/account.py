@@ -217,6 +217,13 @@ class Account:
             holding.isolated_wallet += part
             self._isolated += part
 
+    def transfer(self, amount: Decimal) -> None:
+        """Cash of the owner's, in or out."""
+        self.flow("TRANSFER", amount, None)
+        self.announce("DEPOSIT" if amount > 0 else "WITHDRAW", change=amount)
+        for book in self._books.values():
+            self.disturb(book)
+
     def fund(self, book: Book, rate: Decimal, price: Decimal | None = None) -> None:
         """Funding fee on the positions of one market: who is long pays a positive rate.
 

@@ -13,6 +13,7 @@ what there is, with the fields of each command:
 | `POST /control/quote` | the best prices of the rest of the market |
 | `POST /control/mark` | the mark price, from then on one of its own |
 | `POST /control/funding` | a funding fee, now, or by the clock |
+| `POST /control/transfer` | the owner moves money in, or out |
 | `POST /control/faults` | faults of requests and streams, clock skew, lagging queries |
 | `POST /control/order` | an order by another hand on the same account |
 | `POST /control/position` | trade by another hand until the position is so |
@@ -98,6 +99,12 @@ class SetFunding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     interval_ms: int | None = None
 
 
+class Transfer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The owner moves money in; a negative amount, out."""
+
+    amount: Decimal
+
+
 class SetFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Faults to add; `clear` disarms what was armed before."""
 
@@ -156,6 +163,7 @@ _COMMANDS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "quote": SetQuote,
     "mark": SetMark,
     "funding": SetFunding,
+    "transfer": Transfer,
     "faults": SetFaults,
     "order": ForeignOrder,
     "position": ForeignPosition,
@@ -187,6 +195,7 @@ class ControlApi:
             "/control/faults": self._on(SetFaults, self._faults),
             "/control/order": self._on(ForeignOrder, self._order),
             "/control/position": self._on(ForeignPosition, self._position),
+            "/control/transfer": self._on(Transfer, self._transfer),
             "/control/deleverage": self._on(Deleverage, self._deleverage),
             "/control/permissions": self._on(SetPermissions, self._set_permissions),
         }
@@ -269,6 +278,12 @@ class ControlApi:
             self._venue.on_funding(command.symbol, command.rate)
         else:
             self._venue.set_funding(command.symbol, command.rate, command.interval_ms)
+        return {"wallet_balance": rounded(self._venue.wallet_balance)}
+
+    def _transfer(self, command: Transfer) -> Any:
+        if not command.amount.is_finite() or not command.amount:
+            raise ValueError(f"amount: {command.amount} is no amount of money")
+        self._venue.transfer(command.amount)
         return {"wallet_balance": rounded(self._venue.wallet_balance)}
 
     def _deleverage(self, command: Deleverage) -> Any:

@@ -200,6 +200,17 @@ class SimulatedVenue(MarketSide):
         self._announcements.tell()
         return order
 
+    def transfer(self, amount: Decimal) -> None:
+        """The owner moves money in, or out (negative).
+
+        :raises VenueError: -2018, more than the open positions leave free.
+        """
+        self.advance()
+        if amount < 0 and -amount > self.available_balance():
+            raise VenueError(-2018, "Balance is insufficient.")
+        self.account.transfer(amount)
+        self._announcements.tell()
+
     def _on_turned(self, book: Book, position_side: PositionSide) -> None:
         self._conditional.expire_bound(book, position_side)
         if book.funding_rate is not None:

@@ -16,6 +16,7 @@ import anyio
 from holdfast.errors import LinkDown
 from holdfast.model import (
     Balance,
+    CashFlow,
     Fill,
     Instrument,
     OrderSnapshot,
@@ -198,6 +199,28 @@ class SimExecutionClient:
             asset = next(iter(venue.books.values())).market.quote
             return [
                 Balance(asset, venue.wallet_balance, venue.available_balance(), venue.unrealized())
+            ]
+
+        return await self._read("snapshot", act, timeout_seconds)
+
+    async def cash_flows(
+        self, *, since_ms: int, until_ms: int, timeout_seconds: float
+    ) -> list[CashFlow]:
+        """See `ports.CashFlowReader`."""
+
+        def act() -> list[CashFlow]:
+            asset = next(iter(self._core.books.values())).market.quote
+            return [
+                CashFlow(
+                    asset,
+                    flow.amount,
+                    flow.kind,
+                    flow.time_ms,
+                    "" if flow.market is None else flow.market.symbol,
+                    flow.trade_id,
+                )
+                for flow in self._core.income()
+                if since_ms <= flow.time_ms <= until_ms
             ]
 
         return await self._read("snapshot", act, timeout_seconds)

@@ -315,10 +315,16 @@ class ConditionalEvent(msgspec.Struct, eq=False, gc=False):
 
 # --- the account ---------------------------------------------------------------------
 
-FlowKind = Literal["FUNDING_FEE", "INSURANCE_CLEAR", "REALIZED_PNL", "COMMISSION"]
+FlowKind = Literal["FUNDING_FEE", "INSURANCE_CLEAR", "REALIZED_PNL", "COMMISSION", "TRANSFER"]
 """Binance's `incomeType` ("Get Income History"), as far as the venue has them."""
 AccountReason = Literal[
-    "ORDER", "FUNDING_FEE", "INSURANCE_CLEAR", "MARGIN_TRANSFER", "MARGIN_TYPE_CHANGE"
+    "ORDER",
+    "FUNDING_FEE",
+    "INSURANCE_CLEAR",
+    "MARGIN_TRANSFER",
+    "MARGIN_TYPE_CHANGE",
+    "DEPOSIT",
+    "WITHDRAW",
 ]
 """Binance's `m` of ACCOUNT_UPDATE ("Event: Balance and Position Update")."""
 

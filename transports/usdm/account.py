@@ -6,22 +6,24 @@ which is taken for what it is.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from holdfast.errors import LinkDown, Rejected
-from holdfast.model import Balance, KeyRights, MarginMode, OutcomeKind, SymbolSettings
+from holdfast.model import Balance, CashFlow, KeyRights, MarginMode, OutcomeKind, SymbolSettings
 
 from . import endpoints
 from .account_wire import (
     AccountConfigJson,
     AccountJson,
+    IncomeJson,
     KeyPermissionsJson,
     PositionModeJson,
     SymbolConfigJson,
 )
 from .endpoints import Endpoint
 from .errors import TIMESTAMP_CODES, kind_of_code
-from .line import Line
+from .line import Countdown, Line
 from .symbols import Symbols
 from .wire import read_error
 
@@ -29,6 +31,12 @@ NO_NEED_TO_CHANGE: Final = (-4046, -4059)
 """The margin type, or the position side mode, is what it shall be."""
 FIRST_OF_REQUESTS: Final = -1100
 """From here on codes speak of the request; those above, of the server ("Error Codes")."""
+INCOME_PAGE: Final = 1000
+"""Largest `limit` of income."""
+MAX_INCOME_PAGES: Final = 20
+"""A quarter of a minute's weight. An account that moves more has been left alone for long."""
+INCOME_KEPT_MS: Final = 90 * 86_400_000
+"""Income tells of the last three months ("Get Income History")."""
 _MARGIN_TYPE: Final[dict[MarginMode, str]] = {"cross": "CROSSED", "isolated": "ISOLATED"}
 
 
@@ -49,6 +57,35 @@ class AccountAccess:
             endpoints.ACCOUNT, [], AccountJson, timeout_seconds=timeout_seconds
         )
         return [asset.balance for asset in account.assets]
+
+    async def cash_flows(
+        self, *, since_ms: int, until_ms: int, timeout_seconds: float
+    ) -> list[CashFlow]:
+        """See `ports.CashFlowReader`. The end is fixed, so that no page moves while they are read.
+
+        :raises ValueError: it is longer ago than the venue tells of.
+        """
+        line, endpoint = self._line, endpoints.INCOME
+        if until_ms - since_ms > INCOME_KEPT_MS:
+            raise ValueError(f"since_ms: {since_ms} is longer ago than the venue tells of")
+        countdown, rows = Countdown(line, timeout_seconds), list[IncomeJson]()
+        for page in range(1, MAX_INCOME_PAGES + 1):
+            told = await line.read(
+                endpoint,
+                [
+                    ("startTime", str(since_ms)),
+                    ("endTime", str(until_ms)),
+                    ("page", str(page)),
+                    ("limit", str(INCOME_PAGE)),
+                ],
+                list[IncomeJson],
+                timeout_seconds=countdown.seconds_left(),
+            )
+            rows += told
+            if len(told) < INCOME_PAGE:
+                rows.sort(key=lambda row: row.time)
+                return [line.readable(partial(r.cash_flow, self._symbols.unified)) for r in rows]
+        raise LinkDown(f"{line.name}: more than {MAX_INCOME_PAGES} pages of income")
 
     async def hedge_mode(self, *, timeout_seconds: float) -> bool:
         """See `ports.AccountReader`."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from holdfast.model import Balance, MarginMode, SymbolSettings
+from holdfast.model import Balance, CashFlow, MarginMode, SymbolSettings
 
 from .wire import Unified
 
@@ -27,6 +27,27 @@ class AssetJson(msgspec.Struct, frozen=True):
 
 class AccountJson(msgspec.Struct, frozen=True):
     assets: list[AssetJson]
+
+
+class IncomeJson(msgspec.Struct, frozen=True):
+    """One row of income. Of a trade it names the number, else nothing."""
+
+    asset: str
+    income: Decimal
+    incomeType: str  # noqa: N815
+    time: int
+    symbol: str = ""
+    tradeId: str = ""  # noqa: N815
+
+    def cash_flow(self, unified: Unified) -> CashFlow:
+        return CashFlow(
+            self.asset,
+            self.income,
+            self.incomeType,
+            self.time,
+            unified(self.symbol) if self.symbol else "",
+            int(self.tradeId) if self.tradeId else 0,
+        )
 
 
 class PositionModeJson(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ COUNTDOWN_CANCEL_ALL: Final = Endpoint("POST", 1, "countdownCancelAll", _SIGNED,
 POSITIONS: Final = Endpoint("GET", 3, "positionRisk", _SIGNED, 5)
 ACCOUNT: Final = Endpoint("GET", 3, "account", _SIGNED, 5)
 BALANCES: Final = Endpoint("GET", 3, "balance", _SIGNED, 5)
+INCOME: Final = Endpoint("GET", 1, "income", _SIGNED, 30)
 POSITION_MODE: Final = Endpoint("GET", 1, "positionSide/dual", _SIGNED, 30)
 SET_POSITION_MODE: Final = Endpoint("POST", 1, "positionSide/dual", _SIGNED, 1)
 ACCOUNT_CONFIG: Final = Endpoint("GET", 1, "accountConfig", _SIGNED, 5)
