@@ -45,7 +45,8 @@ REAL: Final = Limits()
 """Binance's own, for USDⓈ-M futures."""
 UNLIMITED: Final = Limits(**dict.fromkeys(Limits.__struct_fields__, 10**9))
 """What nobody reaches. It is declared as any other limit is: a client that paces itself by
-exchangeInfo then need not wait for what would never be refused."""
+exchangeInfo then need not wait for what would never be refused. Counts are not told: a client
+that could not read exchangeInfo yet would hold them against Binance's limits."""
 
 
 class LimitExceeded(Exception):
