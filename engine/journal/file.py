@@ -3,6 +3,12 @@
 Appends of level `power` of one turn of the event loop become one write and share
 one fdatasync, for which a thread waits (`syncer`). The log itself is in `log`. An
 old tail is never appended to: every opening begins a new segment (`takeover`).
+
+One that comes alone, as the intent of an order does, is synced at once, and the loop
+stands still for it, a millisecond at most. A sync takes a tenth of that on a good
+disk; to hear of its end through the loop takes several times as long, because the
+thread gets the interpreter, and the caller its turn, only after all else that is
+ready. Where a millisecond is too short, the loop is left running.
 """
 
 from __future__ import annotations
@@ -26,6 +32,12 @@ from .retention import Retention
 from .takeover import MIN_SEGMENT_BYTES, Taken, take_over
 from .waiters import Waiters
 
+#: How long the loop may stand still for the sync of a lone record.
+STANDSTILL_SECONDS = 0.001
+#: After a sync that took longer, so many lone records are waited for by the loop: a slow
+#: disk holds it up for a tenth of them, and a fast one that was slow once is soon found out.
+APPENDS_AFTER_SLOW_SYNC = 9
+
 
 class FileJournal:
     """See `holdfast.journal.port.Journal`; opened by `FileJournal.open`."""
@@ -46,7 +58,10 @@ class FileJournal:
         self._loop = asyncio.get_running_loop()
         self._lock_fd = taken.lock_fd
         self._waiters = Waiters(self._loop)
-        self._flush_soon = False
+        self._turn_began = False  # with the first record of level `power` in this turn
+        self._grouped = 0  # of this turn's, so many wait for its end
+        self._crowded = True  # more than one did so in the turn before, for all that is known
+        self._not_alone_for = 0  # so many more, after a slow sync
         self._flush_timer: asyncio.TimerHandle | None = None
         self._closing = asyncio.Lock()
         self._closed = False
@@ -172,16 +187,47 @@ class FileJournal:
     ) -> int:
         if durability is Durability.PROCESS:
             return self.append_nowait(kind, body, reserve=reserve)
+        if durability is Durability.POWER and self._is_alone():
+            return await self._append_alone(kind, body, reserve=reserve)
         seq = self._log.append_buffered(kind, body, reserve=reserve)
         if durability is Durability.MEMORY:
-            if not self._flush_soon and self._flush_timer is None:
+            if not self._grouped and self._flush_timer is None:
                 self._flush_timer = self._loop.call_later(SYNC_INTERVAL_SECONDS, self._flush_late)
             return seq
-        if not self._flush_soon:
-            self._flush_soon = True
-            self._loop.call_soon(self._flush_and_sync)
+        self._grouped += 1
+        self._begin_turn()
         await self._waiters.until(seq)
         return seq
+
+    def _is_alone(self) -> bool:
+        """Whether a record of level `power` has nobody to share a sync with, as it seems."""
+        if self._turn_began or self._crowded or self._waiters:
+            return False
+        if self._not_alone_for:
+            self._not_alone_for -= 1
+            return False
+        return True
+
+    async def _append_alone(self, kind: int, body: bytes, *, reserve: bool) -> int:
+        seq = self.append_nowait(kind, body, reserve=reserve)
+        self._begin_turn()  # others in it share the next sync
+        if not self._log.sync_within(STANDSTILL_SECONDS):
+            self._not_alone_for = APPENDS_AFTER_SLOW_SYNC
+        if not self._log.is_synced(seq):
+            await self._waiters.until(seq)
+        return seq
+
+    def _begin_turn(self) -> None:
+        if not self._turn_began:
+            self._turn_began = True
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        grouped, self._grouped = self._grouped, 0
+        self._turn_began = False
+        self._crowded = grouped > 1
+        if grouped:
+            self._log.flush_and_sync()
 
     async def sync(self) -> None:
         position = self._log.begin_sync()
@@ -226,10 +272,6 @@ class FileJournal:
         self._flush_timer = None
         with contextlib.suppress(JournalError):  # told to `on_fault` and to those who wait
             self._log.flush()
-
-    def _flush_and_sync(self) -> None:
-        self._flush_soon = False
-        self._log.flush_and_sync()
 
     def _announce(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed; nobody waits any more

@@ -73,6 +73,7 @@ class SegmentLog:
         self._failure: JournalFailed | None = None
         self._replaced = False  # by a segment of which no sync has succeeded yet
         self._active = False  # the sync thread looks at the log every 50 ms
+        self._calm: Position | None = None  # of the last sync, if it covered everything
 
         # The hot path reads these. Up to `_room` a record needs no thought; `_limit` is the
         # same, or 0 while frames are buffered or the sync thread has to be woken.
@@ -216,6 +217,23 @@ class SegmentLog:
                 self.flush()
         finally:  # also if `on_fault` raised
             self._syncer.sync_now()
+
+    def sync_within(self, seconds: float) -> bool:
+        """Have everything synced, and wait for the end of a sync in the caller's thread.
+
+        :returns: False if none ended in so many seconds; who waits for it is told as ever.
+        :raises JournalFailed: the device failed.
+        """
+        if not self._syncer.sync_within(seconds):
+            return False
+        try:
+            self.collect()
+        finally:  # also if `on_fault` raised
+            self.check_open()
+        return True
+
+    def is_synced(self, seq: int) -> bool:
+        return self._synced.seq >= seq
 
     def begin_sync(self) -> Position | None:
         """Have everything synced; return the position to wait for, None if it is reached.
@@ -388,9 +406,13 @@ class SegmentLog:
             self._durable_checkpoint = self._checkpoint
         self._waiters.on_synced(position)
         if position == self._position() and self._active and not self._tail.is_buffering:
-            self._active = False
-            self._limit = 0
-            self._syncer.rest()
+            # At rest is what the next sync finds unchanged: to wake the thread again for each
+            # record of a log that is written to all the time would cost more than the records.
+            if position == self._calm:
+                self._active = False
+                self._limit = 0
+                self._syncer.rest()
+            self._calm = position
         self._chain.drop(
             durable_acked=self._synced.acked, durable_checkpoint=self._durable_checkpoint
         )

@@ -23,6 +23,10 @@ class Waiters:
         self._loop = loop
         self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
 
+    def __bool__(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def until(self, seq: int, acked: int = 0) -> asyncio.Future[None]:
         """Return what is done when everything up to a record and an ack is synced."""
         done = self._loop.create_future()

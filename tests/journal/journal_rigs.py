@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from holdfast.journal import FileJournal, Journal, MemoryDisk, MemoryJournal
 from holdfast.journal.files import Files
+
+
+async def until(condition: Callable[[], object]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("never came true")
 
 
 class ManualClock:

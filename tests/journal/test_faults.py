@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from journal_rigs import DiskRig, FaultyFiles, ManualClock
+from journal_rigs import DiskRig, FaultyFiles, ManualClock, until
 
 from holdfast.journal import Durability, FileJournal, JournalFailed, JournalFull, Record
 
@@ -36,14 +36,6 @@ def bodies(journal: FileJournal) -> list[bytes]:
 
 def everything(journal: FileJournal) -> list[Record]:
     return journal.read(after=0, limit=1_000_000)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("never came true")
 
 
 def append_until_full(journal: FileJournal, body: bytes, *, kind: int = 1) -> int:
@@ -323,6 +315,7 @@ async def test_nobody_waits_for_a_thread_that_died(rig: DiskRig) -> None:
 async def test_device_gone_for_good(rig: DiskRig) -> None:
     journal = await rig.open()
     await journal.append(1, b"kept")
+    rig.files.gate.clear()
     waiting = asyncio.ensure_future(journal.append(1, b"unknown"))
     await asyncio.sleep(0)
     rig.files.write_faults = 1000
@@ -334,6 +327,7 @@ async def test_device_gone_for_good(rig: DiskRig) -> None:
         await journal.sync()
     assert len(rig.faults) == 1
     rig.files.write_faults = 0
+    rig.files.gate.set()
     await journal.aclose()
     journal = await rig.open()
     assert bodies(journal)[0] == b"kept"

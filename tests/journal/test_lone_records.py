@@ -1,0 +1,129 @@
+"""A record that comes alone: synced at once, without the loop, for as long as that may take."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from journal_rigs import DiskRig, until
+
+from holdfast.journal import Durability, FileJournal, JournalFailed
+from holdfast.journal import file as journal_file
+
+pytestmark = pytest.mark.anyio
+
+BOUND_SECONDS = 30
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[DiskRig]:
+    made = DiskRig(tmp_path / "journal", random.Random(7))
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, the wait is long enough."""
+    monkeypatch.setattr(journal_file, "STANDSTILL_SECONDS", BOUND_SECONDS)
+
+
+async def settled(rig: DiskRig) -> FileJournal:
+    """A journal that knows of nobody who would share a sync, and whose thread has nothing to do."""
+    journal = await rig.open()
+    await journal.append(1, b"0")
+    await until(lambda: not journal._log._supply._preparing)
+    return journal
+
+
+def turns_of_the_loop() -> list[None]:
+    """Grows by one at each turn."""
+    turns: list[None] = []
+    loop = asyncio.get_running_loop()
+
+    def turn() -> None:
+        turns.append(None)
+        loop.call_soon(turn)
+
+    loop.call_soon(turn)
+    return turns
+
+
+def counted_stays(journal: FileJournal) -> list[float]:
+    """Grows by what is granted whenever the loop stands still for a sync."""
+    stays: list[float] = []
+    stay = journal._log.sync_within
+
+    def counted(seconds: float) -> bool:
+        stays.append(seconds)
+        return stay(seconds)
+
+    journal._log.sync_within = counted  # type: ignore[method-assign]
+    return stays
+
+
+@pytest.mark.usefixtures("patient")
+async def test_it_is_power_safe_before_the_loop_has_turned(rig: DiskRig) -> None:
+    journal = await settled(rig)
+    turns = turns_of_the_loop()
+    seq = await journal.append(1, b"alone")
+    assert not turns
+    assert journal._log.is_synced(seq)
+
+
+async def test_a_slow_disk_does_not_hold_up_the_loop(rig: DiskRig) -> None:
+    journal = await settled(rig)
+    stays = counted_stays(journal)
+    turns = turns_of_the_loop()
+    for number in range(1, journal_file.APPENDS_AFTER_SLOW_SYNC + 2):
+        rig.files.gate.clear()
+        waiting = asyncio.ensure_future(journal.append(1, b"%d" % number))
+        before = len(turns)
+        await until(lambda before=before: len(turns) > before + 2)  # type: ignore[misc]
+        assert not waiting.done()
+        rig.files.gate.set()
+        async with asyncio.timeout(BOUND_SECONDS):
+            assert await waiting == number + 1
+    assert stays == [0.001]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_those_that_come_together_share_a_sync(rig: DiskRig) -> None:
+    journal = await settled(rig)
+    stays, syncs, sync = counted_stays(journal), [], rig.files.sync
+
+    def counted(fd: int) -> None:
+        syncs.append(fd)
+        sync(fd)
+
+    rig.files.sync = counted  # type: ignore[method-assign]
+    for crowd in range(2):
+        await asyncio.gather(*(journal.append(1, b"%d" % crowd) for _ in range(200)))
+        assert len(stays) == 1  # the very first could not know of the others
+        assert len(syncs) < 20  # theirs, and those by the timer
+        syncs.clear()
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("failing_syncs", [1, 2])
+async def test_a_device_that_fails_while_it_is_waited_for(rig: DiskRig, failing_syncs: int) -> None:
+    journal = await settled(rig)
+    rig.files.failing_syncs = failing_syncs
+    async with asyncio.timeout(BOUND_SECONDS):
+        if failing_syncs == 1:  # it is written to another segment
+            assert await journal.append(1, b"alone") == 2
+        else:
+            with pytest.raises(JournalFailed, match="so did the segment before"):
+                await journal.append(1, b"alone")
+    assert len(rig.faults) == failing_syncs
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_is_buffered_after_it_is_written_soon(rig: DiskRig) -> None:
+    journal = await settled(rig)
+    await journal.append(1, b"alone")
+    await journal.append(1, b"later", durability=Durability.MEMORY)
+    await until(lambda: not journal._log._tail.is_buffering)
