@@ -112,7 +112,7 @@ class Admission:
         price, learnt_at = self._prices.get(order.symbol, (None, -inf))
         if self._clock.monotonic() - learnt_at > PRICE_SECONDS:
             price = None
-        exposure = self._ledger.exposure(order.symbol, order.side, price, without=client_order_id)
+        exposure = self._ledger.exposure(order, price, without=client_order_id)
         objection = policy_rules.objection(policy, order, exposure)
         if objection is None:
             return

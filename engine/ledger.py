@@ -219,29 +219,30 @@ class Ledger:
         return intent.order.quantity - self.book.counted_early(client_order_id)
 
     def exposure(
-        self, symbol: str, side: Side, reference_price: Decimal | None, *, without: str = ""
+        self, judged: Order, reference_price: Decimal | None, *, without: str = ""
     ) -> Exposure:
-        """What `symbol` holds or may come to hold on one side; unknown orders count as filled.
-        And how many orders of the bot's may be open, whatever their symbol.
+        """What the position that `judged` would grow is, and may become on its side; unknown
+        orders count as filled. And how many orders of the bot's may be open, whatever their
+        symbol.
 
         :param without: client order id of the order that is judged by it.
         """
-        book = self.book
-        held = sum((h.quantity for (s, _), h in book.holdings.items() if s == symbol), Decimal(0))
+        book, grown = self.book, (judged.symbol, judged.position_side, judged.side)
         pending, count = Decimal(0), 0
         for open_order in book.orders.values():
             order = open_order.snapshot
             count += not order.status.final
-            if order.symbol == symbol and order.opening and order.side == side:
+            if order.opening and (order.symbol, order.position_side, order.side) == grown:
                 pending += open_order.expected
         for intent in self.intents.values():
             if intent.client_order_id == without:
                 continue
             count += 1
             sent = intent.order
-            if sent.symbol == symbol and sent.opening and sent.side == side:
+            if sent.opening and (sent.symbol, sent.position_side, sent.side) == grown:
                 pending += sent.quantity
-        signed = pending if side == "buy" else -pending
+        signed = pending if judged.side == "buy" else -pending
+        held = book.position(judged.symbol, judged.position_side)
         return Exposure(held, signed, reference_price, count)
 
     def apply(self, fact: Fact, *, live: Intent | None = None) -> None:

@@ -42,7 +42,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     max_order_notional: Decimal | None = None
     """Quantity times price of one order, in the quote asset."""
     max_position_notional: Decimal | None = None
-    """Of one symbol after the order, unknown and open orders counted as filled."""
+    """Of one position after the order, unknown and open orders counted as filled. In hedge mode
+    LONG and SHORT of a symbol are two positions, each bounded by itself."""
     max_open_orders: int | None = None
     """Of the bot, all symbols together; exits and unknown orders count, too."""
     allowed_symbols: tuple[str, ...] | None = None
@@ -172,7 +173,13 @@ def regression(seen: Identity | None, read: Identity | None) -> Regression:
 
 
 class Exposure(NamedTuple):
-    """What an order adds to: all that is held, open or unknown of its symbol.
+    """What an order adds to: all that is held, open or unknown of the position that it grows.
+
+    In hedge mode that is its own side (LONG or SHORT), gross. Netted with the other side, a short
+    would make room for any long, and what is left when the short is closed, stopped or
+    liquidated would be beyond the limit without an order that could have been refused. The
+    venue keeps them apart too, each with its entry price, its margin and its liquidation
+    (Binance, "Position Information"). Both together may so come to twice the limit.
 
     :ivar open_orders: of all symbols.
     """

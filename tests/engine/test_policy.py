@@ -10,14 +10,15 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from engine_world import World, healthy, in_a_world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.errors import ConfigError, LinkDown, PolicyConflict, PolicyUnreadable
+from holdfast.errors import ConfigError, LinkDown, PolicyConflict, PolicyUnreadable, Rejected
 from holdfast.journal import MemoryDisk, MemoryJournal
 from holdfast.ledger import Ledger
 from holdfast.links import LinkHealth, Links
-from holdfast.model import Order
+from holdfast.model import Order, PositionSide, Side
 from holdfast.policy import (
     Exposure,
     Identity,
@@ -119,6 +120,34 @@ def test_pending_orders_count_as_filled() -> None:
     assert objection(policy, ENTRY, pending) is not None
     hedging = FLAT._replace(position_quantity=Decimal("-0.010"))
     assert objection(policy, ENTRY, hedging) is None
+
+
+@in_a_world
+async def test_each_side_of_a_hedged_position_has_the_limit_for_itself(world: World) -> None:
+    """What is short makes no room for what is long, open or held."""
+    world.venue.hedge_mode = True
+    limits = Limits(max_position_notional=Decimal(1300))
+    policy = PolicySettings(initial=Policy(Mode.NORMAL, limits))
+    async with world.engine(policy=policy) as engine:
+        await healthy(engine)
+
+        def order(side: Side, position_side: PositionSide, price: str = "64000") -> Order:
+            return Order(BTC, side, "0.010", price=price, position_side=position_side)
+
+        await engine.submit(order("buy", "LONG"))
+        await engine.submit(order("sell", "SHORT"))
+        await engine.submit(order("sell", "SHORT"))
+        await anyio.sleep(1)
+        assert sorted(p.quantity for p in engine.positions()) == [
+            Decimal("-0.020"),
+            Decimal("0.010"),
+        ]
+        await engine.submit(order("buy", "LONG", "60000"))  # rests, and counts as filled
+        for refused in (order("buy", "LONG", "60000"), order("sell", "SHORT", "66000")):
+            with pytest.raises(Rejected, match="position notional"):
+                await engine.submit(refused)
+        await engine.submit(order("buy", "SHORT"))  # an exit has no limit, and makes room
+        await engine.submit(order("sell", "SHORT"))
 
 
 def test_without_a_price_a_notional_limit_can_not_be_judged() -> None:

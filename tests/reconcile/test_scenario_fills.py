@@ -155,7 +155,7 @@ async def test_more_was_filled_than_was_ordered(
         else:
             told.append("adopt overfill")
         await stage.settled(told=[*told, "adopt missing_order"], position="0.015")
-        exposure = engine._core.ledger.exposure(BTC, "buy", None)
+        exposure = engine._core.ledger.exposure(RESTING, None)
         assert exposure.pending_quantity == 0
 
 
