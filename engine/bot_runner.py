@@ -5,8 +5,8 @@ one task takes them out. Fills and states are never dropped: a bot that is so sl
 thousands of them wait has failed, and is told so. Market events are dropped, oldest first,
 when the bot does not keep up; a `MarketGap` stands in their place, never silence.
 
-In virtual time nothing has to be waited for: a bot with nothing to do takes the next event of
-a recorded market at once, if nothing else happens before it (`ports.Replay`).
+In virtual time nothing has to be waited for: a bot with nothing to do takes the events of a
+recorded market at once, as long as nothing else happens before them (`ports.Replay`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from holdfast.states.machine import Step
 from .bot import Bot
 from .broadcast import Broadcast
 from .errors import EngineClosed, HoldfastError
+from .listeners import Listeners
 from .market import Bar, MarketEvent, MarketGap, Quote, Trade
 from .model import Fill
+from .ports import Replay
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -43,11 +45,18 @@ class BotFellBehind(HoldfastError):
 class BotRunner:
     """One bot on one engine.
 
-    :param take: the next event of a recorded market at its time, see `ports.Replay`; None:
-        what comes is told as ever.
+    :param replay: the market, if it is a recorded one.
+    :param listeners: to the market; what a replay hands out is for a single one.
     """
 
-    def __init__(self, bot: Bot, engine: Engine, *, take: Callable[[], MarketEvent | None]) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        engine: Engine,
+        *,
+        replay: Replay | None,
+        listeners: Listeners[MarketEvent],
+    ) -> None:
         self._bot = bot
         self._engine = engine
         self._own: deque[Fill | Step] = deque()
@@ -65,7 +74,8 @@ class BotRunner:
         }
         self._fell_behind = False
         self._closed = False
-        self._take = take
+        self._replay = replay
+        self._listeners = listeners
 
     def close(self) -> None:
         """The engine ends: the bot is told as soon as it has taken what waits."""
@@ -81,7 +91,7 @@ class BotRunner:
             engine.on_transition(self._put_own),
             engine.on_market(self._put_market),
         ]
-        own, handlers, take = self._own, self._handlers, self._take
+        own, handlers = self._own, self._handlers
         try:
             await bot.on_start()
             while True:
@@ -89,13 +99,9 @@ class BotRunner:
                 if event is None:
                     if self._closed:
                         raise EngineClosed("the engine was closed")
-                    event = take()
-                    if event is None:
+                    if not await self._play():
                         await self._news.wait()
-                        continue
-                    if own:  # what the event has set off comes first
-                        self._market.appendleft(event)
-                        continue
+                    continue
                 await handlers[type(event)](event)
         finally:
             for end in ends:
@@ -103,6 +109,25 @@ class BotRunner:
             # Also when the task is cancelled, which is how most bots end.
             with anyio.move_on_after(STOP_SECONDS, shield=True):
                 await bot.on_stop()
+
+    async def _play(self) -> bool:
+        """Hand the bot what its recorded market tells, until there is something else to do.
+
+        :returns: whether there was anything.
+        """
+        own, market, listeners, handlers = self._own, self._market, self._listeners, self._handlers
+        if self._replay is None or listeners.count != 1:
+            return False
+        played = False
+        for event in self._replay.events():
+            played = True
+            if own:  # what the event has set off comes first
+                market.appendleft(event)
+                break
+            await handlers[type(event)](event)
+            if own or market or self._closed or listeners.count != 1:
+                break
+        return played
 
     def _put_own(self, event: Fill | Step) -> None:
         if len(self._own) < MAX_OWN_EVENTS:

@@ -226,13 +226,6 @@ class Engine:
             )
         return self._core.market
 
-    def _take_event(self) -> MarketEvent | None:
-        """Of a recorded market, for the only bot that listens."""
-        replay = self._replay
-        if replay is None or self._core.market_events.count != 1:
-            return None
-        return replay.take()
-
     async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
         """The latest bars that have ended, oldest first: to warm up a strategy.
 
@@ -271,7 +264,7 @@ class Engine:
         self._check_running()
         if not isinstance(bot, Bot):
             raise TypeError(f"{bot!r} is no Bot; make a class of yours from holdfast.Bot")
-        runner = BotRunner(bot, self, take=self._take_event)
+        runner = BotRunner(bot, self, replay=self._replay, listeners=self._core.market_events)
         self._runners.add(runner)
         try:
             await runner.run()

@@ -15,7 +15,7 @@ Built-in transports use no door that is not here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -567,9 +567,9 @@ class MarketData(Protocol):
 class Replay(Protocol):
     """What a `MarketData` may offer besides, if its market is a recorded one in virtual time."""
 
-    def take(self) -> MarketEvent | None:
-        """The next event, at its time, if nothing else happens before it; else None, and it
-        comes to the watch as any other.
+    def events(self) -> Iterator[MarketEvent]:
+        """One event after the other, each at its time, for as long as nothing else happens
+        before it. When something does it ends, and what follows comes to the watch as ever.
 
         For the one bot that hears of the market: what it takes here is told to nobody else.
         """

@@ -108,8 +108,13 @@ class BareEngine:
                              self.settings.subscription)  # fmt: skip
             group.start_soon(self._keep_policy)
             await self._look_at_account()
-            runner = BotRunner(bot, self, take=self._take_event)  # type: ignore[arg-type]
-            await runner.run()  # self is all that it asks for
+            runner = BotRunner(
+                bot,
+                self,  # type: ignore[arg-type]  # all that it asks for
+                replay=self._market,
+                listeners=self._market_events,
+            )
+            await runner.run()
 
     async def _look_at_account(self) -> None:
         client, pause = self._ports.client, RETRIES_SECONDS[0]
@@ -283,9 +288,6 @@ class BareEngine:
 
     def on_alert(self, listener: Callable[[Any], None]) -> Callable[[], None]:
         return lambda: None
-
-    def _take_event(self) -> MarketEvent | None:
-        return self._market.take() if self._market_events.count == 1 else None
 
     async def bars(self, symbol: str, *, interval: str = "1m", limit: int = 500) -> list[Bar]:
         return await self._market.bars(

@@ -11,6 +11,7 @@ can not be asked for afterwards.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -39,7 +40,7 @@ class Feed:
     :param on_sample: called after the first row at or behind each of `samples` moments,
         evenly over the recording, with its time (UTC ms).
     :ivar ended: set when the last row has happened.
-    :ivar now_ms: UTC moment of the latest row; `done` how many there were.
+    :ivar done: how many rows have happened.
     """
 
     def __init__(
@@ -66,15 +67,21 @@ class Feed:
         self._bars: dict[tuple[str, int], deque[Row]] = {}
         """Of each symbol and length."""
         self._kept = [self._keep(symbol, lane) for symbol, lane in lanes]
+        self._candles = [
+            (symbol, lane.length_ms, line.core.candles_of(symbol), kept.append)
+            if lane.kind == "candle" and lane.told
+            else None
+            for (symbol, lane), kept in zip(lanes, self._kept, strict=True)
+        ]
         self._first_ms, last_ms = span(recordings)
-        self.now_ms = self._first_ms
         self._missed: deque[Row] = deque(maxlen=KEPT)
         self._since_ms: int | None = None
         self._queue: deque[MarketEvent] = deque()
         self._watches: dict[RecordedMarket, MarketWatch] = {}
         self._only: RecordedMarket | None = None
         self._on_sample = on_sample
-        self._sample_ms = float(self._first_ms)
+        self._samples = 0
+        self._sample_ms = self._first_ms
         self._sample_every_ms = (last_ms - self._first_ms) / samples
         self._rows: Iterator[Row] = in_time(recordings)
         self._row: Row = next(self._rows)  # a recording is never empty
@@ -89,7 +96,7 @@ class Feed:
 
     def happen(self) -> None:
         """The row that is due happens: tell everybody."""
-        event = self._end()
+        event = self._happen()
         events = [*self._queue] if event is None else [*self._queue, event]
         self._queue.clear()
         for watch in tuple(self._watches.values()):
@@ -101,36 +108,57 @@ class Feed:
         self.due_ns = NEVER_NS
         self.ended.set()
 
-    def take(self, market: RecordedMarket) -> MarketEvent | None:
-        """As `ports.Replay.take`."""
-        if market is not self._only:
-            return None
-        queue, reach = self._queue, self._loop.reach
-        while True:
+    def events(self, market: RecordedMarket) -> Iterator[MarketEvent]:
+        """As `ports.Replay.events`."""
+        queue, reach, happen = self._queue, self._loop.reach, self._happen
+        lengths, rows, line, first_ms = self._lengths, self._rows, self._line, self._first_ms
+        candles = self._candles
+        while market is self._only:
             if queue:
-                return queue.popleft()
+                yield queue.popleft()
+                continue
             if not reach(self.due_ns):
-                return None
-            event = self._end()
-            if event is not None:
-                if not queue:
-                    return event
-                queue.append(event)
+                return
+            row = self._row
+            time_ms, opened, high, low, close, volume, lane = row
+            candle = candles[lane]
+            if candle is None or line.stream_down is not None or self._since_ms is not None:
+                event = happen()
+                if event is not None:
+                    if queue:
+                        queue.append(event)
+                    else:
+                        yield event
+                continue
+            # As `_happen`, without its calls: most of a backtest is this.
+            symbol, length, move, keep = candle
+            end_ms = time_ms + length
+            move(opened, high, low, close, volume)
+            if end_ms >= self._sample_ms:
+                self._sample(end_ms)
+            keep(row)
+            self.done += 1
+            for following in rows:
+                self._row = following
+                self.due_ns = (following[0] + lengths[following[6]] - first_ms) * NS_PER_MS
+                break
+            else:
+                self.stop()
+            yield Bar(symbol, time_ms, length, opened, high, low, close, volume)
 
-    def _end(self) -> MarketEvent | None:
+    def _happen(self) -> MarketEvent | None:
         """The row that is due happens. Events that come before its own are put into the queue;
         None: nobody hears of it.
         """
         row = self._row
         time_ms, a, b, c, d, e, lane = row
         symbol, length = self._symbols[lane], self._lengths[lane]
-        self.now_ms = end_ms = time_ms + length
+        end_ms = time_ms + length
         move = self._moves[lane]
         if move is not None:
             move(symbol, a, b, c, d, e)
         if end_ms >= self._sample_ms:
-            self._on_sample(end_ms)
-            self._sample_ms += self._sample_every_ms
+            self._sample(end_ms)
         self._kept[lane].append(row)
         self.done += 1
         following = next(self._rows, None)
@@ -149,6 +177,11 @@ class Feed:
         if length:
             return Bar(symbol, time_ms, length, a, b, c, d, e)
         return self._event(row)
+
+    def _sample(self, end_ms: int) -> None:
+        self._on_sample(end_ms)
+        self._samples += 1
+        self._sample_ms = math.ceil(self._first_ms + self._samples * self._sample_every_ms)
 
     def _event(self, row: Row) -> MarketEvent:
         """What is told of a row that is no bar; see `Lane` for its values."""
@@ -300,5 +333,5 @@ class RecordedMarket:
     ) -> list[Bar]:
         return self._feed.latest(symbol, interval, limit)
 
-    def take(self) -> MarketEvent | None:
-        return self._feed.take(self)
+    def events(self) -> Iterator[MarketEvent]:
+        return self._feed.events(self)

@@ -297,10 +297,11 @@ class SimLoop(asyncio.BaseEventLoop):
                 return True
             # As `_move_to`, without its calls: it is done for every candle of a recording.
             self._now_ns = due_ns
-            seconds = due_ns / NANOSECONDS_PER_SECOND
+            seconds = due_ns / 1e9
             if seconds > self._now_seconds:
                 self._now_seconds = seconds
-            self._step_limit = min(self.steps + self._max_steps_per_instant, self._max_steps)
+            limit = self.steps + self._max_steps_per_instant
+            self._step_limit = limit if limit < self._max_steps else self._max_steps
         return True
 
     def _advance(self) -> None:

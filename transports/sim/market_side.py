@@ -7,6 +7,7 @@ which nothing waits costs a fraction of a microsecond. Prices and quantities are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from .announcements import Announcements
@@ -182,6 +183,22 @@ class MarketSide:
         )
         if self._announcements.pending:
             self._announcements.tell()
+
+    def candles_of(self, symbol: str) -> Callable[[float, float, float, float, float], None]:
+        """`on_candle` for one symbol and floats, of which a backtest has millions."""
+        book, timers, general = self._by_name[symbol], self._timers, self.on_candle
+
+        def on_candle(open_: float, high: float, low: float, close: float, volume: float) -> None:
+            if (
+                timers.due_ms is None
+                and book.quiet_low < low <= open_ <= high < book.quiet_high
+                and low <= close <= high
+            ):
+                book.note(close)
+            else:
+                general(symbol, open_, high, low, close, volume)
+
+        return on_candle
 
     def on_mark(self, symbol: str, price: Decimal | float) -> None:
         """The mark price. Until the first one it is the last price, from then on it moves by
