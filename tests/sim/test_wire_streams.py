@@ -8,11 +8,15 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.lowlevel
 import pytest
 from wire_rig import BTC, PATIENCE_SECONDS, HandClock, Wire, next_event, wire_test
 
+from holdfast.transports.sim import streams
 from holdfast.transports.sim.api import ListenKeys
+from holdfast.transports.sim.faults import VenueFaults
 from holdfast.transports.sim.limits import Limits
+from holdfast.transports.sim.streams import Connection
 from holdfast.transports.sim.tape import MINUTE_MS
 
 LISTEN_KEY = "/fapi/v1/listenKey"
@@ -263,6 +267,69 @@ async def test_a_path_that_is_none_is_refused(wire: Wire) -> None:
     assert await wire.code("GET", "/sockets") == -5000
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await wire.session.ws_connect(wire.url + "/ws/nonsense")
+
+
+@wire_test()
+async def test_messages_of_every_length_arrive_whole_and_in_order(wire: Wire) -> None:
+    """The length has three forms (RFC 6455, 5.2)."""
+    sizes = [1, 125, 126, 65_535, 65_536, 2, 300_000, 3]
+    async with wire.connect("/ws/any@stream") as socket:
+        for size in sizes:
+            wire.server._hub.publish("any@stream", b"x" * size)
+        assert [len(await socket.receive_str(timeout=10)) for _ in sizes] == sizes
+
+
+@pytest.mark.anyio
+async def test_what_is_told_in_one_turn_leaves_in_one_write() -> None:
+    class Socket:
+        """Takes the place of socket, request, transport and writer."""
+
+        closed = False
+
+        def __init__(self) -> None:
+            self.transport = self.writer = self
+            self.writes: list[bytes] = []
+
+        def is_closing(self) -> bool:
+            return False
+
+        def abort(self) -> None:
+            pass
+
+        def write(self, data: bytes) -> None:
+            self.writes.append(data)
+
+        async def drain(self) -> None:
+            pass
+
+    socket: Any = Socket()
+    connection = Connection(VenueFaults(), socket, socket)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(connection.write)
+        for turn in range(2):
+            for letter in "abc":
+                connection.send("stream", letter.encode())
+            await anyio.wait_all_tasks_blocked()
+            assert socket.writes == [b"\x81\x01a\x81\x01b\x81\x01c"] * (turn + 1)
+        connection.cut()
+
+
+def test_who_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_QUEUED_FRAMES", 20)
+
+    @wire_test()
+    async def case(wire: Wire) -> None:
+        hub, frame = wire.server._hub, b"x" * 65_536
+        async with wire.connect("/ws/any@stream"):
+            for _ in range(2000):  # more than the kernel keeps for a socket
+                hub.publish("any@stream", frame)
+                await anyio.lowlevel.checkpoint()
+                if not hub.connections:
+                    break
+            else:
+                raise AssertionError("it never was")
+
+    case()
 
 
 @wire_test(limits=Limits(messages_per_second=3))

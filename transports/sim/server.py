@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import unquote_plus
@@ -302,7 +302,7 @@ class VenueServer:
         if not socket.can_prepare(request):
             raise VenueError(-1100, "A WebSocket upgrade was expected.")
         await socket.prepare(request)
-        return Connection(self.venue.faults, socket, combined=combined, events=events)
+        return Connection(self.venue.faults, socket, request, combined=combined, events=events)
 
     # --- what happens --------------------------------------------------------------
 
@@ -311,10 +311,11 @@ class VenueServer:
     def _on_order(self, event: VenueEvent) -> None:
         if event.execution == "CALCULATED":
             self._market_streams.force_order(event.order.market.name, force_order(event))
-        if not self._heard:
+        key, listeners = self._listening()
+        if not listeners:
             return
         frame = _encode(order_update(event))
-        for key, connection in self._user_connections():
+        for connection in listeners:
             wanted = connection.events
             if wanted is not None and event.trade is not None and "TRADE_LITE" in wanted:
                 connection.send(key, _encode(trade_lite(event)))
@@ -322,29 +323,27 @@ class VenueServer:
                 connection.send_through_faults(key, frame)
 
     def _on_conditional(self, event: ConditionalEvent) -> None:
-        if not self._heard:
+        key, listeners = self._listening()
+        if not listeners:
             return
         frame = _encode(algo_update(event))
-        for key, connection in self._user_connections():
+        for connection in listeners:
             if connection.events is None or "ALGO_UPDATE" in connection.events:
                 connection.send_through_faults(key, frame)
 
     def _on_account(self, event: AccountEvent) -> None:
-        if not self._heard:
+        key, listeners = self._listening()
+        if not listeners:
             return
         frame = _encode(account_update(event))
-        for key, connection in self._user_connections():
+        for connection in listeners:
             if connection.events is None or "ACCOUNT_UPDATE" in connection.events:
                 connection.send(key, frame)
 
-    @property
-    def _heard(self) -> bool:
-        """Whether anybody listens to the user stream."""
-        return self._keys.current is not None and self._keys.current in self._hub
-
-    def _user_connections(self) -> list[tuple[str, Connection]]:
-        key = self._keys.current
-        return [] if key is None else [(key, one) for one in self._hub.listeners(key)]
+    def _listening(self) -> tuple[str, Sequence[Connection]]:
+        """The listen key of the user stream, and who listens to it."""
+        key = self._keys.current or ""
+        return key, self._hub.listeners(key)
 
     async def _tick(self) -> None:
         while True:

@@ -6,14 +6,17 @@ the same behind `/public`, `/market` and `/private` (which select nothing here: 
 served on each), and SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, SET_PROPERTY, GET_PROPERTY on
 any of them. Frames of a combined connection are wrapped: `{"stream": …, "data": …}`.
 
-A connection has a queue with an end. Who reads too slowly is cut, as a venue does.
+A connection has a queue with an end. Who reads too slowly is cut, as a venue does. What is
+queued in one turn of the event loop leaves in one write: a system call for each frame was a
+tenth of what an order costs the venue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +25,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from .faults import StreamFilter, VenueFaults
 
 MAX_QUEUED_FRAMES: Final = 10_000
+MAX_FRAMES_PER_WRITE: Final = 256
+"""Between two looks at whether the socket takes any more."""
 MAX_MESSAGE_BYTES: Final = 65_536
 MAX_STREAMS: Final = 1024
 """Of one connection; Binance's limit, later lowered to 200 for its own servers."""
@@ -37,6 +42,7 @@ _METHODS: Final = "SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, SET_PROPERTY, GET
 class Connection:
     """One client. Frames wait here until its socket takes them.
 
+    :param request: that the socket was made of.
     :param combined: frames are wrapped with the name of their stream.
     :param events: names of the user-stream events that are wanted; None: all of the usual.
     """
@@ -45,11 +51,13 @@ class Connection:
         self,
         faults: VenueFaults,
         socket: web.WebSocketResponse,
+        request: web.BaseRequest,
         *,
         combined: bool = False,
         events: frozenset[str] | None = None,
     ) -> None:
         self.socket = socket
+        self._request = request
         self.combined = combined
         self.events = events
         self.streams: dict[str, None] = {}
@@ -79,18 +87,24 @@ class Connection:
         self._wake.set()
 
     def cut(self) -> None:
-        """End it without a goodbye."""
+        """End it without a goodbye, also where a write waits for a client that does not read."""
         self._cut = True
         self._wake.set()
+        if (transport := self._request.transport) is not None:
+            transport.abort()
 
     async def write(self) -> None:
-        """Until it is cut."""
-        frames, send = self._frames, self.socket.send_frame
-        while not self._cut:
-            while frames and not self._cut:
-                await send(frames.popleft(), WSMsgType.TEXT)
-            self._wake.clear()
-            if not frames and not self._cut:
+        """Until it is cut, or closed. :raises ConnectionError: the client went away."""
+        frames, transport = self._frames, self._request.transport
+        if transport is None:
+            return
+        while not (self._cut or self.socket.closed or transport.is_closing()):
+            if frames:
+                count = min(len(frames), MAX_FRAMES_PER_WRITE)
+                transport.write(b"".join([_framed(frames.popleft()) for _ in range(count)]))
+                await self._request.writer.drain()
+            else:
+                self._wake.clear()
                 await self._wake.wait()
 
 
@@ -109,7 +123,7 @@ class Hub:
     def __contains__(self, stream: str) -> bool:
         return stream in self._listeners
 
-    def listeners(self, stream: str) -> Iterable[Connection]:
+    def listeners(self, stream: str) -> tuple[Connection, ...]:
         """A copy: who is cut while it is told leaves."""
         return tuple(self._listeners.get(stream, ()))
 
@@ -152,6 +166,16 @@ class Hub:
         self.connections.discard(connection)
         for stream in tuple(connection.streams):
             self.unsubscribe(connection, stream)
+
+
+def _framed(message: bytes) -> bytes:
+    """A whole text message of a server (RFC 6455, 5.2)."""
+    size = len(message)
+    if size < 126:
+        return b"\x81%c%b" % (size, message)
+    if size < 65_536:
+        return struct.pack("!BBH", 0x81, 126, size) + message
+    return struct.pack("!BBQ", 0x81, 127, size) + message
 
 
 def _wrapped(stream: str, frame: bytes) -> bytes:
