@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from urllib.parse import parse_qs, urlsplit
 
-import anyio
 import ccxt.async_support
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,8 +19,7 @@ from holdfast.transports.binance import SITES
 from holdfast.transports.binance.ccxt_signer import CcxtSigner
 from holdfast.transports.usdm import endpoints, signing
 from holdfast.transports.usdm.endpoints import ENDPOINTS, Endpoint, Security
-from holdfast.transports.usdm.session import HttpRequest
-from holdfast.transports.usdm.signing import HmacSigner, Params, Signer
+from holdfast.transports.usdm.signing import HmacSigner
 
 KEY, SECRET = Secret("k" * 64), Secret("s" * 64)
 
@@ -110,20 +108,6 @@ def test_the_addresses_are_those_that_ccxt_has() -> None:
 # --- what ccxt makes of a request --------------------------------------------------------
 
 
-def made(signer: Signer, endpoint: Endpoint, params: Params) -> HttpRequest:
-    requests: list[HttpRequest] = []
-
-    async def transmit(request: HttpRequest) -> None:
-        requests.append(request)
-
-    async def main() -> None:
-        await signer.submit(endpoint, params, transmit)
-
-    anyio.run(main)
-    (request,) = requests
-    return request
-
-
 PARAMS = [
     ("symbol", "BTCUSDT"),
     ("newClientOrderId", "hf.1:A/b_c-d"),
@@ -140,7 +124,7 @@ def test_every_request_arrives_as_it_was_meant(endpoint: Endpoint) -> None:
     """Nothing rounded, nothing dropped, nothing added but the signature."""
     base = "http://127.0.0.1:1"
     signer = CcxtSigner(base, key=KEY, secret=SECRET, account_url=base)
-    request = made(signer, endpoint, PARAMS)
+    request = signer.request(endpoint, PARAMS)
     url = urlsplit(request.url)
     assert request.method == endpoint.method
     assert f"{url.scheme}://{url.netloc}{url.path}" == f"{base}{endpoint.path}"
@@ -150,7 +134,7 @@ def test_every_request_arrives_as_it_was_meant(endpoint: Endpoint) -> None:
     assert (signature is not None) == (endpoint.security is Security.SIGNED)
     key = None if endpoint.security is Security.NONE else {"X-MBX-APIKEY": KEY.reveal()}
     assert request.headers == key
-    own = made(HmacSigner(base, key=KEY, secret=SECRET), endpoint, PARAMS)
+    own = HmacSigner(base, key=KEY, secret=SECRET).request(endpoint, PARAMS)
     assert (own.method, own.headers) == (request.method, request.headers)
 
 
@@ -169,11 +153,11 @@ def test_the_signature_is_the_one_of_binances_own_example() -> None:
         ("timestamp", "1591702613943"),
     ]
     base = "http://127.0.0.1:1"
-    own = made(HmacSigner(base, key=key, secret=secret), endpoints.QUERY_ORDER, params)
+    own = HmacSigner(base, key=key, secret=secret).request(endpoints.QUERY_ORDER, params)
     assert own.url.endswith(
         "&signature=3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9"
     )
-    by_ccxt = made(CcxtSigner(base, key=key, secret=secret), endpoints.QUERY_ORDER, params)
+    by_ccxt = CcxtSigner(base, key=key, secret=secret).request(endpoints.QUERY_ORDER, params)
     payload, _, signature = urlsplit(by_ccxt.url).query.rpartition("&signature=")
     assert signature == signing.signature(payload.encode(), secret.reveal().encode())
 
@@ -192,7 +176,7 @@ def test_private_keys_sign_too() -> None:
     rivest = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     for private in (edwards, rivest):
         signer = CcxtSigner("http://127.0.0.1:1", key=KEY, secret=Secret(_pem(private)))
-        query = urlsplit(made(signer, endpoints.QUERY_ORDER, PARAMS).url).query
+        query = urlsplit(signer.request(endpoints.QUERY_ORDER, PARAMS).url).query
         payload = query.rpartition("&signature=")[0].encode()
         signature = base64.b64decode(parse_qs(query)["signature"][0])
         if isinstance(private, ed25519.Ed25519PrivateKey):

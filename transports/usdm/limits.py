@@ -71,10 +71,11 @@ BINANCE: Final = (
 class _Window:
     """What of one limit is used up in the window that runs."""
 
-    __slots__ = ("known_of", "limit", "number", "told", "used")
+    __slots__ = ("header", "known_of", "limit", "number", "told", "used")
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
+        self.header = limit.header
         self.number = -1
         self.used = 0
         self.told = False
@@ -122,9 +123,11 @@ class Budget:
         """How long a request has to wait; 0: it may go."""
         longest = 0
         for window in self._windows:
+            if not window.told:
+                continue
             limit = window.limit
             wanted = getattr(cost, limit.kind)
-            if not wanted or not window.told:
+            if not wanted:
                 continue
             window.roll(now_ms)
             used = window.used + self._in_flight[limit.kind]
@@ -154,7 +157,7 @@ class Budget:
         if not left:
             return
         for window in self._windows:
-            value = None if headers is None else _integer(headers.get(window.limit.header))
+            value = None if headers is None else _integer(headers.get(window.header))
             window.hear(value, getattr(cost, window.limit.kind), ticket, now_ms)
 
 

@@ -21,7 +21,7 @@ from .errors import SHORTEST_BAN_SECONDS, TIMESTAMP_CODES, classify_refusal
 from .health import LinkKeeper
 from .limits import Budget, Cost, Priority
 from .pacing import Pacer
-from .session import Attempt, HttpRequest, NoReply, NotSent, Reply, open_session
+from .session import Attempt, NoReply, NotSent, Reply, open_session
 from .signing import Params, Signer
 from .wire import read_error
 
@@ -121,16 +121,10 @@ class Line:
         return reply
 
     async def _sign_and_make(self, endpoint: Endpoint, params: Params, attempt: Attempt) -> None:
-        session = self.session()
-
-        async def transmit(request: HttpRequest) -> None:
-            await attempt.make(session, request)
-
         try:
-            await self._signer.submit(endpoint, params, transmit)
+            # In one expression: a frame that a traceback shows holds no signed request.
+            await attempt.make(self.session(), self._signer.request(endpoint, params))
         except Exception as error:  # a signer's bug, or a key that is none: nothing was sent
-            if attempt.made:
-                return  # what came of it is known
             reason = f"it could not be signed: {type(error).__name__}"
         except BaseException as error:  # cancelled; the frames below hold key and signature
             raise error.with_traceback(None)  # noqa: B904

@@ -83,7 +83,6 @@ class Attempt:
     """One request on its way, and what came of it.
 
     :param permit: asked at the last moment before the write.
-    :ivar made: somebody has tried to send it.
     :ivar left: the write has begun.
     """
 
@@ -95,13 +94,11 @@ class Attempt:
         "_reply",
         "_timeout_seconds",
         "left",
-        "made",
     )
 
     def __init__(
         self, *, timeout_seconds: float, permit: Callable[[], object] | None = None
     ) -> None:
-        self.made = False
         self.left = False
         self._timeout_seconds = timeout_seconds
         self._permit = permit
@@ -125,10 +122,7 @@ class Attempt:
         self.left = True
 
     async def make(self, session: aiohttp.ClientSession, request: HttpRequest) -> None:
-        """Send `request`, the first time this is called; what comes of it is kept."""
-        if self.made:
-            return
-        self.made = True
+        """Send `request`; what comes of it is kept, and nothing raised but a cancellation."""
         token = _attempt.set(self)
         try:
             async with session.request(
@@ -162,8 +156,7 @@ class Attempt:
             raise self._refusal.with_traceback(self._refused_at)
         if self._failure is not None:
             raise self._failure
-        if self._reply is None:
-            raise NotSent("nobody sent it")
+        assert self._reply is not None
         return self._reply
 
 

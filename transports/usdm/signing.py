@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 from urllib.parse import quote_plus, urlsplit
 
@@ -30,13 +30,8 @@ class Signer(Protocol):
     def other_account(self, *, server: str, api_key: str) -> str:
         """See `ports.AccountComparer`."""
 
-    async def submit(
-        self,
-        endpoint: Endpoint,
-        params: Params,
-        transmit: Callable[[HttpRequest], Awaitable[None]],
-    ) -> None:
-        """Hand the finished request to `transmit`, which does not raise, once.
+    def request(self, endpoint: Endpoint, params: Params) -> HttpRequest:
+        """The finished request.
 
         :param params: of a signed request time stamp and window are among them.
         """
@@ -60,12 +55,8 @@ class HmacSigner:
         """See `ports.AccountComparer`."""
         return difference(self._base_url, self._key, server=server, api_key=api_key)
 
-    async def submit(
-        self,
-        endpoint: Endpoint,
-        params: Params,
-        transmit: Callable[[HttpRequest], Awaitable[None]],
-    ) -> None:
+    def request(self, endpoint: Endpoint, params: Params) -> HttpRequest:
+        """See `Signer`."""
         if endpoint.security is Security.SIGNED:
             query = sign(params, self._secret.reveal().encode())
         else:
@@ -74,7 +65,7 @@ class HmacSigner:
         if endpoint.security is not Security.NONE:
             headers = {"X-MBX-APIKEY": self._key.reveal()}
         url = f"{self._base_url}{endpoint.path}"
-        await transmit(HttpRequest(endpoint.method, f"{url}?{query}" if query else url, headers))
+        return HttpRequest(endpoint.method, f"{url}?{query}" if query else url, headers)
 
 
 def difference(own_server: str, own_key: Secret, *, server: str, api_key: str) -> str:
