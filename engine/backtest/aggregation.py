@@ -25,15 +25,13 @@ class BarBuilder:
     def __init__(self, length_ms: int, first_ms: int) -> None:
         self.length_ms = length_ms
         self._open = self._high = self._low = self._close = 0.0
-        self._units = 0
-        self._empty = True
-        self._whole_from_ms = 0
         self.hole(first_ms)
 
     def hole(self, until_ms: int) -> None:
         """What was before then is not known, or not all of it."""
         length = self.length_ms
         self._whole_from_ms = -(-until_ms // length) * length
+        self._empty, self._units = True, 0
 
     def add(self, opened: float, high: float, low: float, close: float, volume: float) -> None:
         """The next candle, or a trade, at one price."""

@@ -75,7 +75,7 @@ def _fees(text: str) -> Fees:
     except InvalidOperation:
         due = recorded(Path(text))
         return lambda first_ms, last_ms: [f for f in due if first_ms < f.time_ms <= last_ms]
-    if not abs(rate) < 1:  # nor what is no number
+    if not rate.is_finite() or abs(rate) >= 1:
         raise ConfigError(f"funding: {text} is no fraction of a position's worth")
     return lambda first_ms, last_ms: fixed(rate, first_ms, last_ms)
 

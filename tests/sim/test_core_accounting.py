@@ -72,7 +72,7 @@ others = st.one_of(
     st.tuples(st.just("candle"), names, st.tuples(moves, moves, moves, moves)),
     st.tuples(st.just("quote"), names, moves, st.integers(0, 5), sizes),
     st.tuples(st.just("mark"), names, moves),
-    st.tuples(st.just("funding"), names, st.integers(-40, 40)),
+    st.tuples(st.just("funding"), names, st.integers(-40, 40), st.one_of(st.none(), moves)),
     st.tuples(st.just("cancel"), names, st.integers(0, 7)),
     st.tuples(st.just("deleverage"), names, position_sides, sizes, moves),
     st.tuples(st.just("leverage"), names, st.sampled_from([1, 2, 5, 10, 20, 50])),
@@ -205,8 +205,9 @@ class Life:
         self.venue.on_mark(name, self.price(name, move))
         self.settled()
 
-    def _funding(self, name, rate) -> None:
-        self.venue.on_funding(name, D(rate) / 1000)
+    def _funding(self, name, rate, mark) -> None:
+        price = None if mark is None else self.price(name, mark)
+        self.venue.on_funding(name, D(rate) / 1000, price)
 
     def _cancel(self, name, number) -> None:
         try:
