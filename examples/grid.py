@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import anyio
 
-from holdfast import Bar, Bot, Engine, Fill, Order, OrderError
+from holdfast import Bar, Bot, Engine, Fill, LinkDown, Order, OrderError
 
 
 class Grid(Bot):
@@ -37,7 +37,10 @@ class Grid(Bot):
 
     async def on_bar(self, bar: Bar) -> None:
         if not self.prices:
-            await self._draw(bar.close)
+            try:
+                await self._draw(bar.close)
+            except LinkDown:
+                return  # the next bar will do as well
         resting = {(order.side, order.price) for order in self.engine.open_orders()}
         for price in self.prices:
             if price in self.held:
@@ -51,6 +54,9 @@ class Grid(Bot):
         self.step = instrument.price(price * self.distance, side="buy")
         top = instrument.price(price, side="buy")
         self.prices = [top - number * self.step for number in range(1, self.levels + 1)]
+        # What an earlier life of the bot has bought is sold by this one, and not bought again.
+        bought = int(self.engine.position(self.symbol) / self.quantity)
+        self.held = set(self.prices[: max(bought, 0)])
 
     async def on_fill(self, fill: Fill) -> None:
         """A level that is bought is sold one step higher, and bought again after that."""

@@ -193,4 +193,5 @@ def _print(result: Backtest, seconds: float) -> None:
     for line in figures.trouble(result):
         click.secho(line, fg="red")
     rows = sum(data.candles + data.trades + data.quotes for data in result.data)
-    click.echo(f"{rows * len(result.runs):,} events in {len(result.runs)} runs, {seconds:.1f} s")
+    runs = "1 run" if len(result.runs) == 1 else f"{len(result.runs)} runs"
+    click.echo(f"{rows:,} recorded events, {runs}, {seconds:.1f} s")

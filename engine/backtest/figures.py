@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -20,6 +20,8 @@ TITLES: Final[dict[RunName, str]] = {
     "bare": "without",
 }
 NONE: Final = "–"
+MAX_OPEN: Final = 5
+"""Of what was open when a bot raised, in a sentence; JSON has all of it."""
 STATES: Final = (*map(str, State), DEAD)
 
 
@@ -144,12 +146,18 @@ def beliefs(backtest: Backtest) -> Iterator[str]:
             yield f"{TITLES[run.name]}, at the end: {wrong}"
 
 
+def _shortened(items: Sequence[str]) -> Iterator[str]:
+    yield from items[:MAX_OPEN]
+    if len(items) > MAX_OPEN:
+        yield f"and {len(items) - MAX_OPEN} more"
+
+
 def trouble(backtest: Backtest) -> Iterator[str]:
     """What kept a run from being good, in sentences."""
     for run in backtest.runs:
         failure = run.failure
         if failure is not None:
-            held = "; ".join(failure.open) or "nothing"
+            held = "; ".join(_shortened(failure.open)) or "nothing"
             yield (
                 f"{TITLES[run.name]}: the bot raised {failure.error} at "
                 f"{moment(failure.at_ms)} UTC, in {failure.where}. Open were: {held}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
@@ -27,14 +28,16 @@ HUES: Final[dict[RunName, str]] = {"clean": BLUE, "guarded": GREEN, "bare": RED}
 BAD: Final = ("doubled", "missed", "stale_policy_orders", "stale_policy_seconds", "events_lost",
               "wrong_positions")  # fmt: skip
 """Figures that should be nothing; where one is not, it stands out."""
+_WHEN: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 NOTHING: Final = ("0", figures.NONE, "right")
 
 EXPLANATION: Final = (
     "Three runs of the same bot on the same candles: while nothing fails, under the faults with "
     "holdfast, and under the same faults without it. The curves are the profit of each, fees "
-    "paid; below are the states of the guarded run. Where its gate was shut the ground is shaded: "
-    "there it could get out, and opened nothing."
+    "and funding paid; below are the states of the guarded run. Where its gate was shut the ground "
+    "is shaded: there it could get out, and opened nothing."
 )
+EXPLANATION_OF_ONE: Final = "Profit of the run, fees and funding paid, and its states."
 MEANING: Final = (
     "An order is doubled when the venue has more than one for one decision of the bot, and missed "
     "when it was sent and the venue has none. Blocked orders were refused before anything was "
@@ -54,13 +57,16 @@ def page(backtest: Backtest) -> str:
         style=page_style(),
         title=escape(backtest.bot.rpartition(":")[2]),
         verdict="passed" if backtest.ok else "failed",
-        data=escape("; ".join(figures.data_lines(backtest))),
+        data=_WHEN.sub(
+            r'<span class="when">\g<0></span>', escape("; ".join(figures.data_lines(backtest)))
+        ),
         trouble="".join(
             f'<p class="wrong">{escape(line)}</p>' for line in figures.trouble(backtest)
         ),
         key_figures="".join(_key_figures(backtest)),
+        table_title="Side by side" if compared else "The figures",
         picture_title="What the outages did" if compared else "The run",
-        explanation=EXPLANATION if compared else "Profit of the run, fees paid, and its states.",
+        explanation=EXPLANATION if compared else EXPLANATION_OF_ONE,
         picture=pictures(picture(backtest, shown)),
         heads="".join(
             f'<th scope="col">{escape(figures.TITLES[run.name])}</th>' for run in backtest.runs
@@ -140,18 +146,21 @@ def picture(backtest: Backtest, shown: Run) -> Timeline:
             )
             for fault in backtest.faults
         ),
-        curves=tuple(_curve(run, start_ms) for run in backtest.runs),
+        curves=tuple(
+            _curve(run, start_ms, dashed=run.name == "clean" and len(backtest.runs) > 1)
+            for run in backtest.runs
+        ),
     )
 
 
-def _curve(run: Run, start_ms: int) -> Curve:
+def _curve(run: Run, start_ms: int, *, dashed: bool) -> Curve:
     points = [((at - start_ms) / 1000, worth) for at, worth in run.equity]
     return Curve(
         label=figures.TITLES[run.name],
         value=f"{run.profit:+,.2f}",
         hue=HUES[run.name],
         points=((0.0, 0.0), *points),
-        dashed=run.name == "clean",
+        dashed=dashed,
     )
 
 

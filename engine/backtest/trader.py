@@ -107,6 +107,13 @@ def _open(stage: Stage) -> Iterator[str]:
                 f"order {order.client_order_id}: {order.side} {order.remaining:f} "
                 f"{order.market.symbol}{price}"
             )
+    for waiting in stage.venue.open_conditional():
+        size = "all" if waiting.quantity is None else f"{waiting.quantity:f}"
+        until = "its price" if waiting.trigger_price is None else f"{waiting.trigger_price:f}"
+        yield (
+            f"order {waiting.client_id}: {waiting.side} {size} {waiting.market.symbol}, waits for "
+            f"{until}"
+        )
 
 
 async def _cancel_when_set(stop: anyio.Event, scope: anyio.CancelScope) -> None:

@@ -220,18 +220,23 @@ def _lanes(timeline: Timeline, lanes: tuple[State, ...], top: float, scale: _Sca
 def _gate(timeline: Timeline, top: float, scale: _Scale) -> list[str]:
     label = Text("gate", _MARGIN, top + _GATE / 2 + 4.5, 12, "ink", bold=True)
     parts = [text(label, "hf-ink")]
+    spans = {
+        is_open: list(
+            _joined(
+                ((s.start_seconds, s.end_seconds) for s in timeline.gate if s.is_open is is_open),
+                scale,
+            )
+        )
+        for is_open in (True, False)
+    }
     # Shut is drawn last: where both are too short to be told apart, it was shut.
     for is_open, hue, word in ((True, GREEN, "open"), (False, RED, "shut")):
-        spans = (
-            (span.start_seconds, span.end_seconds)
-            for span in timeline.gate
-            if span.is_open is is_open
-        )
         parts.append(f'<g class="hf-{hue}">')
-        for left, right in _joined(spans, scale):
+        for left, right in spans[is_open]:
             box = Box(left, top, right, top + _GATE)
             parts.append(rect(box, "hf-card"))
             parts.append(rect(box, "hf-frame" if is_open else "hf-fill", extra=_shade(is_open)))
+            left, right = _widest(left, right, spans[False]) if is_open else (left, right)
             if right - left > text_width(word, 11.5, bold=True) + 10:
                 item = Text(
                     word, (left + right) / 2, top + 15, 11.5, "ink", bold=True, anchor="middle"
@@ -239,6 +244,16 @@ def _gate(timeline: Timeline, top: float, scale: _Scale) -> list[str]:
                 parts.append(text(item, "hf-fill" if is_open else "hf-on"))
         parts.append("</g>")
     return parts
+
+
+def _widest(left: float, right: float, over: list[tuple[float, float]]) -> tuple[float, float]:
+    """The widest part of a box that none of those drawn over it covers."""
+    parts, begin = [], left
+    for start, end in over:
+        if left <= end and start <= right:
+            parts.append((begin, start))
+            begin = end
+    return max((*parts, (begin, right)), key=lambda part: part[1] - part[0])
 
 
 def _shade(is_open: bool) -> str:

@@ -75,12 +75,14 @@ class Cross(Bot):
 
 
 class Raises(Cross):
-    """In its hundredth minute, with an order at rest."""
+    """In its hundredth minute, with an order at rest and one that waits for its price."""
 
     async def trade(self, bar: Bar, missing: Decimal) -> None:
         await super().trade(bar, missing)
         if bar.time_ms >= FIRST_MS + 100 * MINUTE_MS:
             await self.engine.submit(Order(SYMBOL, "buy", "0.100", price="1000"))
+            stop = Order(SYMBOL, "buy", "0.100", trigger="stop", trigger_price="90000")
+            await self.engine.submit(stop)
             raise ZeroDivisionError("of mine")
 
 

@@ -355,6 +355,15 @@ def test_the_command_ends_with_1_when_the_bot_raised(files: list[str]) -> None:
     assert done.exit_code == 1
     assert "RuntimeError: of mine at 2025-05-04 15:34:00 UTC" in done.output.replace("\n", " ")
     assert "position 0.010 BTC/USDT:USDT" in done.output.replace("\n", " ")
+    done = CliRunner().invoke(main, ["backtest", *files, "--set", "fails=true", "--json"])
+    assert done.exit_code == 1
+    answer = json.loads(done.output)
+    failure = answer["runs"][0]["failure"]
+    assert answer["ok"] is False
+    assert failure["error"] == "RuntimeError: of mine"
+    assert failure["at_ms"] == FIRST_MS + MINUTE_MS + 10  # the way of its order
+    assert "buyer.py:" in failure["where"]
+    assert failure["open"] == ["position 0.010 BTC/USDT:USDT"]
 
 
 @pytest.mark.parametrize("option", ["--set=size", "--data=NOSUCH=x.csv", "--faults=none.toml"])

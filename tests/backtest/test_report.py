@@ -9,17 +9,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from backtest_rigs import FIRST_MS, SYMBOL, Cross, walk
 
-from holdfast.backtest import Backtest, backtest, frames
+from holdfast.backtest import Backtest, BotFailure, backtest, figures, frames
 from holdfast.backtest.report import page, picture
 from holdfast.campaign.plan import FaultPlan, OrderFault, ServerOutage
 from holdfast.campaign.planfile import DEFAULT
 from holdfast.errors import ConfigError
-from holdfast.states.diagram import timeline_svg
+from holdfast.states.diagram import GateSpan, StateSpan, Timeline, timeline_svg
 from holdfast.states.diagram.as_timeline import MIN_WIDTH
 from holdfast.states.diagram.curves import Curve, value_step
+from holdfast.states.table import State
 
 FAULTS = (
     OrderFault(at_seconds=3000, effect="lost_reply", count=3),
@@ -71,8 +73,6 @@ def test_the_page_needs_nothing_else_and_shows_every_figure(result: Backtest) ->
 
 
 def test_what_a_person_gave_is_escaped(result: Backtest) -> None:
-    import msgspec
-
     html = page(msgspec.structs.replace(result, bot="x.py:<b>&"))
     assert "<b>&" not in html
     assert "&lt;b&gt;&amp;" in html
@@ -91,6 +91,32 @@ def test_the_picture_has_a_curve_for_each_run_over_the_states(result: Backtest) 
         inside = [float(x) for x in re.findall(r"[ML](\d+(?:\.\d+)?) ", svg)]
         assert max(inside) <= width
         assert "hf-red hf-tint" in svg  # the time in which the gate was shut
+
+
+def test_of_much_that_was_open_the_first_is_told(result: Backtest) -> None:
+    items = tuple(f"order {number}" for number in range(figures.MAX_OPEN + 4))
+    failure = BotFailure(error="E: e", where="x.py:1 in f", at_ms=FIRST_MS, open=items)
+    failed = msgspec.structs.replace(result.runs[0], failure=failure)
+    (line,) = figures.trouble(msgspec.structs.replace(result, runs=(failed,)))
+    assert line.endswith(f"order {figures.MAX_OPEN - 1}; and 4 more")
+    assert "The figures" in page(msgspec.structs.replace(result, runs=(failed,)))
+
+
+def test_the_word_open_stands_where_nothing_is_drawn_over_it() -> None:
+    shut = [(float(at), at + 0.001) for at in (20, 46, 50, 54, 80)]
+    gate, now = [], 0.0
+    for start, end in shut:
+        gate += [GateSpan(True, now, start), GateSpan(False, start, end)]
+        now = end
+    states = (StateSpan(State.HEALTHY, 0.0, 100.0),)
+    drawn = Timeline(title="t", states=states, gate=(*gate, GateSpan(True, now, 100.0)), marks=())
+    svg = timeline_svg(drawn, width=MIN_WIDTH)
+    (word,) = re.findall(r'<text x="([\d.]+)"[^>]*>open<', svg)
+    left, right = float(word) - 14, float(word) + 14
+    bars = svg.partition('<g class="hf-red">')[2]
+    boxes = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', bars)
+    assert boxes
+    assert not [x for x, width in boxes if float(x) < right and float(x) + float(width) > left]
 
 
 def test_curves_without_points_and_flat_ones_can_be_drawn(result: Backtest) -> None:

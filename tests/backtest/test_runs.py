@@ -151,6 +151,7 @@ def test_a_bot_that_raises_ends_its_run_and_is_told_of(name: str) -> None:
     assert failure.at_ms // MINUTE_MS >= FIRST_MS // MINUTE_MS + 101
     assert any(text.startswith("position ") for text in failure.open)
     assert any(text.startswith("order ") and " at 1000" in text for text in failure.open)
+    assert any(text.endswith("buy 0.100 BTC/USDT:USDT, waits for 90000") for text in failure.open)
     assert not ended.breaches
     assert ended.equity[-1][0] <= failure.at_ms + MINUTE_MS
 
