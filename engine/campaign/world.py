@@ -249,6 +249,7 @@ class World:
         orders = {o.client_order_id: o.filled for o in engine.open_orders()}
         # Not asked for, as a client would: new orders may be hidden from its answers.
         at_venue = {o.client_order_id: o.filled for o in self.venue.order_log if not o.status.final}
+        at_venue |= {o.client_id: Decimal(0) for o in self.venue.conditional_log if o.waiting}
         for client_order_id in [*orders, *at_venue]:
             if client_order_id in on_their_way:
                 orders.pop(client_order_id, None)

@@ -113,7 +113,7 @@ def test_the_word_open_stands_where_nothing_is_drawn_over_it() -> None:
     svg = timeline_svg(drawn, width=MIN_WIDTH)
     (word,) = re.findall(r'<text x="([\d.]+)"[^>]*>open<', svg)
     left, right = float(word) - 14, float(word) + 14
-    bars = svg.partition('<g class="hf-red">')[2]
+    bars = svg.rpartition('<g class="hf-red">')[2]
     boxes = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', bars)
     assert boxes
     assert not [x for x, width in boxes if float(x) < right and float(x) + float(width) > left]
