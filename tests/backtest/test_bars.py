@@ -127,6 +127,9 @@ def test_a_bot_hears_of_the_bars_it_wants_and_may_ask_for_others(tmp_path: Path)
         until = [row for row in expected(candles, name) if row[0] + INTERVALS[name] <= last_end]
         assert [(b.time_ms, b.open, b.high, b.low, b.close, b.volume) for b in asked] == until[-3:]
 
+    funded = asks(candles[:28], tmp_path, bars=["5m"], funding=["0.0001"])
+    assert [b.time_ms for b in funded.asked["1m"]] == [candles[n].time_ms for n in (24, 25, 26)]
+
     plain = asks(candles, tmp_path)
     assert plain.asked["1h"][-1].time_ms == bot.asked["1h"][-1].time_ms
     assert [bar.interval_ms for bar in plain.heard] == [MINUTE_MS] * 300

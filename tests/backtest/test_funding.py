@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from backtest_rigs import BTC, FIRST_MS, MINUTE_MS, SYMBOL, Cross, walk, wanted_
 
 from holdfast import Bar, Bot, Order, OrderError
 from holdfast.backtest import Backtest, backtest, figures
-from holdfast.backtest.funding import load_fees
+from holdfast.backtest.candle_recording import of_candles
+from holdfast.backtest.funding import fixed, load_fees, recorded
 from holdfast.backtest.reading import read
+from holdfast.backtest.recording import Recording
 from holdfast.errors import ConfigError
 from holdfast.market import Trade
 from holdfast.marketdata import DataError
@@ -87,9 +90,35 @@ def test_recorded_rates_are_due_when_positions_were_counted(
     lines.append(lines[-1].replace(str(DUE[-1] + 7), str(DUE[-1] + 8 * HOUR_MS)))
     path.write_text("\n".join(lines))
     fees = {DUE[i]: (rates[i], marks[i] if marked else None) for i in range(3)}
+    assert [fee.time_ms for fee in recorded(path)][:3] == DUE
     result = backtest(Cross, [data], funding=[f"BTCUSDT={path}"])
     assert told(result) == plain(fees)
     assert result.data[0].fundings == 3
+
+
+def kinds_at(recording: Recording, time_ms: int) -> list[tuple[str, bool]]:
+    lanes = [
+        recording.lanes[row[6]]
+        for row in recording.rows()
+        if row[0] + recording.lanes[row[6]].length_ms == time_ms
+    ]
+    return [(lane.kind, lane.told) for lane in lanes]
+
+
+def test_the_fee_is_between_the_prices_before_it_and_whoever_hears_of_them(tmp_path: Path) -> None:
+    fees = partial(fixed, Decimal("0.0001"))
+    candles = of_candles(
+        SYMBOL, enumerate(CANDLES, 1), source=tmp_path, bars=["1m", "5m"], fees=fees
+    )
+    at = DUE[0]
+    assert kinds_at(candles, at) == [
+        ("candle", False), ("fee", False), ("bar", True), ("bar", True)
+    ]  # fmt: skip
+    assert kinds_at(candles, at + MINUTE_MS) == [("candle", True)]
+    path = tmp_path / "BTCUSDT.csv"
+    path.write_text("\n".join(f"{i},6,1,1,1,{at - 60_000 + 30_000 * i},true" for i in range(5)))
+    trades = read(BTC, path, fees=fees)
+    assert kinds_at(trades, at) == [("fee", False), ("bar", True), ("trade", True)]
 
 
 class GetsOut(Cross):
