@@ -150,7 +150,9 @@ class Pages:
                 if records and records[-1].seq >= seq:
                     yield records, _position(records, seq), _position(records, in_memory)
                     seq = records[-1].seq + 1
-        for block in [*(block for block, _ in self._blocks), self.current]:
+        # Whoever follows the log reads its end time and again: without a look at each block.
+        older = () if seq >= self.current.first_seq else [block for block, _ in self._blocks]
+        for block in (*older, self.current):
             skip = max(0, seq - block.first_seq)
             if skip < len(block.frames):
                 first = block.first_seq
