@@ -395,7 +395,9 @@ class Core:
     def refresh_floor(self) -> None:
         """What stays allowed while the gate is shut."""
         if not self.exchange_link.is_up:
-            self.gate.set_floor(Level.HALTED, f"exchange: {self.exchange_link.reason}")
+            self.gate.set_floor(
+                Level.HALTED, f"exchange: {self.exchange_link.reason}", out_of_reach=True
+            )
         elif not self.lease.held:
             self.gate.set_floor(Level.HALTED, f"lease: {self.lease.reason}")
         elif self.ledger.hold is not None:

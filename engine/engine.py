@@ -287,8 +287,9 @@ class Engine:
             free.
         :raises Rejected: the venue said no for good; or the policy did, before anything was
             sent, and then the key is free.
-        :raises NotExecuted: attempts, deadline or the gate (an exit: HALTED) ended it after the
-            first attempt; the venue does not have it, and the key is used up.
+        :raises NotExecuted: attempts, deadline or the gate (an exit: an operator's halt, the loss
+            of the lease) ended it after the first attempt; the venue does not have it, and the
+            key is used up.
         :raises OutcomeUnknown: nobody knows yet, and the deadline has passed; await
             `error.intent.resolved()`.
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.

@@ -163,6 +163,7 @@ class Gate:
         self._floor = Level.HALTED
         self._floor_reason = "not started"
         self._floor_by_operator = False
+        self._floor_out_of_reach = False
         self._restricted = restricted
 
     @property
@@ -183,15 +184,30 @@ class Gate:
             return "the event loop stalled: the gate's lease ran out"
         return self._shut_reason()
 
-    def set_floor(self, level: Level, reason: str, *, by_operator: bool = False) -> None:
+    def set_floor(
+        self,
+        level: Level,
+        reason: str,
+        *,
+        by_operator: bool = False,
+        out_of_reach: bool = False,
+    ) -> None:
         """What stays allowed while the gate is shut: REDUCING or HALTED, and why.
 
         :param by_operator: HALTED by a person's word alone, so that the same person may
             still close positions (`operator`).
+        :param out_of_reach: HALTED because the venue can not be reached, and nobody has decided
+            that nothing may be sent.
         """
         self._floor = level
         self._floor_reason = reason
         self._floor_by_operator = by_operator
+        self._floor_out_of_reach = out_of_reach
+
+    @property
+    def waits_for_the_venue(self) -> bool:
+        """Whether an order that reduces is held up by nothing but a venue out of reach."""
+        return not self._is_open() and self._floor is Level.HALTED and self._floor_out_of_reach
 
     @contextmanager
     def operator(self) -> Iterator[None]:

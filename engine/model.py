@@ -54,9 +54,12 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         an order that provably never left (`TradingHalted`, a policy's `Rejected`, a caller
         that was cancelled before the write) leaves its key free.
     :param reduce_only: can only shrink a position; may be sent outside HEALTHY.
-    :param deadline_seconds: not accepted by then it is given up. By default that of the settings
-        for an opening order, and none for an exit: it is tried until its caller is cancelled,
-        the engine is closed, or nothing at all may be sent (HALTED).
+    :param deadline_seconds: not accepted by then it is given up, and what is unknown by then is
+        `OutcomeUnknown`. By default that of the settings for an opening order, which a plain
+        order that happens to close a position is as well: nothing but `reduce_only` (or the
+        closing side, in hedge mode) says that it may not open one. An exit has none: it is
+        tried, and an unknown outcome waited for, also while the venue can not be reached, until
+        its caller is cancelled, the engine is closed, an operator halts or the lease is lost.
     :param trigger, trigger_price: a conditional order, which the venue keeps aside until
         `trigger_by` reaches that price and then places as a market order, or, with `price`,
         as a limit order. Protect a position with `trigger="stop", reduce_only=True`. The

@@ -347,6 +347,8 @@ class OrderPath:
         except TradingHalted as halted:
             if before and isinstance(halted, _Silence):
                 return PlaceOutcome(OutcomeKind.THROTTLED, f"not sent: {halted.reason}")
+            if before and not order.opening and self._gate.waits_for_the_venue:
+                return PlaceOutcome(OutcomeKind.NOT_EXECUTED, f"not sent: {halted.reason}")
             why = f"halted before the write: {halted.reason}"
             self._outcomes.close(intent, "not_executed", why, sent=before)
             if before:  # the caller must not take it for one that the venue never heard of

@@ -2,10 +2,15 @@
 
 Only an order that provably was not executed comes here. An entry is sent again within its
 deadline and through the gate it was made behind, or not at all: at another moment it would be
-another trade, at another price. An exit is tried on, for as long as anything may be sent.
+another trade, at another price. An exit is tried on. A venue that can not be reached is no reason
+to give one up (HALTED as that is): whoever wants out wants out when the line is back as well, and
+what only reduces can do no harm then. It waits, like an order between two attempts. What ends it
+is a decision: its own deadline, its caller, an operator's halt, or a lease that is another's now.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 import anyio
 
@@ -22,6 +27,9 @@ from .settings import OrderSettings
 from .silence import Silence
 from .venue_clock import VenueClock
 from .wording import interruption
+
+LOOK_AGAIN_SECONDS: Final = 1.0
+"""Between two looks at a gate that waits for the venue, should nobody tell."""
 
 
 class Retry:
@@ -55,14 +63,15 @@ class Retry:
         """Back off, then take a fresh permit and journal the next attempt.
 
         Closes the intent instead when it came too late: an entry is never sent after
-        its deadline or through a gate that was shut meanwhile, at another price. An exit is
-        tried on, for as long as anything may be sent at all.
+        its deadline or through a gate that was shut meanwhile, at another price.
         """
         order, sent = intent.order, intent.attempts_made
         try:
             if order.opening and sent > len(self._settings.backoff_seconds):
                 raise _NotAgain(f"not executed in {sent} attempts")
             await self._back_off(intent, wait_until, deadline, decision)
+            if not order.opening:
+                await self._until_in_reach(intent, deadline, decision.reason)
             if intent.has_ended():  # it showed up after all, while we waited
                 return permit
             fresh = self._gate.permit(
@@ -127,6 +136,14 @@ class Retry:
                 wait_until = self._clock.monotonic() + evidence.wait_seconds(
                     intent.attempts_made, self._settings.backoff_seconds
                 )
+
+    async def _until_in_reach(self, intent: Intent, deadline: float, reason: str) -> None:
+        """:raises _NotAgain: the deadline comes first."""
+        while self._gate.waits_for_the_venue and not (intent.has_ended() or intent.abandoned):
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise _NotAgain(f"deadline: the venue can not be reached; {reason}")
+            await self._outcomes.changes.wait_at_most(min(left, LOOK_AGAIN_SECONDS))
 
 
 class _NotAgain(Exception):

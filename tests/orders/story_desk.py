@@ -166,7 +166,8 @@ class Desk:
         if self.exchange.is_up:
             self.gate.set_floor(Level.REDUCING, self.gate.reason)
         else:
-            self.gate.set_floor(Level.HALTED, f"exchange: {self.exchange.reason}")
+            reason = f"exchange: {self.exchange.reason}"
+            self.gate.set_floor(Level.HALTED, reason, out_of_reach=True)
 
     # --- a life, and the way up ------------------------------------------------------
 

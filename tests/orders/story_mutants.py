@@ -253,6 +253,11 @@ def exits_given_up_like_entries(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def exits_given_up_when_the_venue_is_out_of_reach(patch: pytest.MonkeyPatch) -> None:
+    """Nothing may be sent, so nothing is waited for."""
+    patch.setattr(Gate, "waits_for_the_venue", False)
+
+
 def exits_held_up_like_entries(patch: pytest.MonkeyPatch) -> None:
     """Where the gate is shut nothing passes it."""
     permit = Gate.permit
@@ -313,6 +318,7 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str], int]]] = {
         (sent_again_at_once, {"backoff"}, 0),
         (deadline_of_entries_ignored, {"deadline"}, 0),
         (exits_given_up_like_entries, {"exits"}, 0),
+        (exits_given_up_when_the_venue_is_out_of_reach, {"exits"}, 900),
         (exits_held_up_like_entries, {"exits"}, 0),
         (entries_allowed_while_an_order_is_unknown, {"gate"}, 0),
         (full_disk_told_as_never_sent, {"truth"}, 0),

@@ -50,12 +50,13 @@ class Witness:
         self.clock_unread = 0
         """How often the venue's clock could not be read."""
         self.upsets = 0
-        """How often something happened that ends the tries of an exit as well: the venue could
-        not be reached or has refused everything, the process died, the disk took nothing."""
+        """How often something happened that ends the tries of an exit as well: the venue has
+        refused everything, the process died, the disk took nothing."""
         self.opened: int = 0
         self.is_open = False
         self._first_asked: dict[str, tuple[float, int]] = {}
         self._ended: dict[str, tuple[float, PlaceOutcome]] = {}
+        self._reached_at = 0.0
         self._count: dict[str, int] = {}
         self._seen: set[str] = set()
         self._lost: set[str] = set()
@@ -82,11 +83,11 @@ class Witness:
         self.upsets += why.startswith("disk")
 
     def link_up(self, link: str) -> None:
-        self.link_is_up = self.link_is_up or link == "exchange"
+        if link == "exchange":
+            self.link_is_up, self._reached_at = True, self._now()
 
     def link_down(self, link: str, reason: str) -> None:
         self.link_is_up = self.link_is_up and link != "exchange"
-        self.upsets += link == "exchange"
 
     # --- what is asked ---------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class Witness:
         if deadline is not None and now - asked_at >= deadline:
             self._breach("deadline", f"{cid} written {now - asked_at:.3f} s after it was asked for")
         if number > 1:
-            self._check_wait(cid, number)
+            self._check_wait(cid, number, opening=order.opening)
         if order.opening:
             if not self.is_open or opening != self.opened:
                 self._breach("gate", f"{cid} written, and the gate was shut since it was asked for")
@@ -156,7 +157,7 @@ class Witness:
             self.doubtful.pop(cid, None)
         self.upsets += outcome.kind in (OutcomeKind.BANNED, OutcomeKind.AUTH)
 
-    def _check_wait(self, cid: str, number: int) -> None:
+    def _check_wait(self, cid: str, number: int, *, opening: bool) -> None:
         """Backoff, after the latest failure; longer only where something else was waited for."""
         failed_at, outcome = self._ended.get(cid, (None, None))
         if failed_at is None or outcome is None:
@@ -170,7 +171,10 @@ class Witness:
             self._breach("backoff", f"{cid} sent again after {waited:.3f} s of {least:g} s")
         if outcome.kind not in (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED):
             return  # absence or the venue's clock was waited for as well
-        most = max(least, wait + jitter, self.silent_until - failed_at) + self._slack_seconds
+        most = max(least, wait + jitter, self.silent_until - failed_at)
+        if not opening:  # an exit waits for a venue that can not be reached
+            most = max(most, self._reached_at - failed_at)
+        most += self._slack_seconds
         if waited > most:
             self._breach("backoff", f"{cid} sent again after {waited:.3f} s, not {most:.3f} s")
         if outcome.kind not in PROVING:
