@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import aiohttp
 import anyio
 import msgspec
 from stories import AnyPart, Conditions, Failure, Lag, Outage, Skew, Stream, fault_of
+from story_stage import Taken
 
 from holdfast.clock import SystemClock
 from holdfast.model import OrderStatus
@@ -31,16 +32,6 @@ LATEST_SECONDS: Final = 0.5
 """After that the venue takes nothing any more that was sent before: its recvWindow has passed."""
 LONG_BANS: Final = ("blocked_403",)
 """Without a Retry-After: the client takes such a ban for one of two minutes."""
-
-
-class Taken(NamedTuple):
-    """An order of the venue's log."""
-
-    client_order_id: str
-    quantity: Decimal
-    filled: Decimal
-    status: OrderStatus
-    foreign: bool
 
 
 class Exchange:

@@ -24,10 +24,26 @@ HORIZON_SECONDS: Final = 14.0
 MOST_DECISIONS: Final = 4
 MOST_OF_A_KIND: Final = 2
 KIND_CHANCE: Final = 0.35
+CONDITIONAL_CHANCE: Final = 0.2
+HEDGED_CHANCE: Final = 0.2
 
-Want = Literal["limit", "market", "rest", "ioc", "exit", "exit limit", "exit rest"]
-"""A limit order is filled at once, `rest` waits away from the market; exits only reduce."""
-EXITS: Final = ("exit", "exit limit", "exit rest")
+Want = Literal[
+    "limit",
+    "market",
+    "rest",
+    "ioc",
+    "exit",
+    "exit limit",
+    "exit rest",
+    "stop",
+    "take profit",
+    "stop entry",
+]
+"""A limit order is filled at once, `rest` waits away from the market; exits only reduce. A stop and
+a take-profit wait on either side of the market for its price to come there, and close; a stop entry
+waits to open."""
+CONDITIONAL: Final = ("stop", "take profit", "stop entry")
+EXITS: Final = ("exit", "exit limit", "exit rest", "stop", "take profit")
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +95,13 @@ class Failure(Part, frozen=True, tag="failure"):
     count: int = 1
     taken: bool | None = None
     late_seconds: float | None = None
+
+
+class Price(Part, frozen=True, tag="price"):
+    """The market goes up or down for a while, past what waits for that, and comes back."""
+
+    seconds: float
+    up: bool
 
 
 class Lag(Part, frozen=True, tag="lag"):
@@ -140,7 +163,7 @@ class Crash(Part, frozen=True, tag="crash"):
 
 AnyPart = (
     Submit | Again | GiveUp | Cancel | Failure | Lag | Skew | Outage | Stream | Shut | DiskFull
-    | Crash
+    | Crash | Price
 )  # fmt: skip
 
 
@@ -148,6 +171,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
     :ivar power: intents are flushed to the device before they are sent.
     :ivar stream_seconds: how late the user stream is; a prompt one hides what replies prove.
+    :ivar hedged: long and short are held side by side; odd decisions are of the short side.
     """
 
     latency_seconds: float = 0.01
@@ -156,6 +180,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     keep_resting: bool = False
     power: bool = True
     stream_seconds: float = 0.0
+    hedged: bool = False
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -336,6 +361,9 @@ KINDS: Final = {
     ),
     "disk full": lambda at, dice: DiskFull(at_seconds=at, seconds=dice.between(0.1, 4)),
     "crash": _crash,
+    "price": lambda at, dice: Price(
+        at_seconds=at, seconds=dice.pick(0.01, 1.0) * dice.between(0.1, 4), up=dice.chance(0.5)
+    ),
 }
 """What may go wrong beside an order; each kind is in a story at all with `KIND_CHANCE`."""
 ONCE: Final = ("skew",)
@@ -348,6 +376,8 @@ def seeded(seed: int) -> Story:
     """The story of a seed."""
     entropy = SeededEntropy(seed, "story")
     parts = [*_decisions(_Dice(entropy.child("decisions")))]
+    conditional = _Dice(entropy.child("conditional"))
+    parts = [_perhaps_conditional(part, conditional) for part in parts]
     failures = _Dice(entropy.child("failures"))
     parts += [
         _order_failure(failures.between(0, HORIZON_SECONDS), failures)
@@ -372,6 +402,25 @@ def seeded(seed: int) -> Story:
         ]
     parts.sort(key=lambda part: part.at_seconds)
     return Story(seed=seed, parts=tuple(parts), conditions=conditions)
+
+
+def plain(story: Story) -> Story:
+    """Without what the exchange of another process is not asked to show."""
+    parts = [
+        msgspec.structs.replace(part, want="exit rest" if part.want in EXITS else "rest")
+        if isinstance(part, Submit) and part.want in CONDITIONAL
+        else part
+        for part in story.parts
+        if not isinstance(part, Price)
+    ]
+    conditions = msgspec.structs.replace(story.conditions, hedged=False)
+    return msgspec.structs.replace(story, parts=tuple(parts), conditions=conditions)
+
+
+def _perhaps_conditional(part: AnyPart, dice: _Dice) -> AnyPart:
+    if isinstance(part, Submit) and dice.chance(CONDITIONAL_CHANCE):
+        return msgspec.structs.replace(part, want=dice.pick("stop", *CONDITIONAL))
+    return part
 
 
 def _in_time(part: AnyPart) -> AnyPart:
@@ -412,7 +461,8 @@ def _decisions(dice: _Dice) -> list[AnyPart]:
 FIRST_NUMBER: Final = 2
 """As of the campaign's decisions: 0.002 BTC is the least that the venue takes."""
 HELD_NUMBER: Final = 500
-"""Of the decision that every story begins with: what its exits are exits of."""
+"""Of the decision that every story begins with: what its exits are exits of. In hedge mode the
+next one is of the short side."""
 STEP: Final = Decimal("0.001")
 
 
@@ -424,4 +474,5 @@ def _conditions(dice: _Dice) -> Conditions:
         keep_resting=dice.chance(0.3),
         power=dice.chance(0.8),
         stream_seconds=dice.pick(0.0, 0.3, 4.0),
+        hedged=dice.chance(HEDGED_CHANCE),
     )

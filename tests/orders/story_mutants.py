@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from holdfast import evidence
+from holdfast import evidence, model, resolution
+from holdfast.book import Book
 from holdfast.broadcast import Broadcast
 from holdfast.errors import LinkDown
 from holdfast.evidence import Decision, Next
@@ -22,6 +23,7 @@ from holdfast.journal import JournalError
 from holdfast.keys import Keys
 from holdfast.ledger import Ledger
 from holdfast.model import (
+    Fill,
     OrderSnapshot,
     OrderStatus,
     OutcomeKind,
@@ -292,6 +294,44 @@ def waiters_not_woken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Broadcast, "notify", lambda self: None)
 
 
+# --- conditional orders, and hedge mode ----------------------------------------------------
+
+
+def conditional_orders_asked_for_among_the_others(patch: pytest.MonkeyPatch) -> None:
+    """The venue keeps them elsewhere."""
+    query = SimExecutionClient.query
+
+    async def elsewhere(
+        self: SimExecutionClient, *args: Any, conditional: bool = False, **known: Any
+    ) -> QueryOutcome:
+        return await query(self, *args, **known)
+
+    patch.setattr(SimExecutionClient, "query", elsewhere)
+
+
+def persons_word_taken_while_the_venue_may_still_accept(patch: pytest.MonkeyPatch) -> None:
+    undecided = resolution.undecided
+
+    def hasty(*args: Any, venue_ms: int, margin_ms: int) -> Intent:
+        return undecided(*args, venue_ms=venue_ms + 60_000, margin_ms=margin_ms)
+
+    patch.setattr(resolution, "undecided", hasty)
+
+
+def exits_of_hedge_mode_taken_for_entries(patch: pytest.MonkeyPatch) -> None:
+    """They carry no reduceOnly."""
+    patch.setattr(model, "_opens", lambda side, position_side, *, reduce_only: not reduce_only)
+
+
+def sides_of_a_hedged_position_netted(patch: pytest.MonkeyPatch) -> None:
+    count = Book.count
+
+    def net(self: Book, fill: Fill) -> bool:
+        return count(self, msgspec.structs.replace(fill, position_side="BOTH"))
+
+    patch.setattr(Book, "count", net)
+
+
 MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str], int]]] = {
     mutate.__name__: (mutate, frozenset(promises), first_seed)
     for mutate, promises, first_seed in (
@@ -312,17 +352,21 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str], int]]] = {
         (another_id_for_each_call, {"orders"}, 0),
         (order_of_an_earlier_life_taken_for_lost, {"orders", "books"}, 0),
         # Absence is believed too early: then entries pass that have to wait.
-        (stamp_of_the_next_attempt_not_journalled, {"orders", "gate"}, 0),
+        (stamp_of_the_next_attempt_not_journalled, {"orders", "gate"}, 290),
         (cancelled_call_taken_for_a_cancelled_order, {"orders", "books"}, 0),
         (cancel_without_an_answer_believed, {"truth"}, 40),
         (sent_again_at_once, {"backoff"}, 0),
         (deadline_of_entries_ignored, {"deadline"}, 0),
-        (exits_given_up_like_entries, {"exits"}, 0),
+        (exits_given_up_like_entries, {"exits"}, 50),
         (exits_given_up_when_the_venue_is_out_of_reach, {"exits"}, 900),
         (exits_held_up_like_entries, {"exits"}, 0),
         (entries_allowed_while_an_order_is_unknown, {"gate"}, 0),
-        (full_disk_told_as_never_sent, {"truth"}, 0),
+        (full_disk_told_as_never_sent, {"truth"}, 300),
         (waiters_not_woken, {"liveness"}, 0),
+        (conditional_orders_asked_for_among_the_others, {"liveness", "orders"}, 0),
+        (persons_word_taken_while_the_venue_may_still_accept, {"orders", "books"}, 40),
+        (exits_of_hedge_mode_taken_for_entries, {"exits"}, 30),
+        (sides_of_a_hedged_position_netted, {"books"}, 0),
     )
 }
 """Each with the promises of which it must break one, and the seed from which to look: where a rare

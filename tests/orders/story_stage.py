@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
-from stories import AnyPart, Conditions, Failure, Lag, Outage, Skew, Story, Stream, fault_of
+from stories import (
+    AnyPart,
+    Conditions,
+    Failure,
+    Lag,
+    Outage,
+    Price,
+    Skew,
+    Story,
+    Stream,
+    fault_of,
+)
 
 from holdfast.model import OrderStatus
 from holdfast.ports import Clock, Entropy
@@ -17,6 +28,8 @@ from holdfast.transports.sim import LocalLine, Market, SimExecutionClient, Simul
 from holdfast.transports.sim.records import VenueOrder
 
 SYMBOL: Final = "BTC/USDT:USDT"
+LOW, PRICE, HIGH = Decimal(62_900), Decimal(64_000), Decimal(65_100)
+"""Where the market is, and how far it goes."""
 
 
 class Stage(Protocol):
@@ -39,8 +52,18 @@ class Stage(Protocol):
     def venue_ms(self) -> int: ...
     async def fail(self, part: AnyPart) -> None: ...
     async def mend(self) -> None: ...
-    async def order_log(self) -> Sequence[VenueOrder]: ...
+    async def order_log(self) -> Sequence[VenueOrder | Taken]: ...
     async def status_of(self, client_order_id: str) -> OrderStatus | None: ...
+
+
+class Taken(NamedTuple):
+    """An order that the venue has taken; of a conditional one, what was asked for."""
+
+    client_order_id: str
+    quantity: Decimal
+    filled: Decimal
+    status: OrderStatus
+    foreign: bool
 
 
 class LocalStage:
@@ -58,7 +81,8 @@ class LocalStage:
         self.venue = SimulatedVenue(
             time_ns=self.clock.time_ns, markets=[Market.perpetual("BTC", min_notional="100")]
         )
-        self.venue.on_price(SYMBOL, Decimal(64_000))
+        self.venue.hedge_mode = story.conditions.hedged
+        self.venue.on_price(SYMBOL, PRICE)
         self.line = LocalLine(self.venue)
         self._depth: Counter[str] = Counter()
 
@@ -80,6 +104,9 @@ class LocalStage:
             case Lag(seconds=seconds, lag_ms=lag):
                 faults.query_lag_ms = lag
                 self._for(seconds, "lag", lambda: setattr(faults, "query_lag_ms", 0))
+            case Price(seconds=seconds, up=up):
+                self.venue.on_price(SYMBOL, HIGH if up else LOW)
+                self._for(seconds, "price", lambda: self.venue.on_price(SYMBOL, PRICE))
             case Skew(skew_ms=skew):
                 faults.clock_skew_ms = skew
             case Stream(action=action, count=count):
@@ -106,12 +133,21 @@ class LocalStage:
         faults.clear()
         faults.clock_skew_ms = skew
         self.line.set_up()
+        self.venue.on_price(SYMBOL, PRICE)
 
-    async def order_log(self) -> Sequence[VenueOrder]:
-        return self.venue.order_log
+    async def order_log(self) -> Sequence[VenueOrder | Taken]:
+        return [*self.venue.order_log, *self._waiting()]
+
+    def _waiting(self) -> list[Taken]:
+        """Conditional orders of which no order was made (yet)."""
+        return [
+            Taken(order.client_id, order.quantity or Decimal(0), Decimal(0), status, False)
+            for order in self.venue._conditional.log
+            if order.actual is None and (status := order.snapshot().status)
+        ]
 
     async def status_of(self, client_order_id: str) -> OrderStatus | None:
-        for order in self.venue.order_log:
+        for order in await self.order_log():
             if order.client_order_id == client_order_id:
                 return order.status
         return None

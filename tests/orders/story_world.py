@@ -19,6 +19,7 @@ from typing import Any, Final
 import anyio
 import msgspec
 from stories import (
+    CONDITIONAL,
     EXITS,
     HELD_NUMBER,
     HORIZON_SECONDS,
@@ -27,10 +28,11 @@ from stories import (
     Conditions,
     Crash,
     Story,
+    Submit,
     seeded,
 )
 from story_desk import Desk
-from story_stage import LocalStage, Stage
+from story_stage import PRICE, LocalStage, Stage
 from story_witness import StoryClient, Witness
 
 from holdfast.campaign.diary import Decision, number_of
@@ -44,6 +46,7 @@ from holdfast.errors import (
     NotExecuted,
     OutcomeUnknown,
     Rejected,
+    ResolveRefused,
     TradingHalted,
 )
 from holdfast.journal import JournalError, MemoryDisk
@@ -52,8 +55,12 @@ from holdfast.settings import GateSettings, OrderSettings, ReconcileSettings, Se
 from holdfast.simulation import SeededEntropy, Simulation, SimulationError
 
 SYMBOL: Final = "BTC/USDT:USDT"
-PRICE: Final = Decimal(64_000)
 BELOW, ABOVE = Decimal(60_000), Decimal(70_000)
+"""Beyond where the market ever goes."""
+LOWER, UPPER = Decimal(63_000), Decimal(65_000)
+"""Where it triggers what waits for that."""
+OPERATOR_SECONDS: Final = 4.0
+"""Between two looks of the person who settles what no answer of the venue can."""
 MAX_STEPS: Final = 200_000
 MAX_STEPS_PER_INSTANT: Final = 5_000
 
@@ -108,6 +115,8 @@ class World:
         self.told: dict[int, OrderReport] = {}
         """The latest report of each decision that was said to be accepted."""
         self.given_up: set[int] = set()
+        self.exits: set[int] = set()
+        """Numbers of the decisions that only close."""
         self.upsets_before: dict[int, int] = {}
         self._callers: dict[int, list[anyio.CancelScope]] = {}
         self._crashes: list[list[Any]] = []
@@ -131,6 +140,8 @@ class World:
     async def play(self) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._live, tasks)
+            if any(getattr(part, "want", "") in CONDITIONAL for part in self.story.parts):
+                tasks.start_soon(self._operate)
             await self._begin(tasks)
             began = self.now()
             for part in self.story.parts:
@@ -147,6 +158,12 @@ class World:
         with anyio.fail_after(self.stage.recovery_seconds):
             await self._until_open()
         await self._call(self._decide(HELD_NUMBER, "market", None))
+        if self.story.conditions.hedged and any(
+            part.number % 2 == 1 and part.want in EXITS
+            for part in self.story.parts
+            if isinstance(part, Submit)
+        ):
+            await self._call(self._decide(HELD_NUMBER + 1, "market", None))
 
     async def _act(self, tasks: Any, part: AnyPart) -> None:
         match part.__struct_config__.tag:
@@ -299,22 +316,29 @@ class World:
     # --- callers ---------------------------------------------------------------------
 
     def _decide(self, number: int, want: str, deadline_seconds: float | None) -> Decision:
-        exits = want in EXITS
-        price = {
-            "limit": PRICE, "ioc": PRICE, "exit limit": PRICE, "rest": BELOW, "exit rest": ABOVE
-        }.get(want)  # fmt: skip
+        exits, hedged = want in EXITS, self.story.conditions.hedged
+        if exits:
+            self.exits.add(number)
+        short = hedged and number % 2 == 1
+        low, high = (BELOW, ABOVE) if not short else (ABOVE, BELOW)
+        under, over = (LOWER, UPPER) if not short else (UPPER, LOWER)
         if deadline_seconds is not None:
             deadline_seconds *= self.stage.pace
         order = Order(
             SYMBOL,
-            "sell" if exits else "buy",
+            "sell" if exits is not short else "buy",
             number * STEP,
-            price=price,
+            price={
+                "limit": PRICE, "ioc": PRICE, "exit limit": PRICE, "rest": low, "exit rest": high
+            }.get(want),
             key=f"decision-{number}",
-            reduce_only=exits,
+            reduce_only=exits and not hedged,
+            position_side=("SHORT" if short else "LONG") if hedged else "BOTH",
             time_in_force="IOC" if want == "ioc" else None,
             deadline_seconds=deadline_seconds,
-        )
+            trigger={"stop": "stop", "stop entry": "stop", "take profit": "take_profit"}.get(want),  # type: ignore[arg-type]
+            trigger_price={"stop": under, "stop entry": over, "take profit": over}.get(want),
+        )  # fmt: skip
         self.upsets_before[number] = self.witness.upsets
         decision = self.decisions[number] = Decision(number, order)
         return decision
@@ -333,6 +357,29 @@ class World:
                     self.breach("crash", f"{decision.order.key}: {_leaves(error)}")
             finally:
                 self._callers[decision.number].remove(scope)
+
+    async def _operate(self) -> None:
+        """A person looks at the venue now and then, for the sake of conditional orders: no answer
+        proves that one is absent, and nothing goes on before it is decided."""
+        while True:
+            await anyio.sleep(OPERATOR_SECONDS * self.stage.pace)
+            process = self.process
+            if process is None or not process.life.alive:
+                continue
+            with anyio.CancelScope() as scope, process.inside(scope):
+                for intent in process.desk.ledger.unknown:
+                    cid = intent.client_order_id
+                    if intent.order.conditional and await self.stage.status_of(cid) is None:
+                        await self._settle(process, cid)
+
+    async def _settle(self, process: Process, cid: str) -> None:
+        resolver = process.desk.execution.resolver
+        try:
+            await resolver.decide(cid, "not_executed", by="owner", reason="it is not there")
+        except (ResolveRefused, LinkDown, JournalError):
+            return  # too early, or the venue has it after all
+        self.witness.saw(cid)  # no more in doubt, also if the process died of writing it down
+        self.note(f"{cid} is settled by a person")
 
     async def _cancel(self, decision: Decision) -> None:
         process = self.process
@@ -416,7 +463,8 @@ class Caller:
         world, order, number = self.world, self.decision.order, self.decision.number
         if (
             self.process.life.alive
-            and order.reduce_only
+            and number in world.exits
+            and not order.conditional  # a person may have settled it
             and order.deadline_seconds is None
             and number not in world.given_up
             and world.witness.upsets == world.upsets_before[number]
@@ -437,7 +485,7 @@ class Caller:
             and witness.silent_until <= world.stage.clock.monotonic()
             and witness.clock_unread == unread
         )
-        halted_exit = isinstance(error, TradingHalted) and order.reduce_only
+        halted_exit = isinstance(error, TradingHalted) and self.decision.number in world.exits
         if halted_exit and may_be_sent and order.deadline_seconds is None:
             world.breach("exits", f"{order.key}, an exit, was halted: {error}")
 
@@ -532,7 +580,8 @@ def _settings(conditions: Conditions, stage: type[Stage]) -> Settings:
             on_leaving_active="keep" if conditions.keep_resting else "cancel",
             dead_man_seconds=None,
         ),
-        reconcile=ReconcileSettings(settle_seconds=0.1),
+        # A cut of the power may take the record of a stop's cancel, and a person has to look.
+        reconcile=ReconcileSettings(settle_seconds=0.1, rules={"unprotected_position": "adopt"}),
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from typing import get_args
 
 import pytest
-from stories import FAILURES, KINDS, Failure, Story, seeded
+from stories import FAILURES, KINDS, Failure, Story, Submit, Want, seeded
 from story_world import Verdict, play, play_seed
 
 from holdfast.campaign.shrink import leave_out
@@ -64,8 +65,10 @@ def test_every_row_of_the_failure_table_is_met_and_every_kind_of_mishap() -> Non
     rows = {part.row for part in parts if isinstance(part, Failure) and part.kind == "place"}
     assert rows == set(FAILURES)
     assert {type(part).__name__ for part in parts} >= {"Again", "GiveUp", "Cancel", "Crash"}
-    assert len({type(part) for part in parts}) == 12
-    assert len(KINDS) == 10
+    assert len({type(part) for part in parts}) == 13
+    assert len(KINDS) == 11
+    assert {part.want for part in parts if isinstance(part, Submit)} == set(get_args(Want))
+    assert {seeded(seed).conditions.hedged for seed in range(20)} == {True, False}
 
 
 def test_a_quiet_story_needs_one_attempt_for_each_order() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 from http_stage import Exchange, served_exchange, stage_of
-from stories import seeded
+from stories import plain, seeded
 from story_world import Verdict, World, silence, verdict_of
 from test_stories import BASE_SEED
 
@@ -29,7 +29,7 @@ def test_one_execution_each_and_none_lost(
 
     async def tell(exchange: Exchange, first: int) -> None:
         for seed in range(first, first + STORIES):
-            world = World(seeded(seed), await stage_of(exchange))
+            world = World(plain(seeded(seed)), await stage_of(exchange))
             await world.play()
             verdicts.append(verdict_of(world))
 
