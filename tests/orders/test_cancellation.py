@@ -332,6 +332,24 @@ async def cancel_of_an_order_on_its_way_cut_short(at: int, how: How) -> bool:
     return reached
 
 
+async def exit_that_waits_for_the_venue_cut_short(at: int, how: How) -> bool:
+    world = World(seed=at)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        await engine.submit(ENTRY)
+        rig = Rig(world, engine)
+        rig.fail("place", OVERLOADED)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.5, world.line.set_down, "cut")
+        loop.call_later(5, world.line.set_up)
+        reached = await cut_short(engine.submit(EXIT), at, how)
+        await anyio.sleep(20)
+        await engine.until_healthy()
+        assert len(rig.orders) <= 2
+        rig.assert_clean()
+    return reached
+
+
 Story = Callable[[int, How], Awaitable[bool]]
 BESIDE: Final[list[Story]] = [
     cancel_cut_short,
@@ -340,6 +358,7 @@ BESIDE: Final[list[Story]] = [
     first_caller_cut_short,
     acknowledged_only_cut_short,
     cancel_of_an_order_on_its_way_cut_short,
+    exit_that_waits_for_the_venue_cut_short,
 ]
 
 
