@@ -16,6 +16,8 @@ import anyio
 from holdfast.errors import LinkDown
 from holdfast.journal import MemoryJournal
 from holdfast.model import (
+    Balance,
+    CashFlow,
     ExecutionReport,
     Fill,
     Gap,
@@ -301,6 +303,22 @@ class WatchedClient:
         self._life.check()
         await self._inner.countdown_cancel_all(
             symbol, countdown_seconds=countdown_seconds, timeout_seconds=timeout_seconds
+        )
+
+
+class WatchedAccount(WatchedClient):
+    """As `WatchedClient`, and the venue tells of the account's cash."""
+
+    async def balances(self, *, timeout_seconds: float) -> list[Balance]:
+        self._life.asks("balances")
+        return await self._inner.balances(timeout_seconds=timeout_seconds)
+
+    async def cash_flows(
+        self, *, since_ms: int, until_ms: int, timeout_seconds: float
+    ) -> list[CashFlow]:
+        self._life.check()
+        return await self._inner.cash_flows(
+            since_ms=since_ms, until_ms=until_ms, timeout_seconds=timeout_seconds
         )
 
 

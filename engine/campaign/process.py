@@ -16,7 +16,7 @@ from holdfast.states.machine import Step
 from holdfast.states.table import State
 
 from .diary import Diary
-from .ports import Life, PerilousJournal, WatchedBus, WatchedClient, WatchedStore
+from .ports import Life, PerilousJournal, WatchedAccount, WatchedBus, WatchedStore
 from .witness import Witness
 from .world import World
 
@@ -139,7 +139,7 @@ class Process:
             bus=WatchedBus(ports.bus, self.life, on_gap=self._on_gap),
             policy=watched,
             lease=watched,
-            exchange=WatchedClient(ports.client, self.life, venue_ms=world.venue.now_ms),
+            exchange=WatchedAccount(ports.client, self.life, venue_ms=world.venue.now_ms),
             market=world.new_market(),
             clock=self.clock,
             entropy=self.entropy,

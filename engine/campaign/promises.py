@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 
+from holdfast.reconcile import Kind
 from holdfast.transports.sim.records import VenueOrder
 
 from .diary import Decision, Diary, number_of
@@ -83,6 +84,19 @@ def lost_with_the_power(at_seconds: float, diary: Diary, *, refused_at: Sequence
             if was_due and refused <= loss and not any(refused < b <= loss for b in diary.births):
                 return True
     return False
+
+
+def check_cash(world: World) -> None:
+    """Where nobody but the bot has moved cash, its book of it was never found to be off: each
+    profit and each fee is counted once, whatever died in between."""
+    if world.foreign_trades:
+        return
+    for _, _, event in world.events():
+        if event is None or event.type != "execution.positions_reconciled":
+            continue
+        for action in event.body["actions"]:
+            if Kind.BALANCE_DRIFT in action or Kind.CASH_FLOW in action:
+                world.breach("books", f"nobody else has moved cash, and it was told: {action}")
 
 
 def check_orders(world: World, supervisor: Supervisor) -> None:

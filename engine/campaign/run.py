@@ -23,7 +23,7 @@ from holdfast.states.table import State
 
 from .lives import Lives, Mortal
 from .plan import FaultPlan
-from .promises import check_events, check_orders
+from .promises import check_cash, check_events, check_orders
 from .script import Script
 from .seeded import seeded
 from .supervisor import Supervisor
@@ -106,6 +106,7 @@ async def _play(world: World) -> None:
         )
     check_events(world)
     check_orders(world, supervisor)
+    check_cash(world)
 
 
 async def act(

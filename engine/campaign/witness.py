@@ -151,6 +151,7 @@ class Witness:
                 ("open_orders", max(self._last_fault, reconciling), "RECONCILING was entered"),
                 ("positions", max(self._last_fault, reconciling), "RECONCILING was entered"),
                 ("fills", max(self._last_fault, reconciling), "RECONCILING was entered"),
+                ("balances", max(self._last_fault, reconciling), "RECONCILING was entered"),
             )
             if asked.get(what, 0) <= since
         ]

@@ -7,11 +7,13 @@ A campaign that does not catch them proves nothing. Each is put in place with
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from math import inf
 from typing import Any, Final
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from holdfast import batching, evidence, outbox, reconciler
 from holdfast.campaign.ports import WatchedClient
@@ -26,13 +28,14 @@ from holdfast.keys import Keys
 from holdfast.lease import LeaseKeeper
 from holdfast.ledger import Ledger
 from holdfast.links import Links
-from holdfast.model import OutcomeKind, PlaceOutcome
+from holdfast.model import Fill, OutcomeKind, PlaceOutcome
 from holdfast.orders import OrderPath
 from holdfast.policy_cell import PolicyCell
 from holdfast.ports import Batch
 from holdfast.recorder import Recorder
 from holdfast.states.table import State
 from holdfast.transports.sim import SimExecutionClient
+from holdfast.wallets import Wallets
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -261,6 +264,15 @@ def earlier_lives_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "published", lambda self, incarnation, sequence: None)
 
 
+def profit_counted_and_fee_forgotten(patch: pytest.MonkeyPatch) -> None:
+    count = Wallets.count
+
+    def gross(self: Wallets, fill: Fill) -> None:
+        count(self, replace(fill, fee=Decimal(0)))
+
+    patch.setattr(Wallets, "count", gross)
+
+
 MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
     mutate.__name__: (mutate, frozenset(promises))
     for mutate, promises in (
@@ -276,6 +288,7 @@ MUTANTS: Final[dict[str, tuple[Mutate, frozenset[str]]]] = {
         (earlier_lives_forgotten, {"events"}),
         (failed_leg_read_as_empty, {"books", "liveness"}),
         (books_not_compared, {"books"}),
+        (profit_counted_and_fee_forgotten, {"books"}),
         (permit_not_checked_again, {"gate"}),
         (order_kept_over_a_recovery, {"gate"}),
         (policy_kept_over_a_reconnect, {"policy"}),

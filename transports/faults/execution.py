@@ -12,6 +12,8 @@ import anyio
 
 from holdfast.errors import LinkDown
 from holdfast.model import (
+    Balance,
+    CashFlow,
     ExecutionReport,
     Fill,
     Instrument,
@@ -23,7 +25,14 @@ from holdfast.model import (
     QueryKind,
     QueryOutcome,
 )
-from holdfast.ports import CountsDown, Entropy, ExecutionClient, ExecutionWatch
+from holdfast.ports import (
+    BalanceReader,
+    CashFlowReader,
+    CountsDown,
+    Entropy,
+    ExecutionClient,
+    ExecutionWatch,
+)
 
 from .chance import Chance, Fate, FaultSwitch
 from .connection import Connection
@@ -31,8 +40,8 @@ from .connection import Connection
 _T = TypeVar("_T")
 
 
-class CountingClient(ExecutionClient, CountsDown, Protocol):
-    """A client of a venue that has a dead-man switch."""
+class CountingClient(ExecutionClient, CountsDown, BalanceReader, CashFlowReader, Protocol):
+    """A client of a venue that has a dead-man switch, and tells of the account's cash."""
 
 
 class _ExecutionConnection(Connection):
@@ -184,6 +193,24 @@ class FaultyExecutionClient:
             "last_price",
             timeout_seconds,
             lambda: self._inner.last_price(symbol, timeout_seconds=timeout_seconds),
+        )
+
+    async def balances(self, *, timeout_seconds: float) -> list[Balance]:
+        return await self._read(
+            "balances",
+            timeout_seconds,
+            lambda: self._inner.balances(timeout_seconds=timeout_seconds),
+        )
+
+    async def cash_flows(
+        self, *, since_ms: int, until_ms: int, timeout_seconds: float
+    ) -> list[CashFlow]:
+        return await self._read(
+            "cash_flows",
+            timeout_seconds,
+            lambda: self._inner.cash_flows(
+                since_ms=since_ms, until_ms=until_ms, timeout_seconds=timeout_seconds
+            ),
         )
 
     async def countdown_cancel_all(
