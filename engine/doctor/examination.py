@@ -14,6 +14,8 @@ from holdfast.journal import Durability
 from .finding import Finding
 from .machine import look_at_machine
 from .machine_checks import JournalNeeds, check_machine
+from .market import look_at_market
+from .market_checks import check_market
 from .server_checks import check_policy, check_server
 from .servers import look_at_servers
 from .venue import look_at_venue
@@ -53,3 +55,4 @@ class Examination:
             expected=config.account,
             max_skew_seconds=config.settings.links.max_clock_skew_seconds,
         )
+        yield check_market(await look_at_market(config), symbols=config.settings.symbols)

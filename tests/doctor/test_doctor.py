@@ -89,6 +89,7 @@ def test_machines_get_every_check_by_its_id(tmp_path: Path, port: int) -> None:
         "exchange.position_mode",
         "exchange.account",
         "exchange.stream",
+        "market.reachable",
     }
     for check in told["checks"]:
         assert check["verdict"] in ("ok", "warn", "fail", "skip")
