@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -33,6 +33,22 @@ class _Leg(NamedTuple):
 
     structure: Structure
     error: Exception | None = None
+
+
+def _told(legs: Sequence[_Leg]) -> list[Structure]:
+    """The structures of a batch, or the error that says more than they do."""
+    structures = [leg.structure for leg in legs]
+    failures = [leg.error for leg in legs if leg.error is not None]
+    for error in failures:
+        if isinstance(error, OutcomeUnknown):
+            error.orders = structures
+            raise error
+    for error in failures:
+        if isinstance(error, LinkDown):
+            raise error
+    if failures and len(failures) == len(legs):
+        raise failures[0]
+    return structures
 
 
 class Calls(Session):
@@ -73,16 +89,44 @@ class Calls(Session):
             )
             for row in orders
         ]
-        legs = [await self._leg(order) for order in meant]
-        structures = [leg.structure for leg in legs]
-        failures = [leg.error for leg in legs if leg.error is not None]
-        for error in failures:
-            if isinstance(error, OutcomeUnknown):
-                error.orders = structures
-                raise error
-        if failures and len(failures) == len(legs):
-            raise failures[0]
-        return structures
+        return _told([await self._leg(order.symbol, self._place(order)) for order in meant])
+
+    async def edit_orders(
+        self, orders: Sequence[Mapping[str, Any]], params: Params = NONE
+    ) -> list[Structure]:
+        """Each in its turn, as `edit_order`: Binance's own batch would change orders without the
+        engine knowing. One that is refused stands in the list as `rejected`, with the reason.
+
+        Nothing is touched if one of them names no order. If none was edited, the first error is
+        raised; so is a doubt, with all structures in its attribute `orders`, and a cancel that
+        got no answer: the same call again edits what is left of them, and nothing twice.
+        """
+        await self.load_markets()
+        meant = [
+            (
+                self.symbol(row.get("symbol")),
+                named(row.get("id"), {**params, **(row.get("params") or {})}),
+                row,
+            )
+            for row in orders
+        ]
+        return _told(
+            [
+                await self._leg(
+                    symbol,
+                    self.edit_order(
+                        name,
+                        symbol,
+                        str(row.get("type")),
+                        str(row.get("side")),
+                        row.get("amount"),
+                        row.get("price"),
+                        rest,
+                    ),
+                )
+                for symbol, (name, rest), row in meant
+            ]
+        )
 
     async def edit_order(
         self,
@@ -171,15 +215,15 @@ class Calls(Session):
             told={"key": report.key, "attempts": report.attempts, "evidence": report.evidence},
         )
 
-    async def _leg(self, order: Order) -> _Leg:
+    async def _leg(self, symbol: str, call: Awaitable[Structure]) -> _Leg:
         try:
-            return _Leg(await self._place(order))
+            return _Leg(await call)
         except OutcomeUnknown as error:
-            names = {"symbol": order.symbol, "clientOrderId": error.client_order_id}
+            names = {"symbol": symbol, "clientOrderId": error.client_order_id}
             return _Leg(self.exchange.safe_order({**names, "info": {}}), error)
-        except (errors.HoldfastError, JournalError) as error:
-            code = getattr(error, "code", None)
-            return _Leg(self.refused(order.symbol, code, str(error)), error)
+        except (errors.HoldfastError, JournalError, ccxt.BaseError) as error:
+            words = "; ".join((str(error), *getattr(error, "__notes__", ())))
+            return _Leg(self.refused(symbol, getattr(error, "code", None), words), error)
 
     # --- cancelling --------------------------------------------------------------------
 

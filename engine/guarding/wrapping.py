@@ -30,6 +30,7 @@ CALLS: Final[dict[str, Call]] = {
     "create_orders_ws": Calls.create_orders,
     "edit_order": Calls.edit_order,
     "edit_order_ws": Calls.edit_order,
+    "edit_orders": Calls.edit_orders,
     "cancel_order": Calls.cancel_order,
     "cancel_order_ws": Calls.cancel_order,
     "cancel_orders": Calls.cancel_orders,

@@ -101,9 +101,9 @@ _MESSAGES: Final = frozenset(
 """Of the WebSocket API: what reads, what subscribes, what cancels."""
 
 _REMEDY: Final = (
-    "through a guarded exchange orders are placed by create_order, create_orders and "
-    "edit_order only; what has nothing to do with orders may be called on a ccxt exchange "
-    "of its own that is not guarded"
+    "through a guarded exchange orders are placed by create_order, create_orders, "
+    "edit_order and edit_orders only; what has nothing to do with orders may be called on a "
+    "ccxt exchange of its own that is not guarded"
 )
 
 _SWITCH: Final = "countdownCancelAll"

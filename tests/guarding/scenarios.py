@@ -330,6 +330,33 @@ async def an_edit_replaces_what_is_not_filled(bot: Bot) -> None:
     assert str(resting.order_id) == last["id"]
 
 
+async def a_batch_of_edits_tells_of_each_order(bot: Bot) -> None:
+    ex = bot.exchange
+    first, second = await bot.limit(48_000), await bot.limit(47_000)
+    gone = await bot.limit(46_000)
+    await maybe(ex.cancel_order(gone["id"], BTC))
+
+    def row(order: Any, price: Any) -> dict[str, Any]:
+        shape = {"symbol": BTC, "type": "limit", "side": "buy", "amount": 0.010}
+        return {"id": order["id"], **shape, "price": price}
+
+    rows = [row(first, 48_100), row(gone, 46_100), row(second, 51_000)]
+    rows[2]["params"] = {"postOnly": True}  # it would take: its order is gone, and that is told
+    for _ in range(2):  # the same edits once more change nothing
+        structures = await maybe(ex.edit_orders(rows))
+        assert [s["status"] for s in structures] == ["open", "rejected", "rejected"]
+        (resting,) = bot.served.venue.open_orders(None)
+        assert structures[0]["id"] == str(resting.order_id)
+    assert "nothing is left to edit" in structures[1]["info"]["msg"]
+    assert len(bot.served.log()) == 4
+    assert await maybe(ex.editOrders([])) == []
+    nameless = [row(first, 48_200), {**row(second, 47_100), "id": None}]
+    error = await bot.fails(lambda: ex.editOrders(nameless))
+    assert isinstance(error, ccxt.BaseError)
+    assert await bot.fails(lambda: ex.edit_orders([row(gone, 46_100)]))
+    assert len(bot.served.log()) == 4
+
+
 async def an_edit_that_can_not_end_well_changes_nothing(bot: Bot) -> None:
     order = await bot.limit()
     ex = bot.exchange

@@ -90,7 +90,9 @@ async def test_no_lower_layer_writes_an_order(bot: Bot) -> None:
         lambda: ex.create_contract_orders([row]),
         lambda: ex.createContractOrders([row]),
         lambda: ex.edit_contract_order("1", BTC, "limit", "buy", 0.01, 48_000),
-        lambda: ex.edit_orders([{"id": "1", **row, "price": 48_000}]),
+        lambda: ex.fapiPrivatePutBatchOrders({"batchOrders": "[]"}),
+        lambda: ex.fapiPrivatePostBatchOrders({"batchOrders": "[]"}),
+        lambda: type(bot.raw).edit_orders(ex, [{"id": "1", **row, "price": 48_000}]),
     ]
     for number, way in enumerate(ways):
         error = await bot.fails(way)
