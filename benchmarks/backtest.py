@@ -11,9 +11,6 @@ included. What is prepared from the candles (objects, tables) is not counted for
 What is compared is not the same work: nautilus_trader keeps accounts, margin and risk for every
 order, holdfast gate, permit, journal, venue and book, backtesting.py a list of trades. Its logging
 is switched off, and no report is made of its run.
-
-Memory: a bot that does nothing, in a process of its own, by its peak resident set, with
-candles that come from a generator.
 """
 
 from __future__ import annotations
@@ -24,15 +21,11 @@ import io
 import json
 import platform
 import random
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from importlib import metadata
-from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -57,7 +50,6 @@ GOALS: Final = {
     ("each", "backtesting.py"): 1,
 }
 """So many times as fast as that peer."""
-MOST_MORE_MB: Final = 64
 
 
 def walk(count: int, *, seed: int = 7) -> Iterator[Candle]:
@@ -304,45 +296,22 @@ def measured(name: str, candles: list[Candle], rounds: int) -> dict[str, float]:
     return {peer: len(candles) / statistics.median(taken) for peer, taken in seconds.items()}
 
 
-def memory(count: int) -> float:
-    """Peak resident set, MB, of a process that plays so many candles."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--play", str(count)], capture_output=True, text=True, check=True
-    )
-    return float(done.stdout)
-
-
-def play(count: int) -> None:
-    recording = of_candles(SYMBOL, enumerate(walk(count), 1), source=Path("walk"))
-    result = run(Scene(Nothing, [BTC], [recording]), "clean")
-    assert result.failure is None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak / 1024 if sys.platform == "linux" else peak / 1024**2)
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--candles", type=int, default=500_000)
     arguments.add_argument("--orders", type=int, default=20_000)
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--memory", type=int, nargs=2, default=(1_000_000, 10_000_000))
-    arguments.add_argument("--play", type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
-    if options.play is not None:
-        play(options.play)
-        return
     candles = list(walk(options.candles))
     rows = {
         "noop": measured("noop", candles, options.rounds),
         "cross": measured("cross", candles, options.rounds),
         "each": measured("each", candles[: options.orders], options.rounds),
     }
-    peaks = [memory(count) for count in options.memory]
-    more_mb = max(after - before for before, after in pairwise(peaks))
     versions = {peer: metadata.version(peer) for peer in ("nautilus_trader", "backtesting")}
     if options.json:
-        print(json.dumps({"rows": rows, "memory_mb": peaks, "versions": versions}))
+        print(json.dumps({"rows": rows, "versions": versions}))
         return
     print(f"Python {platform.python_version()}, {options.candles:,} candles, {versions}")
     units = {"noop": "candles/s", "cross": "candles/s", "each": "orders/s"}
@@ -352,12 +321,6 @@ def main() -> None:
             factor, goal = rates["holdfast"] / rates[peer], GOALS[name, peer]
             verdict = "reached" if factor >= goal else "missed"
             print(f"    {factor:6.2f} x {peer} ({rates[peer]:,.0f}); goal {goal} x: {verdict}")
-    verdict = "reached" if more_mb <= MOST_MORE_MB else "missed"
-    first, last = options.memory
-    print(
-        f"memory from {first:,} to {last:,} candles: {more_mb:+.1f} MB; goal {MOST_MORE_MB} MB: "
-        f"{verdict}"
-    )
 
 
 if __name__ == "__main__":

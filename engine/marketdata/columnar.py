@@ -16,6 +16,8 @@ from .layout import Layout, LayoutError, Record, detect
 from .records import DataError
 
 ROWS_AT_ONCE = 10_000
+BUFFER_BYTES = 1 << 20
+"""Of a column of a Parquet file; without it a whole row group would be read at once."""
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -53,9 +55,14 @@ def rows(path: Path) -> Iterator[tuple[int, Layout, tuple[object, ...]]]:
                 names = reader.schema.names
                 batches: Iterable[Any] = map(reader.get_batch, range(reader.num_record_batches))
             else:
-                table = parquet.ParquetFile(file)
+                table = parquet.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
                 names = table.schema_arrow.names
-                batches = table.iter_batches(batch_size=ROWS_AT_ONCE)
+                # A reader of all groups keeps what it has read of each until the last.
+                batches = (
+                    batch
+                    for group in range(table.num_row_groups)
+                    for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=[group])
+                )
             layout = detect(names)
             used = layout.used
             for batch in batches:

@@ -102,7 +102,9 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow]]:
         found = True
         yield line, event
     if not found:
-        there = f"; there is {', '.join(sorted(others))}" if others else ""
+        there = ""
+        if others:
+            there = f"; there is {', '.join(sorted(others))}: name it, {min(others)}={file.name}"
         raise DataError(f"{file}: holds no trades and no best prices of {name}{there}")
 
 

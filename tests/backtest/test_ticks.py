@@ -392,7 +392,7 @@ def test_an_unreadable_frame_is_told_with_its_line(tmp_path: Path, frame: str, s
 
 def test_a_raw_feed_of_another_symbol_says_whose_it_is(tmp_path: Path) -> None:
     path = written(tmp_path / "feed.jsonl", [json.dumps(frame) for frame in FEED])
-    with pytest.raises(DataError, match="no best prices of SOLUSDT; there is BTCUSDT, ETHUSDT"):
+    with pytest.raises(DataError, match="SOLUSDT; there is BTCUSDT, ETHUSDT: name it, BTCUSDT="):
         list(frames_of(path, "SOLUSDT"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import sys
 import zipfile
 from decimal import Decimal
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.marketdata import Bar, DataError, Tick, bars, random_walk, ticks
+from holdfast.marketdata import Bar, DataError, Tick, bars, columnar, random_walk, ticks
 from holdfast.marketdata.records import ticks_of_bars
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -204,3 +205,28 @@ def test_the_walk_repeats_from_its_seed_and_stays_near_its_start() -> None:
     walked = [tick.price for tick in islice(random_walk(3), 50_000)]
     assert Decimal(50_000) < min(walked) < max(walked) < Decimal(70_000)
     assert all(price % Decimal("0.1") == 0 for price in walked)
+
+
+def test_a_table_is_not_held_as_a_whole(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import feather, parquet
+
+    count, generator = 60_000, random.Random(4)
+    closes = [generator.random() for _ in range(count)]
+    table = pyarrow.table(
+        {
+            "timestamp": range(1746372780000, 1746372780000 + count),
+            **dict.fromkeys(("open", "high", "low", "close", "volume"), closes),
+        }
+    )
+    files = [tmp_path / "a.parquet", tmp_path / "a.feather"]
+    parquet.write_table(table, files[0], row_group_size=2_000, use_dictionary=False)
+    feather.write_feather(table, str(files[1]), chunksize=2_000)
+    del table
+    for file in files:
+        before, most = pyarrow.total_allocated_bytes(), 0
+        for number, _, _ in columnar.rows(file):
+            if number % 1_000 == 0:
+                most = max(most, pyarrow.total_allocated_bytes() - before)
+        assert number == count
+        assert most < count * 6 * 8 / 2, f"{file.name}: {most} bytes of {file.stat().st_size}"
