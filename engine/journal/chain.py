@@ -127,6 +127,8 @@ class Chain:
     def drop(self, *, durable_acked: int, durable_checkpoint: int) -> None:
         """Unlink what the retention rule lets go."""
         segments = self._pages.segments[:-1]
+        if not segments:
+            return
         count = droppable(
             (Extent(s.last_seq, s.size, s.acked_at_seconds) for s in segments),
             durable_acked=durable_acked,

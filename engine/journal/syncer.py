@@ -296,11 +296,12 @@ class Syncer:
             generation = self.generation
             # The position first: whatever it covers is in a file tracked before.
             position = self._written()
-            files = [(file, file.sealed) for file in self._open]
+            files = tuple(self._open)
+            sealed = [file for file in files if file.sealed]
             directory_changed, self._directory_changed = self._directory_changed, False
         error = None
         try:
-            for file, _ in files:
+            for file in files:
                 self._files.sync(file.fd)
             if directory_changed:
                 self._files.sync_directory(self._directory)
@@ -311,9 +312,9 @@ class Syncer:
                 return  # the loop has replaced these files meanwhile; they say nothing now
             self.results.append(Synced(generation, position, error))
             if error is None:
-                finished = [file for file, sealed in files if sealed]
-                self._open = [file for file in self._open if file not in finished]
-                self._discarded += finished
+                for file in sealed:  # nothing more is written to them
+                    self._open.remove(file)
+                self._discarded += sealed
             else:
                 self._broken = True
             watched, self._watched = self._watched, False
