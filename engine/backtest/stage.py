@@ -165,6 +165,7 @@ class Stage(World):
             latency_seconds=0.001,
             clock=self.clock,
             ttl_seconds=self.plan.conditions.lease_seconds or 0.0,
+            breach=self.breach,
         )
 
     # --- what is measured ------------------------------------------------------------

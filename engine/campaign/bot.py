@@ -22,7 +22,7 @@ from holdfast.errors import (
     TradingHalted,
 )
 from holdfast.journal import JournalError, JournalFailed
-from holdfast.model import OrderReport
+from holdfast.model import Order, OrderReport
 from holdfast.ports import Entropy
 
 from .diary import Decision, Diary, Published
@@ -38,6 +38,7 @@ class Bot:
     :param price: the last price of the market.
     :param alive: whether its process still is; what a dead one says is not written down.
     :param now: seconds by its machine's monotonic clock.
+    :param refused: told of every order that the engine did not let it send, and why.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Bot:
         price: Callable[[], Decimal],
         alive: Callable[[], bool],
         now: Callable[[], float],
+        refused: Callable[[Order, str], None],
     ) -> None:
         self._diary = diary
         self._symbol = symbol
@@ -56,6 +58,7 @@ class Bot:
         self._price = price
         self._alive = alive
         self._now = now
+        self._refused = refused
         self._busy: set[int] = set()
         self.journal_failed = False
         """The engine has said that it can not write any more until it is started anew."""
@@ -120,8 +123,12 @@ class Bot:
     async def _carry_out(self, engine: Engine, decision: Decision) -> None:
         try:
             report = await self._outcome(engine, decision)
-        except (TradingHalted, JournalError, EngineClosed, LinkDown):
+        except TradingHalted as halted:
+            if self._alive():
+                self._refused(decision.order, halted.reason)
             return  # nothing was sent: the same decision may be asked for again
+        except (JournalError, EngineClosed, LinkDown):
+            return  # nor was anything then
         finally:
             self._busy.discard(decision.number)
         if report is not None and self._alive():

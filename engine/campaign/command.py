@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from multiprocessing import get_context
 
 import click
@@ -14,11 +15,11 @@ import msgspec
 from .hunt import Tally, hunt
 from .run import Verdict, run_plan
 from .seeded import seeded
-from .shrink import Shrunk, part_of, shrink
+from .shrink import part_of, shrink, unshrunk
 
 SEED_BITS = 40
-SHRUNK_AT_MOST = 3
-"""Broken seeds that are shrunk; the others are listed."""
+SHOWN_AT_MOST = 3
+"""Broken seeds whose plan is shrunk and shown; the others are listed."""
 
 
 @click.command()
@@ -30,6 +31,8 @@ SHRUNK_AT_MOST = 3
 @click.option(
     "--no-noise", is_flag=True, help="With --seed: without the small mishaps on the ports."
 )
+@click.option("--fail-fast", is_flag=True, help="Stop at the first world with a broken promise.")
+@click.option("--no-shrink", is_flag=True, help="Do not look for the shortest plan that breaks it.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def campaign(
     seeds: int,
@@ -38,6 +41,8 @@ def campaign(
     seed: int | None,
     keep: str | None,
     no_noise: bool,
+    fail_fast: bool,
+    no_shrink: bool,
     as_json: bool,
 ) -> None:
     """Break everything around the engine, in virtual time, and look for a broken promise.
@@ -55,35 +60,46 @@ def campaign(
     workers = min(jobs or os.cpu_count() or 1, seeds)
     began = time.monotonic()
     if workers == 1:
-        total = _gather(first, seeds, None, as_json=as_json)
+        total = _gather(first, seeds, None, fail_fast=fail_fast, as_json=as_json)
     else:
         # Spawned, not forked: a worker that shares nothing with this process repeats exactly.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            total = _gather(first, seeds, pool, as_json=as_json)
-    _report(total, first, time.monotonic() - began, as_json=as_json)
+            total = _gather(first, seeds, pool, fail_fast=fail_fast, as_json=as_json)
+    seconds = time.monotonic() - began
+    _report(total, first, seconds, shrinks=not no_shrink, as_json=as_json)
     if total.broken:
         raise SystemExit(1)
 
 
-def _gather(first: int, seeds: int, pool: ProcessPoolExecutor | None, *, as_json: bool) -> Tally:
+def _gather(
+    first: int, seeds: int, pool: ProcessPoolExecutor | None, *, fail_fast: bool, as_json: bool
+) -> Tally:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console, total = Console(stderr=True), Tally()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=as_json, transient=True) as progress:
+    with (
+        Progress(*columns, console=console, disable=as_json, transient=True) as progress,
+        closing(hunt(first, seeds, executor=pool)) as tallies,
+    ):
         task = progress.add_task(f"worlds from seed {first}", total=seeds)
-        for tally in hunt(first, seeds, executor=pool):
+        for tally in tallies:
             total += tally
             progress.update(task, advance=tally.seeds)
             for verdict in tally.broken:
                 console.print(f"seed {verdict.plan.seed}: {verdict.breaches[0]}", markup=False)
+            if total.broken and fail_fast:
+                break
     return total
 
 
-def _report(total: Tally, first: int, seconds: float, *, as_json: bool) -> None:
+def _report(total: Tally, first: int, seconds: float, *, shrinks: bool, as_json: bool) -> None:
     rate = total.seeds / seconds if seconds else 0.0
-    shrunk = [shrink(verdict) for verdict in total.broken[:SHRUNK_AT_MOST]]
+    shown = [
+        shrink(verdict) if shrinks else unshrunk(verdict)
+        for verdict in total.broken[:SHOWN_AT_MOST]
+    ]
     if as_json:
         summary = msgspec.structs.replace(total, broken=())
         click.echo(
@@ -93,7 +109,7 @@ def _report(total: Tally, first: int, seconds: float, *, as_json: bool) -> None:
                     "seconds": seconds,
                     **msgspec.to_builtins(summary),
                     "broken": [_as_json(verdict) for verdict in total.broken],
-                    "shrunk": [_command(found) for found in shrunk],
+                    "see_it": [found.command for found in shown],
                 }
             ).decode()
         )
@@ -107,19 +123,11 @@ def _report(total: Tally, first: int, seconds: float, *, as_json: bool) -> None:
         click.secho("every promise was kept", fg="green", bold=True)
         return
     click.secho(f"{len(total.broken)} of them broke a promise", fg="red", bold=True)
-    for found in shrunk:
-        verdict = found.verdict
-        click.echo(f"\nseed {verdict.plan.seed} breaks {verdict.breaches[0]}")
-        click.echo(f"{verdict.plan}\n  see it:  {_command(found)}")
-    others = ", ".join(str(v.plan.seed) for v in total.broken[SHRUNK_AT_MOST:][:20])
+    for found in shown:
+        click.echo(f"\n{found}")
+    others = ", ".join(str(v.plan.seed) for v in total.broken[SHOWN_AT_MOST:][:20])
     if others:
         click.echo(f"\nalso broken: {others}")
-
-
-def _command(found: Shrunk) -> str:
-    kept = ",".join(map(str, found.kept))
-    quiet = "" if found.noise else " --no-noise"
-    return f"holdfast campaign --seed {found.verdict.plan.seed} --keep '{kept}'{quiet}"
 
 
 def _replay(seed: int, keep: str | None, *, noise: bool, as_json: bool) -> None:

@@ -6,7 +6,7 @@ worker dies, twice: the local process pool and Dask's `Client.get_executor()` bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor, Future, as_completed
 from itertools import islice
 
@@ -56,25 +56,31 @@ def run_batch(first: int, count: int) -> Tally:
     return tally
 
 
-def hunt(first: int, count: int, *, executor: Executor | None = None) -> Iterator[Tally]:
+def hunt(first: int, count: int, *, executor: Executor | None = None) -> Generator[Tally]:
     """Run `count` seeds from `first` on; yields each batch as it is done.
 
-    :param executor: None: in this process.
+    Closed before it has ended, it leaves nothing to be run but what has begun.
+
+    :param executor: None: in this process, where a batch is one seed.
     """
+    if executor is None:
+        for seed in range(first, first + count):
+            yield run_batch(seed, 1)
+        return
     batches = (
         (at, min(BATCH_SEEDS, first + count - at))
         for at in range(first, first + count, BATCH_SEEDS)
     )
-    if executor is None:
-        for at, seeds in batches:
-            yield run_batch(at, seeds)
-        return
     waiting: set[Future[Tally]] = set()
-    while True:
-        for at, seeds in islice(batches, AHEAD - len(waiting)):
-            waiting.add(executor.submit(run_batch, at, seeds))
-        if not waiting:
-            return
-        done = next(as_completed(waiting))
-        waiting.discard(done)
-        yield done.result()
+    try:
+        while True:
+            for at, seeds in islice(batches, AHEAD - len(waiting)):
+                waiting.add(executor.submit(run_batch, at, seeds))
+            if not waiting:
+                return
+            done = next(as_completed(waiting))
+            waiting.discard(done)
+            yield done.result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -60,10 +60,14 @@ class Flap(Fault, frozen=True, tag="flap"):
 
 
 class PolicyChange(Fault, frozen=True, tag="policy_change"):
-    """Somebody stores another policy, whether the bot can reach the store or not."""
+    """Somebody stores another policy, whether the bot can reach the store or not.
+
+    :ivar overtakes: not now, but when the bot is about to store one of its own: just before.
+    """
 
     mode: Mode
     max_order_notional: Decimal | None = None
+    overtakes: bool = False
 
 
 class ExchangeOutage(Fault, frozen=True, tag="exchange_outage"):
@@ -75,13 +79,17 @@ class ExchangeOutage(Fault, frozen=True, tag="exchange_outage"):
 
 
 class OrderFault(Fault, frozen=True, tag="order_fault"):
-    """What happens to the next orders. `late` ones are taken `delay_seconds` after they arrive."""
+    """What happens to the next orders. `late` ones are taken `delay_seconds` after they arrive.
+
+    :ivar retry_after_seconds: with `refused`: for how long the venue asks for silence.
+    """
 
     effect: Literal["lost_request", "lost_reply", "reset", "refused", "late"]
     count: int = 1
     code: int = -1008
     status: int = 400
     delay_seconds: float = 0.0
+    retry_after_seconds: int | None = None
 
 
 class SnapshotFault(Fault, frozen=True, tag="snapshot_fault"):
@@ -224,6 +232,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         person is waited for.
     :ivar keep_resting: entries that rest stay at the venue when trading stops.
     :ivar liquidity: base units that the venue trades with us per tick; None: without bound.
+    :ivar deadline_seconds: of an entry.
     :ivar dead_man_seconds: of the venue's dead-man switch.
     :ivar gate_lease_seconds: None where the plan lets no process stand still; it costs
         many timers.
@@ -239,6 +248,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     liquidity: Decimal | None = None
     retain_acked_seconds: float = 600.0
     latency_seconds: float = 0.01
+    deadline_seconds: float = 10.0
     dead_man_seconds: float = 120.0
     gate_lease_seconds: float | None = None
     lease_seconds: float | None = 5.0

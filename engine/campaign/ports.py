@@ -26,6 +26,7 @@ from holdfast.model import (
     PlaceOutcome,
     PlaceRequest,
     Position,
+    QueryKind,
     QueryOutcome,
 )
 from holdfast.policy import Policy
@@ -116,6 +117,7 @@ class WatchedBus:
             refused = asyncio.get_running_loop().create_future()
             refused.cancel()
             return refused
+        self._life.witness.ships(batch)
         if batch.gap is not None:
             self._on_gap(batch.gap)
         answer = self._inner.append(batch)
@@ -171,7 +173,10 @@ class WatchedStore:
 
     async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         self._life.check()
-        return await self._lease.acquire(owner, ttl_seconds=ttl_seconds, above=above)
+        grant = await self._lease.acquire(owner, ttl_seconds=ttl_seconds, above=above)
+        if grant is not None:
+            self._life.witness.granted(grant.fencing_token)
+        return grant
 
     async def release(self, owner: str) -> None:
         self._life.check()
@@ -195,6 +200,7 @@ class _ExecutionWatch(_Watch):
 
     def report(self, report: ExecutionReport) -> None:
         if self._life.alive:
+            self._life.witness.reported(report.order.client_order_id)
             self._execution_watch.report(report)
 
 
@@ -244,9 +250,13 @@ class WatchedClient:
         timeout_seconds: float,
     ) -> QueryOutcome:
         self._life.check()
-        return await self._inner.cancel(
+        self._life.witness.leaves(f"a cancel of {client_order_id}")
+        answer = await self._inner.cancel(
             symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
         )
+        if self._life.alive and answer.kind is QueryKind.FOUND:
+            self._life.witness.saw(client_order_id)
+        return answer
 
     async def query(
         self,
@@ -257,6 +267,7 @@ class WatchedClient:
         timeout_seconds: float,
     ) -> QueryOutcome:
         self._life.check()
+        self._life.witness.leaves(f"a question for {client_order_id}")
         asked_ms = self._venue_ms()
         answer = await self._inner.query(
             symbol, client_order_id, conditional=conditional, timeout_seconds=timeout_seconds
@@ -267,7 +278,11 @@ class WatchedClient:
 
     async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
         self._life.asks("open_orders")
-        return await self._inner.open_orders(timeout_seconds=timeout_seconds)
+        listed = await self._inner.open_orders(timeout_seconds=timeout_seconds)
+        if self._life.alive:
+            for order in listed:
+                self._life.witness.saw(order.client_order_id)
+        return listed
 
     async def positions(self, *, timeout_seconds: float) -> list[Position]:
         self._life.asks("positions")

@@ -70,6 +70,8 @@ class Process:
         self.killed = False
         self.name = f"copy {copy}, life {life}"
         self.entropy: SeededEntropy = world.entropy.child(self.name)
+        self._settings = world.settings()
+        self._producer = ""
         self.witness = Witness(
             breach=world.breach,
             in_store=lambda: world.store_server.policy,
@@ -80,6 +82,10 @@ class Process:
             counts_down=lambda: world.venue.counting_down or world.venue_clock_jumps,
             halted=halted,
             unnamed=world.unnamed,
+            published=self._last_published,
+            on_bus=lambda: world.bus_server.log.last_sequences.get(self._producer, 0),
+            orders=self._settings.orders,
+            now=clock.monotonic,
         )
         self.life = Life(self.witness, reached)
         self.engine: Engine | None = None
@@ -119,7 +125,7 @@ class Process:
 
     def _engine(self) -> Engine:
         world = self.world
-        settings = world.settings()
+        settings = self._settings
         journal = PerilousJournal.open(
             self.disk,
             clock=self.clock,
@@ -131,6 +137,7 @@ class Process:
         assert isinstance(journal, PerilousJournal)
         self.journal = journal
         journal.reached = self.life.reached
+        self._producer = f"{settings.bot}:{journal.incarnation:x}"
         ports = world.ports(clock=self.clock, entropy=self.entropy)
         watched = WatchedStore(ports.store, ports.lease, self.life)
         return world.new_engine(
@@ -144,6 +151,11 @@ class Process:
             clock=self.clock,
             entropy=self.entropy,
         )
+
+    def _last_published(self) -> int:
+        """Number of the last event of this life that its bot was told to be published."""
+        latest = self.diary.published[-1:]
+        return next((p.sequence for p in latest if p.producer == self._producer), 0)
 
     def _on_gap(self, gap: Gap) -> None:
         self.world.note(f"{self.name}: {gap}")

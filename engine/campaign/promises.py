@@ -12,8 +12,9 @@ from .diary import Decision, Diary, number_of
 from .supervisor import Supervisor
 from .world import World
 
-SYNC_SECONDS = 0.05
-"""What was published at level `process` so shortly before a power cut may be gone."""
+SYNC_SECONDS = 0.05 + 1e-6
+"""What was published at level `process` so shortly before a power cut may be gone; times are
+rounded."""
 
 
 def check_events(world: World) -> None:

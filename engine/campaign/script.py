@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from msgspec.structs import replace
+
 from holdfast.transports.sim.faults import Fault as VenueFault
 
 from .lives import Lives, Mortal
@@ -67,6 +69,7 @@ class Script(Generic[_P]):
         self._over = True
         world.venue.faults.clear()
         world.bus_server.lose_acks(0)
+        world.overtaking.clear()
         for server in (world.bus_server, world.store_server):
             server.up()
         world.line.set_up()
@@ -104,8 +107,11 @@ class Script(Generic[_P]):
                 world.trade_by_another_hand(side, quantity)
             case Flap(server=name):
                 world.server(name).drop_connections("the network hiccuped")
-            case PolicyChange(mode=mode, max_order_notional=notional):
-                world.change_policy(mode, notional)
+            case PolicyChange(mode=mode, max_order_notional=notional, overtakes=overtakes):
+                if overtakes:
+                    world.overtaking.append((mode, notional))
+                else:
+                    world.change_policy(mode, notional)
             case ExchangeOutage():
                 self._exchange_outage(fault)
             case OrderFault():
@@ -201,6 +207,7 @@ def _venue_fault(fault: OrderFault) -> VenueFault:
         case "reset":
             return VenueFault(reply="reset")
         case "refused":
-            return VenueFault.refusal(fault.code, "planned refusal", status=fault.status)
+            refusal = VenueFault.refusal(fault.code, "planned refusal", status=fault.status)
+            return replace(refusal, retry_after_seconds=fault.retry_after_seconds)
         case "late":
             return VenueFault(delay_before_seconds=fault.delay_seconds)

@@ -69,6 +69,10 @@ REFUSALS: Final = (
 """Codes and their HTTP status, as Binance's USDⓈ-M error list has them."""
 
 
+ASK_FOR_SILENCE: Final = (418, 429)
+"""Status with which Binance may send Retry-After."""
+
+
 class Dice:
     """Draws that faults are made of."""
 
@@ -118,11 +122,12 @@ def _order_fault(at: float, dice: Dice) -> AnyFault:
     code, status = dice.pick(*REFUSALS)
     return OrderFault(
         at_seconds=at,
-        effect=dice.pick("lost_request", "lost_reply", "reset", "refused", "late"),
+        effect=dice.pick("lost_request", "lost_reply", "reset", "refused", "refused", "late"),
         count=dice.whole(1, 3),
         code=code,
         status=status,
         delay_seconds=dice.between(0.1, 3.5),
+        retry_after_seconds=dice.whole(1, 6) if status in ASK_FOR_SILENCE else None,
     )
 
 
@@ -139,7 +144,9 @@ def _kill(at: float, dice: Dice) -> AnyFault:
 def _policy_change(at: float, dice: Dice) -> AnyFault:
     notional = dice.pick(None, Decimal(1000), Decimal(3000))
     mode = dice.pick(Mode.NORMAL, Mode.NORMAL, Mode.DEFENSIVE, Mode.HALT)
-    return PolicyChange(at_seconds=at, mode=mode, max_order_notional=notional)
+    return PolicyChange(
+        at_seconds=at, mode=mode, max_order_notional=notional, overtakes=dice.chance(0.3)
+    )
 
 
 def _skew(at: float, dice: Dice) -> AnyFault:
@@ -258,5 +265,6 @@ def _conditions(dice: Dice, kinds: set[str]) -> Conditions:
         keep_resting=dice.chance(0.3),
         liquidity=dice.pick(None, Decimal("0.02")),
         dead_man_seconds=dice.pick(5.0, 5.0, 8.0, 120.0),
+        deadline_seconds=dice.pick(2.0, 4.0, 10.0, 10.0),
         gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
     )

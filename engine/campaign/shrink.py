@@ -26,6 +26,19 @@ class Shrunk(NamedTuple):
     kept: tuple[int, ...]
     noise: bool
 
+    @property
+    def command(self) -> str:
+        """Replays it, with a timeline."""
+        kept = ",".join(map(str, self.kept))
+        quiet = "" if self.noise else " --no-noise"
+        return f"holdfast campaign --seed {self.verdict.plan.seed} --keep '{kept}'{quiet}"
+
+    def __str__(self) -> str:
+        """Seed, promise, plan, and how to see it."""
+        plan = self.verdict.plan
+        first = self.verdict.breaches[0]
+        return f"seed {plan.seed} breaks {first}\n{plan}\n  see it:  {self.command}"
+
 
 def part_of(plan: FaultPlan, kept: tuple[int, ...], *, noise: bool) -> FaultPlan:
     """`plan` with only the faults at these positions.
@@ -39,6 +52,11 @@ def part_of(plan: FaultPlan, kept: tuple[int, ...], *, noise: bool) -> FaultPlan
         noise=plan.noise if noise else Noise(),
         conditions=plan.conditions,
     )
+
+
+def unshrunk(broken: Verdict) -> Shrunk:
+    """The plan of `broken` as it is."""
+    return Shrunk(broken, tuple(range(len(broken.plan.faults))), not broken.plan.noise.silent)
 
 
 def shrink(broken: Verdict, *, run: Callable[[FaultPlan], Verdict] = run_plan) -> Shrunk:

@@ -89,6 +89,7 @@ class Supervisor(Lives[Process]):
             price=lambda: self.world.price,
             alive=lambda: process.alive,
             now=process.clock.monotonic,
+            refused=process.witness.refused,
         )
 
     def _look_at_remains(self, process: Process, *, died_ns: int) -> None:

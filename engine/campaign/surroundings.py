@@ -53,6 +53,7 @@ def settings_for(conditions: Conditions, symbols: tuple[str, ...]) -> Settings:
         bot=BOT_NAME,
         orders=OrderSettings(
             on_leaving_active="keep" if conditions.keep_resting else "cancel",
+            deadline_seconds=conditions.deadline_seconds,
             dead_man_seconds=conditions.dead_man_seconds,
         ),
         symbols=symbols,

@@ -12,15 +12,28 @@ from collections.abc import Callable, Container
 from typing import Final
 
 from holdfast.engine import Engine
-from holdfast.model import PlaceOutcome, PlaceRequest, QueryOutcome
-from holdfast.policy import Exposure, Policy, objection
-from holdfast.ports import StoredPolicy
+from holdfast.model import Order, PlaceOutcome, PlaceRequest, QueryKind, QueryOutcome
+from holdfast.policy import Mode, Policy
+from holdfast.ports import Batch, StoredPolicy
+from holdfast.settings import OrderSettings
 from holdfast.states.machine import Step
 from holdfast.states.table import State, Trigger
 
 from .attempts import Attempts
+from .doubts import Doubts
+from .waits import Waits
 
 LINKS: Final = ("bus", "policy", "exchange", "stream")
+EXITS_WAIT_FOR: Final = (
+    "halted: not started",
+    "halted: lease:",
+    "halted: operator:",
+    "lease:",
+    "venue:",
+    "the venue's clock could not be read",
+    "a repair of the position",
+)
+"""What may keep the bot from getting out, but for a venue that can not be reached."""
 
 
 class Witness:
@@ -35,6 +48,10 @@ class Witness:
     :param counts_down: whether the venue's dead-man switch is armed.
     :param halted: whether the operator has halted this copy.
     :param unnamed: takes the ids of orders that no decision of a bot stands behind.
+    :param published: number of the last event that the bot was told to be published, in this
+        life; `on_bus` that of the last one of this life which the bus has.
+    :param orders: how orders are set up to be sent.
+    :param now: seconds by the machine's monotonic clock.
     """
 
     def __init__(
@@ -49,6 +66,10 @@ class Witness:
         counts_down: Callable[[], bool],
         halted: Callable[[], bool],
         unnamed: set[str],
+        published: Callable[[], int],
+        on_bus: Callable[[], int],
+        orders: OrderSettings,
+        now: Callable[[], float],
     ) -> None:
         self.engine: Engine | None = None
         self._breach = breach
@@ -60,6 +81,12 @@ class Witness:
         self._counts_down = counts_down
         self._halted = halted
         self._unnamed = unnamed
+        self._published = published
+        self._on_bus = on_bus
+        self._to_be_replayed = 0
+        """What `published` was when RECOVERING was entered."""
+        self._tokens: set[int] = set()
+        """Fencing tokens that were granted to this life."""
         self._count = 0
         self._told_up = dict.fromkeys(LINKS, False)
         self._last_fault = 0
@@ -75,6 +102,8 @@ class Witness:
         self._before_connection: Policy | None = None
         self._first_asked_for: dict[str, int] = {}
         self.attempts = Attempts(breach)
+        self._doubts = Doubts(self.attempts)
+        self._waits = Waits(settings=orders, now=now, breach=breach)
 
     def _now(self) -> int:
         self._count += 1
@@ -115,7 +144,8 @@ class Witness:
     def inherit(self, earlier: Witness, *, could_write: bool) -> None:
         """What an earlier life has read may not be forgotten, if its disk took it down."""
         self._newest_read = earlier._newest_read if could_write else None
-        self.attempts = earlier.attempts
+        self.attempts, self._doubts = earlier.attempts, earlier._doubts
+        self._doubts.died()
 
     # --- what it asks ----------------------------------------------------------------
 
@@ -126,6 +156,22 @@ class Witness:
 
     def answered(self, client_order_id: str, asked_ms: int, answer: QueryOutcome) -> None:
         self.attempts.answered(client_order_id, asked_ms, answer)
+        if answer.kind is QueryKind.FOUND:
+            self.saw(client_order_id)
+        else:
+            self._doubts.denied(client_order_id)
+
+    def saw(self, client_order_id: str) -> None:
+        """The venue has spoken of an order that it has."""
+        self._doubts.saw(client_order_id)
+
+    def reported(self, client_order_id: str) -> None:
+        """The venue's user stream has spoken of it."""
+        self.saw(client_order_id)
+
+    def granted(self, fencing_token: int) -> None:
+        """The lease is this life's, for a term."""
+        self._tokens.add(fencing_token)
 
     # --- what it does ----------------------------------------------------------------
 
@@ -133,6 +179,8 @@ class Witness:
         if step.trigger in (Trigger.HALT, Trigger.RESUME, Trigger.FAULT):
             self.fault(step.cause)
         self._entered[step.dest] = self._now()
+        if step.dest is State.RECOVERING:
+            self._to_be_replayed = self._published()
         if step.dest is State.HEALTHY:
             self._check_recovery()
 
@@ -162,6 +210,10 @@ class Witness:
             late.append(f"{', '.join(down)} known to be down")
         if self._halted():
             late.append("the operator has halted the bot")
+        if unknown := self._doubts.of():
+            late.append(f"nobody knows what became of {', '.join(unknown)}")
+        if (behind := self._to_be_replayed) > (there := self._on_bus()):
+            late.append(f"of its events up to {behind} the bus has those up to {there}")
         if late:
             self._breach("recovery", f"HEALTHY although {'; '.join(late)}")
         if self._snapshot_version == self._venue_moved() and self.engine is not None:
@@ -172,15 +224,31 @@ class Witness:
     def places(self, request: PlaceRequest) -> None:
         """The transport was asked to place, perhaps to connect first."""
         self._first_asked_for.setdefault(request.client_order_id, self._now())
+        self._waits.places(request)
+
+    def leaves(self, what: str) -> None:
+        """A request about an order is about to be sent."""
+        self._waits.leaves(what)
+
+    def ships(self, batch: Batch) -> None:
+        """A batch is on its way to the bus."""
+        if self._tokens and batch.fencing_token not in self._tokens:
+            self._breach(
+                "lease", f"a batch was sent with token {batch.fencing_token}, which is not ours"
+            )
 
     def writes(self, request: PlaceRequest) -> None:
         """An order is on the wire from now on."""
         cid, order = request.client_order_id, request.order
         self.attempts.writes(request)
+        self._waits.writes(request)
+        self._doubts.wrote(request)
         if order.key is None:
             self._unnamed.add(cid)
         elif self._halted():
             self._breach("gate", f"{cid} written although the operator has halted the bot")
+        if others := self._others_open(self):
+            self._breach("lease", f"{cid} written while {others} trades as well")
         if not order.opening:
             return
         assert self.engine is not None
@@ -194,8 +262,8 @@ class Witness:
             wrong.append(f"not HEALTHY since {self._why}")
         if self._first_asked_for.get(cid, 0) < healthy:
             wrong.append("it was first asked for before the gate was last opened")
-        if others := self._others_open(self):
-            self._breach("lease", f"{cid} opening order written while {others} trades as well")
+        if unknown := self._doubts.of(order.symbol, without=cid):
+            wrong.append(f"nobody knows what became of {', '.join(unknown)}")
         if not self._counts_down():
             self._breach("dead man", f"{cid} opening order written with no countdown at the venue")
         wrong += [f"{link} was known to be down" for link, up in self._told_up.items() if not up]
@@ -209,22 +277,41 @@ class Witness:
         if policy is None:
             self._breach("policy", f"{request.client_order_id} written and no policy was ever read")
             return
-        limits = policy.limits
-        if order.price is None and limits.max_order_notional is not None:
-            return  # the price it was judged by is the engine's own affair
-        # At its own price a sell is worth the least that it may be filled at: what breaks the
-        # limit even so was allowed by another policy.
-        nothing_held = Exposure(order.quantity * 0, order.quantity * 0, order.price, 0)
-        why = objection(policy, order, nothing_held)
+        why = _forbidden(policy, order)
         if why is not None:
             self._breach(
                 "policy",
-                f"{request.client_order_id} written under an older policy than version "
-                f"{policy.version}: {why}",
+                f"{request.client_order_id} written, which version {policy.version} of the policy "
+                f"forbids: {why}",
             )
 
     def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
         self.attempts.placed(request, outcome)
+        self._waits.placed(request, outcome)
+        self._doubts.placed(request, outcome)
+
+    def refused(self, order: Order, reason: str) -> None:
+        """The engine did not let the bot send an order: getting out must stay possible."""
+        if order.opening or reason.startswith(EXITS_WAIT_FOR):
+            return
+        if not reason.startswith("halted: exchange:") or self._told_up["exchange"]:
+            self._breach("exits", f"{order.key}, which can only reduce, was refused: {reason}")
+
+
+def _forbidden(policy: Policy, order: Order) -> str | None:
+    """Why an opening order may not be sent under this policy, as far as a plan's policies go.
+
+    Told without the engine's own rules: those are what is watched.
+    """
+    if policy.active_mode is Mode.HALT:
+        return "its mode is HALT"
+    limit = policy.limits.max_order_notional
+    if limit is None or order.price is None:  # the price it is judged by is the engine's affair
+        return None
+    # At its own price a sell is worth the least that it may be filled at: what breaks the limit
+    # even so was allowed by another policy.
+    notional = order.quantity * order.price
+    return f"order notional {notional:f} is above {limit:f}" if notional > limit else None
 
 
 def _newest(*policies: Policy | None) -> Policy | None:

@@ -50,7 +50,7 @@ class Breach(NamedTuple):
     """A promise that was seen broken.
 
     :ivar promise: `gate`, `events`, `orders`, `policy`, `books`, `liveness`, `recovery`,
-        `lease`, `dead man`, or `crash` for an engine that ended by itself.
+        `lease`, `dead man`, `exits`, `silence`, or `crash` for an engine that ended by itself.
     """
 
     promise: str
@@ -106,6 +106,8 @@ class World:
         self.price = FIRST_PRICE
         self.venue_events = 0
         self.foreign_trades = 0
+        self.overtaking: list[tuple[Mode, Decimal | None]] = []
+        """Policies that are stored just before the bot stores one of its own."""
         self.unnamed: set[str] = set()
         """Client ids of orders that the engine sent for its operator."""
         self.venue.subscribe(self._on_venue_event)
@@ -126,6 +128,7 @@ class World:
             latency_seconds=0.001,
             clock=self.clock,
             ttl_seconds=self.plan.conditions.lease_seconds or 0.0,
+            breach=self.breach,
         )
 
     def server(self, name: Server) -> TimedServer:
@@ -147,7 +150,9 @@ class World:
         bus: MessageBus = MemoryBus(self.bus_server)
         store: PolicyStore
         lease: LeaseStore
-        store = lease = timed = TimedStore(self.store_server, clock=clock)
+        store = lease = timed = TimedStore(
+            self.store_server, clock=clock, before_storing=self._overtake
+        )
         client = self.new_client()
         if not self.plan.noise.silent:
             noise, on = entropy.child("noise"), self.noise
@@ -216,6 +221,10 @@ class World:
         stored = self.store_server.policy
         version = 0 if stored is None else stored.policy.version
         self.store_server.compare_and_set(policy, version)
+
+    def _overtake(self) -> None:
+        while self.overtaking:
+            self.change_policy(*self.overtaking.pop())
 
     def policy_in_force(self) -> Policy | None:
         """The newest policy that was stored so long ago that it must be known wherever the

@@ -39,6 +39,7 @@ def test_a_journal_that_does_not_sync_is_caught(monkeypatch: pytest.MonkeyPatch)
         (9.98, None, None, True),  # within the time a sync may take to come
         (9.90, None, None, False),
         (9.00, 9.04, None, True),  # its sync was due, and refused
+        (9.00, 9.05, None, True),  # as late as it can have been due
         (9.00, 9.06, None, False),  # it had been synced before that one
         (9.00, 8.99, None, False),  # so had whatever was refused before it
         (9.00, 9.04, 9.50, False),  # another life has found it, and synced it

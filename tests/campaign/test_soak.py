@@ -10,6 +10,7 @@ import pytest
 from test_campaign import BASE_SEED
 
 from holdfast.campaign.hunt import hunt
+from holdfast.campaign.shrink import shrink
 
 SEEDS = int(os.environ.get("HOLDFAST_SOAK_SEEDS") or 5000)
 
@@ -21,5 +22,8 @@ def test_thousands_of_fresh_seeds_break_no_promise() -> None:
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         broken = [v for tally in hunt(first, SEEDS, executor=pool) for v in tally.broken]
     assert not broken, "\n".join(
-        f"holdfast campaign --seed {v.plan.seed}  # {v.breaches[0]}" for v in broken
+        [
+            *(str(shrink(verdict)) for verdict in broken[:3]),
+            *(f"seed {verdict.plan.seed} breaks {verdict.breaches[0]}" for verdict in broken[3:]),
+        ]
     )

@@ -18,6 +18,10 @@ from holdfast.states.table import State
 TTL = 15.0
 
 
+def _unheard_of(promise: str, what: str) -> None:
+    raise AssertionError(f"{promise}: {what}")
+
+
 class LeaseSide:
     """A server of its own for policy and lease, and the folder of the copy that uses it."""
 
@@ -27,6 +31,7 @@ class LeaseSide:
             latency_seconds=0.001,
             clock=world.clock,
             ttl_seconds=TTL,
+            breach=_unheard_of,
         )
         self._world = world
         self._disk = MemoryDisk()

@@ -1,4 +1,4 @@
-"""What the examples are run against."""
+"""What the examples are run against, and the patches of `tests/mutants` importable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "mutants"))
 
 PATIENCE_SECONDS = 60
 

@@ -1,7 +1,8 @@
 """Deliberate breakages of the order's way, each a mistake that somebody could make.
 
-Stories that do not catch them prove nothing. As in the campaign (`tests/campaign/mutants.py`),
-each is put in place with `monkeypatch` and named after what the engine then does wrong.
+Stories that do not catch them prove nothing. Stories are played by the thousand in a test's own
+process, so each is put in place there, with `monkeypatch`, and not in a copy as those that the
+campaign hunts (`tests/mutants`). It is named after what the engine then does wrong.
 """
 
 from __future__ import annotations

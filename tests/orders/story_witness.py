@@ -113,6 +113,9 @@ class Witness:
         self._seen.add(client_order_id)
         self.doubtful.pop(client_order_id, None)
 
+    def reported(self, client_order_id: str) -> None:
+        """The stream has; what it brings late is told late (`_Reports`)."""
+
     # --- what is sent ----------------------------------------------------------------
 
     def places(self, request: PlaceRequest) -> None:
@@ -190,23 +193,6 @@ class StoryClient(WatchedClient):
         super().__init__(inner, life, **known)
         self._told = witness
         self._stream_seconds = stream_seconds
-
-    async def cancel(self, symbol: str, client_order_id: str, **options: Any) -> Any:
-        self._told.leaves(f"cancel of {client_order_id}")
-        answer = await super().cancel(symbol, client_order_id, **options)
-        if self._life.alive and answer.kind is QueryKind.FOUND:
-            self._told.saw(client_order_id)
-        return answer
-
-    async def query(self, symbol: str, client_order_id: str, **options: Any) -> Any:
-        self._told.leaves(f"query of {client_order_id}")
-        return await super().query(symbol, client_order_id, **options)
-
-    async def open_orders(self, **options: Any) -> Any:
-        listed = await super().open_orders(**options)
-        for order in listed if self._life.alive else ():
-            self._told.saw(order.client_order_id)
-        return listed
 
     async def venue_time_ms(self, **options: Any) -> int:
         try:
