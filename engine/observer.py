@@ -167,6 +167,12 @@ class Observer:
         leaves the drift unexplained, and the gate not shut for that.
         """
         client: object = self._client
+        if any(
+            f.client_order_id.startswith(view.prefix)
+            and (f.symbol, f.trade_id) not in view.fill_ids
+            for f in snapshot.fills
+        ):
+            return None  # these are counted first; what is off then is looked at again
         off = drifted(view.wallets, snapshot.wallets or {}, view.wallet_tolerance)
         since = self._ledger.wallets.since_ms
         begins = {asset: since[asset] for asset, _ in off if asset in since}

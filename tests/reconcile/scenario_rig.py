@@ -363,7 +363,7 @@ class Stage:
         assert self.mismatch() == ""
         if told is not None:
             actions = await self.told()
-            assert [a for a in actions if a != CASH] == list(told)
+            assert [a for a in actions if a != CASH] == list(told), actions
             if cash:
                 assert DRIFT not in actions
                 assert (CASH in actions) is (self.cash_of_others() != self._others_before)

@@ -6,7 +6,7 @@ from collections import Counter
 from decimal import Decimal
 
 from engine_world import BTC
-from scenario_rig import FOREIGN, Stage, WireWorld, only_wire_scenario, orders
+from scenario_rig import DRIFT, FOREIGN, Stage, WireWorld, only_wire_scenario, orders
 
 from holdfast.model import Order
 from holdfast.transports.usdm.fills import DAY_MS, PAGE
@@ -59,9 +59,10 @@ async def test_fills_of_weeks_ago(stage: Stage) -> None:
                 stage.order("sell", "0.010", client_order_id=f"{FOREIGN}{2 * number + 1}")
                 stage.price("60000", "0.100")
         await stage.settled(
-            told=["adopt missed_fill"] * len(ages_days) + ["adopt stale_order"],
+            told=[*["adopt missed_fill"] * len(ages_days), "adopt stale_order", DRIFT],
             position=f"{Decimal('0.100') * len(ages_days):f}",
             resting=1,
+            cash=False,  # of another hand, and older than what the history is asked for
         )
 
 
