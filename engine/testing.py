@@ -17,11 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from holdfast.backtest import Account, Run
 from holdfast.backtest.candle_recording import of_candles
+from holdfast.backtest.funding import fixed, no_fees
 from holdfast.backtest.recording import span
 from holdfast.backtest.result import RunName
 from holdfast.backtest.run import Scene, run
@@ -153,6 +156,8 @@ def play(
     market: Market = BTC,
     account: Account | None = None,
     conditions: Conditions | None = None,
+    bars: Sequence[str] = (),
+    funding_rate: Decimal | None = None,
     run_name: RunName = "guarded",
 ) -> Run:
     """Let a bot trade on candles while these faults strike, and watch the promises.
@@ -162,10 +167,20 @@ def play(
     :param noise: chances of small mishaps on each port.
     :param seed: of everything that is drawn by chance.
     :param conditions: None: those that the faults ask for.
+    :param bars: lengths of the bars that the bot hears of (`5m`), made of the candles; none: as
+        they are.
+    :param funding_rate: of the fees that come due every eight hours; None: there are none.
     :param run_name: `bare` to see the same bot without holdfast.
     :raises DataError: the candles are no series.
+    :raises ConfigError: bars that can not be made of them.
     """
-    recording = of_candles(market.symbol, enumerate(candles, 1), source=Path("candles"))
+    recording = of_candles(
+        market.symbol,
+        enumerate(candles, 1),
+        source=Path("candles"),
+        bars=bars,
+        fees=no_fees if funding_rate is None else partial(fixed, funding_rate),
+    )
     between = span([recording])
     planned = tuple(sorted(faults, key=lambda fault: fault.at_seconds))
     plan = FaultPlan(

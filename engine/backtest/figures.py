@@ -116,22 +116,26 @@ def data_lines(backtest: Backtest) -> Iterator[str]:
         )
 
 
+def _some(count: int, noun: str) -> str:
+    return f"{_count(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def _content(data: DataSummary) -> Iterator[str]:
     if data.candles:
-        yield f"{_count(data.candles)} candles of {data.interval}"
+        yield f"{_some(data.candles, 'candle')} of {data.interval}"
     if data.trades:
-        yield f"{_count(data.trades)} trades"
+        yield _some(data.trades, "trade")
     if data.quotes:
-        yield f"{_count(data.quotes)} quotes"
+        yield _some(data.quotes, "quote")
     if data.bars not in ((), (data.interval,)):
         yield f"bars of {' and '.join(data.bars)}"
     if data.fundings:
-        yield f"{_count(data.fundings)} funding fee{'' if data.fundings == 1 else 's'}"
+        yield _some(data.fundings, "funding fee")
 
 
 def _flaws(data: DataSummary) -> Iterator[str]:
     if data.gaps:
-        yield f", {_count(data.missing)} missing in {_count(data.gaps)} gaps from {data.first_gap}"
+        yield f", {_count(data.missing)} missing in {_some(data.gaps, 'gap')} from {data.first_gap}"
     if data.dropped:
         yield (
             f", {_count(data.dropped)} told twice or out of order and dropped from "

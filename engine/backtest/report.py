@@ -32,7 +32,7 @@ _WHEN: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 NOTHING: Final = ("0", figures.NONE, "right")
 
 EXPLANATION: Final = (
-    "Three runs of the same bot on the same candles: while nothing fails, under the faults with "
+    "Three runs of the same bot on the same market: while nothing fails, under the faults with "
     "holdfast, and under the same faults without it. The curves are the profit of each, fees "
     "and funding paid; below are the states of the guarded run. Where its gate was shut the ground "
     "is shaded: there it could get out, and opened nothing."

@@ -4,7 +4,8 @@ In a table of trades or quotes, disorder and duplicates are errors of whoever ma
 their line. A raw feed has them by nature (streams that reconnect tell again what was told), so
 they are dropped there, counted, and the first is named. Neither is ever traded on. Trades are
 numbered without a hole by the venue, so a missing number is a missing trade: a bot hears of it
-(`MarketGap`), and bars with such a hole are not handed out.
+(`MarketGap`), and bars with such a hole are not handed out. Changes of the best prices are numbered
+too, but not without holes, so of them only the order is known.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar
 
 import anyio
 import pytest
 from backtest_rigs import Cross, Raises
 
+from holdfast import Bar, Bot, Order
 from holdfast.testing import (
     ExchangeOutage,
     Kill,
@@ -48,6 +50,22 @@ def test_a_bot_is_played_under_faults_and_the_promises_are_checked() -> None:
 def test_what_went_wrong_fails_the_test() -> None:
     with pytest.raises(PromiseBroken, match=r"the bot raised ZeroDivisionError: of mine in .*Rais"):
         check(play(Raises, walk(200)))
+
+
+class Holds(Bot):
+    heard: ClassVar[set[int]] = set()
+
+    async def on_bar(self, bar: Bar) -> None:
+        self.heard.add(bar.interval_ms)
+        if not self.engine.position(bar.symbol):
+            await self.engine.submit(Order(bar.symbol, "buy", "0.010"))
+
+
+def test_longer_bars_and_funding_are_played_too() -> None:
+    result = play(Holds, walk(500), bars=["5m"], funding_rate=Decimal("0.0001"))
+    check(result)
+    assert Holds.heard == {300_000}
+    assert Decimal("-0.07") < result.funding < Decimal("-0.05"), "eight hours are full once"
 
 
 def test_noise_is_all_over_the_run() -> None:
