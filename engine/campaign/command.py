@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 
 import click
 import msgspec
 
+from .cluster import ClusterError, executor_of
 from .hunt import Tally, hunt
 from .run import Verdict, run_plan
 from .seeded import seeded
@@ -26,6 +28,9 @@ SHOWN_AT_MOST = 3
 @click.option("--seeds", default=1000, show_default=True, help="How many worlds to run.")
 @click.option("--first-seed", type=int, help="The first of them. Default: a random one, printed.")
 @click.option("--jobs", type=int, help="Processes. Default: one for each processor.")
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Run on the Dask cluster whose scheduler is at tcp://…"
+)
 @click.option("--seed", type=int, help="Run this one alone and print what happened in it.")
 @click.option("--keep", help="With --seed: only these faults of its plan, such as 0,3,4.")
 @click.option(
@@ -38,6 +43,7 @@ def campaign(
     seeds: int,
     first_seed: int | None,
     jobs: int | None,
+    cluster: str | None,
     seed: int | None,
     keep: str | None,
     no_noise: bool,
@@ -57,22 +63,39 @@ def campaign(
     if seeds < 1:
         raise click.BadParameter("give at least 1", param_hint="--seeds")
     first = secrets.randbits(SEED_BITS) if first_seed is None else first_seed
-    workers = min(jobs or os.cpu_count() or 1, seeds)
+    if cluster is not None and jobs is not None:
+        raise click.BadParameter("a cluster has workers of its own", param_hint="--jobs")
     began = time.monotonic()
-    if workers == 1:
-        total = _gather(first, seeds, None, fail_fast=fail_fast, as_json=as_json)
-    else:
-        # Spawned, not forked: a worker that shares nothing with this process repeats exactly.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            total = _gather(first, seeds, pool, fail_fast=fail_fast, as_json=as_json)
+    try:
+        with _executor(cluster, min(jobs or os.cpu_count() or 1, seeds)) as executor:
+            total = _gather(first, seeds, executor, fail_fast=fail_fast, as_json=as_json)
+    except ClusterError as error:
+        raise click.BadParameter(str(error), param_hint="--cluster") from None
+    except (BrokenExecutor, CancelledError) as error:
+        again = f"--first-seed {first}"
+        raise click.ClickException(f"the workers are gone ({error!r}); again: {again}") from None
     seconds = time.monotonic() - began
     _report(total, first, seconds, shrinks=not no_shrink, as_json=as_json)
     if total.broken:
         raise SystemExit(1)
 
 
+@contextmanager
+def _executor(cluster: str | None, jobs: int) -> Iterator[Executor | None]:
+    """What the seeds are run on; None: this process."""
+    if cluster is not None:
+        with executor_of(cluster) as executor:
+            yield executor
+    elif jobs == 1:
+        yield None
+    else:
+        # Spawned, not forked: a worker that shares nothing with this process repeats exactly.
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            yield pool
+
+
 def _gather(
-    first: int, seeds: int, pool: ProcessPoolExecutor | None, *, fail_fast: bool, as_json: bool
+    first: int, seeds: int, executor: Executor | None, *, fail_fast: bool, as_json: bool
 ) -> Tally:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -81,7 +104,7 @@ def _gather(
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with (
         Progress(*columns, console=console, disable=as_json, transient=True) as progress,
-        closing(hunt(first, seeds, executor=pool)) as tallies,
+        closing(hunt(first, seeds, executor=executor)) as tallies,
     ):
         task = progress.add_task(f"worlds from seed {first}", total=seeds)
         for tally in tallies:

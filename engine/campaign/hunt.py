@@ -7,17 +7,19 @@ worker dies, twice: the local process pool and Dask's `Client.get_executor()` bo
 from __future__ import annotations
 
 from collections.abc import Generator
-from concurrent.futures import Executor, Future, as_completed
-from itertools import islice
+from concurrent.futures import Executor
+from threading import Lock
 
 import msgspec
+
+from holdfast.sweep import sweep
 
 from .run import Verdict, run_seed
 
 BATCH_SEEDS = 20
 """So many that handing them out costs nothing beside them."""
-AHEAD = 64
-"""Batches that wait at once; more would only take memory."""
+_one_at_a_time = Lock()
+"""A worker of a cluster may have several threads; a simulation has its process to itself."""
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,8 @@ def run_batch(first: int, count: int) -> Tally:
     """Run `count` seeds from `first` on."""
     tally = Tally()
     for seed in range(first, first + count):
-        verdict = run_seed(seed)
+        with _one_at_a_time:
+            verdict = run_seed(seed)
         tally += Tally(
             seeds=1,
             faults=len(verdict.plan.faults),
@@ -56,31 +59,20 @@ def run_batch(first: int, count: int) -> Tally:
     return tally
 
 
-def hunt(first: int, count: int, *, executor: Executor | None = None) -> Generator[Tally]:
+def hunt(
+    first: int, count: int, *, executor: Executor | None = None, batch_seeds: int = BATCH_SEEDS
+) -> Generator[Tally]:
     """Run `count` seeds from `first` on; yields each batch as it is done.
 
     Closed before it has ended, it leaves nothing to be run but what has begun.
 
     :param executor: None: in this process, where a batch is one seed.
     """
-    if executor is None:
-        for seed in range(first, first + count):
-            yield run_batch(seed, 1)
-        return
-    batches = (
-        (at, min(BATCH_SEEDS, first + count - at))
-        for at in range(first, first + count, BATCH_SEEDS)
-    )
-    waiting: set[Future[Tally]] = set()
-    try:
-        while True:
-            for at, seeds in islice(batches, AHEAD - len(waiting)):
-                waiting.add(executor.submit(run_batch, at, seeds))
-            if not waiting:
-                return
-            done = next(as_completed(waiting))
-            waiting.discard(done)
-            yield done.result()
-    finally:
-        for future in waiting:
-            future.cancel()
+    size, end = 1 if executor is None else batch_seeds, first + count
+    batches = ((at, min(size, end - at)) for at in range(first, end, size))
+    for _, tally in sweep(_batch, batches, executor=executor):
+        yield tally
+
+
+def _batch(seeds: tuple[int, int]) -> Tally:
+    return run_batch(*seeds)
