@@ -187,21 +187,23 @@ class FileJournal:
     ) -> int:
         if durability is Durability.PROCESS:
             return self.append_nowait(kind, body, reserve=reserve)
-        if durability is Durability.POWER and self._is_alone():
-            return await self._append_alone(kind, body, reserve=reserve)
+        if durability is Durability.POWER and not self._turn_began:
+            self._turn_began = True  # who else comes in it shares the next sync
+            self._loop.call_soon(self._end_turn)
+            if self._is_alone():
+                return await self._append_alone(kind, body, reserve=reserve)
         seq = self._log.append_buffered(kind, body, reserve=reserve)
         if durability is Durability.MEMORY:
             if not self._grouped and self._flush_timer is None:
                 self._flush_timer = self._loop.call_later(SYNC_INTERVAL_SECONDS, self._flush_late)
             return seq
         self._grouped += 1
-        self._begin_turn()
         await self._waiters.until(seq)
         return seq
 
     def _is_alone(self) -> bool:
-        """Whether a record of level `power` has nobody to share a sync with, as it seems."""
-        if self._turn_began or self._crowded or self._waiters:
+        """Whether the first of a turn has nobody to share a sync with, as it seems."""
+        if self._crowded or self._waiters:
             return False
         if self._not_alone_for:
             self._not_alone_for -= 1
@@ -210,17 +212,11 @@ class FileJournal:
 
     async def _append_alone(self, kind: int, body: bytes, *, reserve: bool) -> int:
         seq = self.append_nowait(kind, body, reserve=reserve)
-        self._begin_turn()  # others in it share the next sync
         if not self._log.sync_within(STANDSTILL_SECONDS):
             self._not_alone_for = APPENDS_AFTER_SLOW_SYNC
         if not self._log.is_synced(seq):
             await self._waiters.until(seq)
         return seq
-
-    def _begin_turn(self) -> None:
-        if not self._turn_began:
-            self._turn_began = True
-            self._loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
         grouped, self._grouped = self._grouped, 0
