@@ -199,6 +199,10 @@ def _funding(columns: Sequence[int]) -> Layout:
 
 def whole_number(value: object, name: str) -> int:
     """:raises LayoutError: it is none."""
+    if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+        found = int(value)
+        if found >= 0:
+            return found
     number = _number(value, name)
     if number != int(number) or number < 0:
         raise LayoutError(f"{name}: {value!r} is no whole number")
@@ -216,7 +220,11 @@ def seller_took(value: object) -> bool:
 
     :raises LayoutError: it says neither.
     """
-    found = _SELLER_TOOK.get(str(value).strip().lower())
+    if isinstance(value, bool):
+        return value
+    found = _SELLER_TOOK.get(str(value))
+    if found is None:
+        found = _SELLER_TOOK.get(str(value).strip().lower())
     if found is None:
         raise LayoutError(f"taker: {value!r} is neither true, false, buy nor sell")
     return found
