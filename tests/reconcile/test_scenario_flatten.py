@@ -126,6 +126,29 @@ async def test_what_can_not_be_explained_is_not_adopted(stage: Stage) -> None:
         await stage.settled(told=[], sent=["sell 0.030"])
 
 
+@pytest.mark.parametrize("again", [True, False])
+@scenario
+async def test_a_thin_book_leaves_what_it_leaves(stage: Stage, again: bool) -> None:
+    """The person is told, and so is the next comparison: what is left is in no book of ours."""
+    async with stage.healthy_life() as engine:
+        await engine.halt("a look first", by="owner")
+        stage.begin()
+        by_hand(stage, "0.030")
+        stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), *[Decimal("0.010")] * 2)
+        with pytest.raises(ExceptionGroup) as failed:
+            await engine.flatten(by="owner")
+        assert "0.020 BTC/USDT:USDT remain" in str(failed.value.exceptions[0])
+        await anyio.sleep(1)
+        assert engine.positions() == []
+        stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), Decimal(5), Decimal(5))
+        if again:
+            await flattened(stage, told=[], sent=["sell 0.030", "sell 0.020"])
+        else:
+            await engine.resume(by="owner")
+            await stage.held("orphan_position")
+            assert engine.status()["differences"][0].endswith("here 0, at the venue 0.020")
+
+
 @pytest.mark.parametrize("records", range(1, 6))
 @scenario
 async def test_killed_while_a_person_flattens(stage: Stage, records: int) -> None:
