@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import sqlite3
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from urllib.request import urlopen
 
 import anyio
 import pytest
@@ -46,6 +48,10 @@ def test_halt_and_resume_a_running_bot(running: Path) -> None:
     assert (status.told["state"], status.told["level"]) == ("DEGRADED", "HALTED")
     assert status.told["hold"] == "the news"
     assert "hold" in holdfast("status", option).out
+    resume(option)
+
+
+def resume(option: str) -> None:
     assert holdfast("resume", option).code == 0
     deadline = time.monotonic() + 30
     while holdfast("status", option, "--json").told["state"] != "HEALTHY":
@@ -53,7 +59,13 @@ def test_halt_and_resume_a_running_bot(running: Path) -> None:
         time.sleep(0.05)
 
 
-def test_policy_reconcile_and_flatten_on_a_running_bot(running: Path) -> None:
+def buy_by_hand(port: int, quantity: str) -> None:
+    body = json.dumps({"symbol": "BTCUSDT", "side": "buy", "quantity": quantity}).encode()
+    with urlopen(f"http://127.0.0.1:{port}/control/order", body) as reply:
+        assert reply.status == 200
+
+
+def test_policy_reconcile_and_flatten_on_a_running_bot(running: Path, venue_port: int) -> None:
     option = f"--config={running}"
     assert holdfast("policy", "show", option, "--json").told["policy"]["active_mode"] == "NORMAL"
     done = holdfast("policy", "set", "defensive", "--max-open-orders", "3", option, "--json")
@@ -67,6 +79,11 @@ def test_policy_reconcile_and_flatten_on_a_running_bot(running: Path) -> None:
     refused = holdfast("flatten", option)
     assert refused.code != 0  # nobody was there to say yes
     assert holdfast("status", option, "--json").told["hold"] is None
+    buy_by_hand(venue_port, "0.010")
+    (closed,) = holdfast("flatten", "--yes", option, "--json").told["orders"]
+    assert (closed["side"], closed["filled"]) == ("sell", "0.010")
+    resume(option)  # no person is asked for: there is no difference
+    assert holdfast("reconcile", option).out == "the books are equal\n"
     assert holdfast("flatten", "--yes", option, "--json").told == {"ok": True, "orders": []}
     assert holdfast("status", option, "--json").told["hold"] == "flatten"
 
