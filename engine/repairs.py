@@ -29,8 +29,9 @@ from .settings import ReconcileSettings
 log = logging.getLogger("holdfast.reconcile")
 
 
-BELIEVED_AGAIN_MS: Final = 3_600_000
-"""Wallets that are equal are written down again after this long."""
+BELIEVED_AGAIN_MS: Final = 60_000
+"""Wallets that are equal are written down again after this long, so that a history that has to
+be asked for is short."""
 
 
 class Repairs:
