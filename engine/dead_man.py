@@ -72,7 +72,7 @@ class DeadManSwitch:
         """Monotonic moment at which the oldest of the running countdowns was begun."""
         self._renewed = Broadcast()
         self._released = False
-        self._one_request = anyio.Lock()
+        self._one_request = anyio.Lock(fast_acquire=True)
         """A renewal on its way must not be the last word after the release."""
 
     @property

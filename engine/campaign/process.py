@@ -40,6 +40,7 @@ class Process:
     :param reached: told of moments at which a kill may have been planned.
     :param others_open: names of the other processes whose gate is open now.
     :param halted: whether the operator has halted this copy.
+    :param on_step: called with every step of its machine.
     :param trader: makes what trades in this life, once all else of it is there.
     """
 
@@ -56,6 +57,7 @@ class Process:
         others_open: Callable[[Witness], list[str]],
         halted: Callable[[], bool],
         trader: Callable[[Process], Trader],
+        on_step: Callable[[], object] = lambda: None,
     ) -> None:
         self.world = world
         self.copy = copy
@@ -68,6 +70,7 @@ class Process:
         """Set: the process ends as a careful operator would end it."""
         self.ended = anyio.Event()
         self.killed = False
+        self._on_step = on_step
         self.name = f"copy {copy}, life {life}"
         self.entropy: SeededEntropy = world.entropy.child(self.name)
         self._settings = world.settings()
@@ -171,6 +174,12 @@ class Process:
             return
         self.world.note(f"{self.name}: {step.source} -> {step.dest} ({step.trigger}: {step.cause})")
         self.witness.stepped(step)
+        self._on_step()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it runs, and trades."""
+        return self.alive and self.engine is not None and self.engine.state is State.HEALTHY
 
     @property
     def disk_is_lost(self) -> bool:

@@ -19,7 +19,6 @@ from anyio.abc import TaskGroup
 
 from holdfast.engine import Engine
 from holdfast.simulation import Simulation, SimulationError
-from holdfast.states.table import State
 
 from .lives import Lives, Mortal
 from .plan import FaultPlan
@@ -176,12 +175,7 @@ def _describe(engine: Engine) -> str:
 async def _until_healthy(supervisor: Supervisor) -> None:
     while True:
         process = supervisor.process
-        if (
-            process is not None
-            and process.life.alive
-            and process.engine is not None
-            and process.engine.state is State.HEALTHY
-        ):
+        if process is not None and process.is_healthy:
             return
         await anyio.sleep(0.1)
 

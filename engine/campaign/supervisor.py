@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
+from holdfast.broadcast import Broadcast
 from holdfast.errors import EngineClosed, LinkDown, PolicyConflict
 from holdfast.journal import JournalError, MemoryDisk
 from holdfast.policy import Mode, Policy
@@ -42,6 +43,8 @@ class Supervisor(Lives[Process]):
         super().__init__(world, tasks)
         self._glance_seconds = glance_seconds
         self._held = self._flatten = False
+        self._stirred = Broadcast()
+        """Notified when there may be something for the operator to do."""
         self._halted = False
         """The engine has confirmed that it is halted; from then on it is, whatever dies."""
 
@@ -59,6 +62,7 @@ class Supervisor(Lives[Process]):
             others_open=self._others_open,
             halted=lambda: self._halted,
             trader=self._trader,
+            on_step=self._stirred.notify,
         )
         if before is not None:
             process.witness.inherit(before.witness, could_write=not before.disk_is_lost)
@@ -123,15 +127,20 @@ class Supervisor(Lives[Process]):
         """The bot shall stand still from now on, without a position if `flatten`."""
         self._held = True
         self._flatten = flatten
+        self._stirred.notify()
 
     def lift_hold(self) -> None:
         self._held = self._flatten = False
 
     async def operate(self) -> None:
-        """Look at the console now and then."""
+        """Look at the console now and then; at one that shows HEALTHY when it shows another state,
+        for there is nothing else to be seen: a day of such glances costs more than what trades."""
         while True:
             await anyio.sleep(self._glance_seconds)
             process = self.process
+            if process is not None and process.is_healthy and not self._held:
+                await self._stirred.wait()
+                continue
             if process is None or not process.alive or process.engine is None:
                 continue
             try:
