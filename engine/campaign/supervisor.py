@@ -51,6 +51,7 @@ class Supervisor(Lives[Process]):
     def _begin(self, before: Process | None) -> Process:
         diary = self.world.diary
         diary.births.append(self.clock.monotonic())
+        self._stirred.notify()  # what it begins in it may stay in, and tells nobody
         process = Process(
             self.world,
             copy=0,
