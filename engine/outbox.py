@@ -252,6 +252,7 @@ class Outbox:
         while connection == self._connection:
             while self._window.has_room([sent.size for sent in in_flight]):
                 if not waiting:
+                    self._check_all_is_read(after)
                     page = self._journal.read(after=after, limit=self._batch_events, kinds=(EVENT,))
                     if not page:
                         break
@@ -305,6 +306,16 @@ class Outbox:
                 self._confirm(taken.last_record)
             else:
                 await self.changes.wait()
+
+    def _check_all_is_read(self, after: int) -> None:
+        """What the bus lost is sent again out of a window whose end is let go meanwhile. A batch
+        tells of a hole, but of a life that is gone whole, no batch is left that could.
+
+        :raises LinkDown: records behind `after` were let go unread; the bus is to be asked anew.
+        """
+        if self._journal.first_seq > after + 1:
+            self._unmarked = True
+            raise LinkDown("the journal has let go of events that the bus lost")
 
     def _send(self, batch: Batch, reaches: int) -> _InFlight:
         self._silent = False

@@ -267,6 +267,46 @@ def test_a_marker_whose_answer_is_lost_does_not_hide_the_next_life() -> None:
     in_place(body)
 
 
+def test_a_life_that_the_journal_lets_go_while_the_bus_is_asked_is_marked() -> None:
+    """When the question was put, its events were still there to be sent again."""
+
+    async def body(place: Place) -> None:
+        small = {
+            "segment_bytes": 4096,
+            "retain_acked_seconds": 1.0,
+            "retain_acked_bytes": 4096,
+        }
+        async with place.life(**small) as outbox:
+            former = outbox.producer
+            for number in range(10):
+                outbox.publish_nowait("test", ("x" * 200, number))
+            await place.drained(outbox)
+        place.server.wipe()
+        async with place.life(**small) as outbox:
+            ask = outbox._bus.position
+
+            async def asked(producer: str) -> BusPosition:
+                answer = await ask(producer)
+                if producer == former and outbox._journal.first_seq == 1:
+                    for number in range(100):
+                        outbox.publish_nowait("test", ("x" * 200, number))
+                        outbox._journal.checkpoint(b"state")
+                        await anyio.sleep(0.2)
+                    assert outbox._journal.first_seq > 10, "nothing was let go"
+                return answer
+
+            outbox._bus.position = asked  # type: ignore[method-assign]
+            with anyio.fail_after(60):
+                while len(place.bodies()) < 101:  # noqa: ASYNC110  virtual time
+                    await anyio.sleep(0.1)
+            gap = Gap(former, 1, 10)
+            assert place.gaps == [gap]
+            assert place.bodies()[0] == gap
+            assert [number for _, number in place.bodies()[1:]] == list(range(100))
+
+    in_place(body)
+
+
 def test_what_nobody_has_any_more_is_marked_and_told() -> None:
     """The bus lost it, the outbox had dropped it: a gap stands in its place, never silence."""
 
