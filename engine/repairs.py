@@ -28,7 +28,6 @@ from .settings import ReconcileSettings
 
 log = logging.getLogger("holdfast.reconcile")
 
-
 BELIEVED_AGAIN_MS: Final = 60_000
 """Wallets that are equal are written down again after this long, so that a history that has to
 be asked for is short."""
@@ -75,10 +74,11 @@ class Repairs:
         which finds it as the difference that it is: sent again at once it would go after ever
         worse prices, with nobody having been told.
 
-        :returns: what is left; the difference itself: nothing was closed.
-
         Only once the venue has that order the position is taken for true (`Intended.adopts`):
         otherwise a refused order would turn this rule into a silent `adopt`.
+
+        :returns: what is left; the difference itself: nothing was closed; None: it is closed, or
+            the order still works.
         """
         quantity = difference.quantity
         adopts = self.unknown_part(difference, snapshot)
