@@ -7,12 +7,14 @@ here: with another one a seed is another run.
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Final
+from urllib.parse import urlsplit
 
 CONNECT_SECONDS: Final = 10
 
@@ -36,6 +38,7 @@ def executor_of(address: str) -> Iterator[Executor]:
             f"Dask is not installed ({error.name} is missing): pip install 'holdfast[dask]'"
         ) from None
     try:
+        _ask_whether_anybody_listens(address)
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ClusterError(f"no scheduler of Dask answers at {address}: {error}") from None
@@ -53,6 +56,19 @@ def executor_of(address: str) -> Iterator[Executor]:
             if code != here:
                 raise ClusterError(f"the worker {worker} runs {code}, and here it is {here}")
         yield client.get_executor()
+
+
+def _ask_whether_anybody_listens(address: str) -> None:
+    """Asked before there is a client: one that has not come up closes itself whenever it is
+    collected as garbage, and waits for that in whatever thread this happens to be.
+
+    :raises OSError: nobody listens there.
+    :raises ValueError: not an address.
+    """
+    host, port = urlsplit(address).hostname, urlsplit(address).port
+    if host is None or port is None:
+        raise ValueError("give scheme, host and port, such as tcp://10.0.0.7:8786")
+    socket.create_connection((host, port), CONNECT_SECONDS).close()
 
 
 def code_of_this_process() -> str:
