@@ -2,11 +2,13 @@
 
 The bot, the engine, its journal and its rules are those of live trading; clock, servers,
 exchange and prices are simulated. `holdfast backtest` is the command, `backtest` the same for
-a script; `frames` makes tables of the result for pandas or polars.
+a script; `holdfast sweep` and `sweep` do it at many values of a bot's arguments; `frames` makes
+tables of the results for pandas or polars.
 """
 
 from .conduct import backtest
 from .result import Backtest, BotFailure, Run
 from .stage import Account
+from .sweeping import Point, sweep
 
-__all__ = ["Account", "Backtest", "BotFailure", "Run", "backtest"]
+__all__ = ["Account", "Backtest", "BotFailure", "Point", "Run", "backtest", "sweep"]

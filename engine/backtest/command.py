@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +12,24 @@ import click
 import msgspec
 
 from holdfast.errors import ConfigError
-from holdfast.transports.sim.core import MakerRule
 
 from . import figures
 from .conduct import backtest as conduct
+from .loading import find_bot
+from .options import read_value, recorded_options
 from .result import Backtest
-from .stage import Account
+from .sweeping import Options
 
 
 @click.command()
 @click.argument("bot", metavar="BOT")
-@click.option(
-    "--data",
-    multiple=True,
-    required=True,
-    metavar="[SYMBOL=]FILE",
-    help="What is recorded, once for each symbol. Candles: Binance kline dump (csv, zip), OHLCV "
-    "(csv, csv.gz, parquet), freqtrade feather. Trades: Binance trades, aggTrades. Quotes: Binance "
-    "bookTicker. Both: raw WebSocket frames (gz, jsonl).",
-)
-@click.option(
-    "--bars",
-    multiple=True,
-    metavar="LENGTH",
-    help="Length of bars that the bot is to hear of (5m, 1h), made of what is recorded. May be "
-    "repeated. Default: as recorded; of trades 1m.",
-)
-@click.option(
-    "--funding",
-    multiple=True,
-    metavar="[SYMBOL=]RATE|FILE",
-    help="Funding fees: a rate every eight hours (0.0001), or Binance's recorded rates (csv, zip).",
-)
-@click.option(
-    "--faults",
-    type=click.Path(path_type=Path),
-    metavar="PLAN.toml",
-    help="What fails, and when; the bot is then run with and without holdfast.",
-)
+@recorded_options
 @click.option(
     "--set",
     "arguments",
     multiple=True,
     metavar="NAME=VALUE",
     help="An argument of the bot's class. May be repeated.",
-)
-@click.option(
-    "--markets",
-    type=click.Path(path_type=Path),
-    metavar="FILE.toml",
-    help="Ticks, steps and minima of symbols that holdfast does not know.",
-)
-@click.option("--deposit", type=click.IntRange(1), default=100_000, show_default=True, help="USDT.")
-@click.option(
-    "--slippage-ticks",
-    type=click.IntRange(0),
-    help="Ticks beyond the best price that a taker pays. Default: 1 on trades without quotes, else "
-    "0.",
-)
-@click.option(
-    "--maker-rule",
-    type=click.Choice(["touch", "through"]),
-    help="A resting order is filled when its price is traded (touch), or only a worse one "
-    "(through). Default: touch on candles, else through.",
 )
 @click.option("--no-bare", is_flag=True, help="Leave out the run without holdfast.")
 @click.option(
@@ -89,14 +42,8 @@ from .stage import Account
 def backtest(
     bot: str,
     data: tuple[str, ...],
-    faults: Path | None,
+    options: Options,
     arguments: tuple[str, ...],
-    markets: Path | None,
-    bars: tuple[str, ...],
-    funding: tuple[str, ...],
-    deposit: int,
-    slippage_ticks: int | None,
-    maker_rule: MakerRule | None,
     no_bare: bool,
     report: Path | None,
     as_json: bool,
@@ -109,20 +56,10 @@ def backtest(
     the bot raises or a promise is broken.
     """
     began = time.monotonic()
+    options["bare"] = not no_bare
     with _progress(as_json=as_json) as progress:
         result = conduct(
-            bot,
-            data,
-            faults=faults,
-            arguments=_arguments(arguments),
-            markets=markets,
-            account=Account(
-                deposit=Decimal(deposit), slippage_ticks=slippage_ticks, maker_rule=maker_rule
-            ),
-            bars=bars,
-            funding=funding,
-            bare=not no_bare,
-            progress=progress,
+            bot, data, arguments=_arguments(bot, arguments), progress=progress, **options
         )
     if report is not None:
         from .report import page
@@ -138,22 +75,14 @@ def backtest(
         raise SystemExit(1)
 
 
-def _arguments(given: tuple[str, ...]) -> dict[str, Any]:
+def _arguments(bot: str, given: tuple[str, ...]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for text in given:
-        name, equals, value = text.partition("=")
+        name, equals, words = text.partition("=")
         if not equals or not name.isidentifier():
             raise ConfigError(f"--set: {text!r} is not NAME=VALUE")
-        arguments[name] = _value(value)
+        arguments[name] = read_value(find_bot(bot), name, words)
     return arguments
-
-
-def _value(text: str) -> Any:
-    """A number or a truth value if it reads as one, else text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 @contextmanager

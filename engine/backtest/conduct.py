@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from holdfast.campaign.plan import FaultPlan
-from holdfast.campaign.planfile import load_plan
-from holdfast.errors import ConfigError
+from holdfast.campaign.planfile import check_plan, load_plan
+from holdfast.transports.sim import Market
 
 from .loading import MakeBot, load_bot, load_markets, read_data, split_data
-from .recording import span
+from .recording import Recording, span
 from .result import Backtest, PlannedFault, RunName
 from .run import Scene, run
 from .stage import Account
@@ -25,9 +25,36 @@ Progress = Callable[[str, int | None, int], object]
 """Told what is done, how many rows it has (None: not known) and how many are done."""
 
 
+class Recorded(NamedTuple):
+    """What is traded on; read once, for as many backtests as are wanted."""
+
+    markets: Sequence[Market]
+    recordings: Sequence[Recording]
+
+
+def record(
+    data: Sequence[str],
+    *,
+    markets: Path | None = None,
+    bars: Sequence[str] = (),
+    funding: Sequence[str] = (),
+    progress: Progress = lambda what, total, done: None,
+) -> Recorded:
+    """Read and check the data; parameters and errors are those of `backtest`."""
+    known = load_markets(markets)
+    return Recorded(
+        *read_data(
+            [split_data(text, known) for text in data],
+            bars=bars,
+            funding=funding,
+            told=lambda path: progress(f"reading {path.name}", None, 0),
+        )
+    )
+
+
 def backtest(
     bot: str | MakeBot,
-    data: Sequence[str],
+    data: Sequence[str] | Recorded,
     *,
     faults: str | Path | FaultPlan | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -41,9 +68,10 @@ def backtest(
     """Run a bot on what is recorded; with a fault plan, with and without it and holdfast.
 
     :param bot: `module:Class`, `path/to/file.py:Class`, or what makes one for each of its lives.
-    :param data: `[SYMBOL=]FILE` each: one for each symbol, or its trades and its quotes.
+    :param data: `[SYMBOL=]FILE` each: one for each symbol, or its trades and its quotes; or what
+        `record` has read, with its markets, bars and funding.
     :param faults: a plan's file, or a plan.
-    :param arguments: for the bot's class, where an address is given.
+    :param arguments: for the bot's class.
     :param markets: a file with the filters of symbols that holdfast does not know.
     :param account: deposit and fees; None: 100,000 USDT at Binance's regular fees.
     :param bare: whether to run it without holdfast, too.
@@ -53,37 +81,29 @@ def backtest(
     :raises DataError: a file can not be used; names the line.
     :raises ConfigError: of bot, markets, plan; names file and key.
     """
-    if isinstance(bot, str):
-        make_bot, name = load_bot(bot, arguments), bot
-    elif arguments:
-        raise ConfigError("arguments: only where the bot is given by its address")
-    else:
-        make_bot, name = bot, getattr(bot, "__qualname__", repr(bot))
-    known = load_markets(markets)
-    used, recordings = read_data(
-        [split_data(text, known) for text in data],
-        bars=bars,
-        funding=funding,
-        told=lambda path: progress(f"reading {path.name}", None, 0),
-    )
-    between = span(recordings)
+    make_bot, name = load_bot(bot, arguments)
+    if isinstance(faults, str | Path):
+        check_plan(faults)  # long data is not read for a slip in a plan
+    if not isinstance(data, Recorded):
+        data = record(data, markets=markets, bars=bars, funding=funding, progress=progress)
+    between = span(data.recordings)
     plan = (
         load_plan(faults, first_ms=between.first_ms, last_ms=between.last_ms)
         if isinstance(faults, str | Path)
         else faults
     )
-    scene = Scene(make_bot, used, recordings, account or Account(), plan)
+    scene = Scene(make_bot, data.markets, data.recordings, account or Account(), plan)
     names: list[RunName] = ["clean"]
     if plan is not None:
         names += ["guarded", "bare"] if bare else ["guarded"]
-    total = sum(recording.count for recording in recordings)
+    total = sum(recording.count for recording in data.recordings)
 
     def told(which: RunName) -> Callable[[int], object]:
         return lambda done: progress(which, total, done)
 
     return Backtest(
         bot=name,
-        data=tuple(recording.summary for recording in recordings),
+        data=tuple(recording.summary for recording in data.recordings),
         runs=tuple(run(scene, which, told=told(which)) for which in names),
         faults=() if plan is None else _planned(plan, between.first_ms),
         seed=0 if plan is None else plan.seed,

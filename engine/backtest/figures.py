@@ -42,7 +42,7 @@ class _Figure(NamedTuple):
     of: Callable[[Run], str]
 
 
-def _money(value: Decimal | float) -> str:
+def money(value: Decimal | float) -> str:
     return f"{value:,.2f}"
 
 
@@ -51,11 +51,11 @@ def _count(value: int) -> str:
 
 
 _FIGURES: Final = (
-    _Figure("profit", "profit and loss", lambda run: _money(run.profit)),
-    _Figure("fees", "fees paid", lambda run: _money(run.fees)),
-    _Figure("funding", "funding paid", lambda run: _money(-run.funding)),
-    _Figure("max_exposure", "most held at once", lambda run: _money(run.max_exposure)),
-    _Figure("max_drawdown", "deepest drawdown", lambda run: _money(run.max_drawdown)),
+    _Figure("profit", "profit and loss", lambda run: money(run.profit)),
+    _Figure("fees", "fees paid", lambda run: money(run.fees)),
+    _Figure("funding", "funding paid", lambda run: money(-run.funding)),
+    _Figure("max_exposure", "most held at once", lambda run: money(run.max_exposure)),
+    _Figure("max_drawdown", "deepest drawdown", lambda run: money(run.max_drawdown)),
     _Figure("decisions", "orders wanted", lambda run: _count(run.counts.decisions)),
     _Figure("orders", "orders taken", lambda run: _count(run.counts.orders)),
     _Figure("doubled", "orders doubled", lambda run: _count(run.counts.doubled)),
@@ -83,6 +83,15 @@ _FIGURES: Final = (
         lambda run: "wrong" if run.wrong_positions else "right",
     ),
 )
+
+
+SWEPT: Final = ("fees paid", "most held at once", "deepest drawdown", "orders taken")
+"""What a sweep shows of each point, beside its profit."""
+
+
+def swept(run: Run) -> Iterator[str]:
+    """The values of `SWEPT`."""
+    return (figure.of(run) for figure in _FIGURES if figure.label in SWEPT)
 
 
 def rows(backtest: Backtest) -> Iterator[Row]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from holdfast.errors import ConfigError
 
-from .result import Backtest
+from .result import Backtest, Run
+from .sweeping import Point
 
 LIBRARIES: Final = ("pandas", "polars")
 
@@ -33,24 +35,43 @@ def summary(backtest: Backtest, *, library: str | None = None) -> Any:
     :param library: as of `equity`.
     :raises ConfigError: it is not installed.
     """
+    return _table([{"run": run.name, **numbers(run)} for run in backtest.runs], library)
+
+
+def sweep(points: Iterable[Point], *, library: str | None = None) -> Any:
+    """A row for each run at each point: its arguments, then as of `summary`.
+
+    :param library: as of `equity`.
+    :raises ConfigError: it is not installed.
+    """
     rows = [
-        {
-            "run": run.name,
-            "profit": float(run.profit),
-            "fees": float(run.fees),
-            "funding": float(run.funding),
-            "max_exposure": float(run.max_exposure),
-            "max_drawdown": run.max_drawdown,
-            **{field: getattr(run.counts, field) for field in run.counts.__struct_fields__},
-            "fills": run.fills,
-            "stale_policy_orders": run.stale_policy_orders,
-            "stale_policy_seconds": run.stale_policy_seconds,
-            "events_lost": run.events_lost,
-            "lives": run.lives,
-        }
-        for run in backtest.runs
+        {**point.arguments, "run": run.name, **numbers(run)}
+        for point in points
+        for run in point.backtest.runs
     ]
-    return _frame({name: [row[name] for row in rows] for name in rows[0]}, library)
+    return _table(rows, library)
+
+
+def numbers(run: Run) -> dict[str, float | int]:
+    """The figures of a run; money as floats."""
+    return {
+        "profit": float(run.profit),
+        "fees": float(run.fees),
+        "funding": float(run.funding),
+        "max_exposure": float(run.max_exposure),
+        "max_drawdown": run.max_drawdown,
+        **{field: getattr(run.counts, field) for field in run.counts.__struct_fields__},
+        "fills": run.fills,
+        "stale_policy_orders": run.stale_policy_orders,
+        "stale_policy_seconds": run.stale_policy_seconds,
+        "events_lost": run.events_lost,
+        "lives": run.lives,
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]], library: str | None) -> Any:
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return _frame(columns, library)
 
 
 def _frame(columns: dict[str, list[Any]], library: str | None) -> Any:

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +32,31 @@ DEFAULT_NAME: Final = "BTCUSDT"
 """Of the market, where neither the option nor the file's name tells one."""
 
 
-def load_bot(address: str, arguments: Mapping[str, Any] | None = None) -> MakeBot:
-    """The class that `module:Class` or `path/to/file.py:Class` names.
+def load_bot(bot: str | MakeBot, arguments: Mapping[str, Any] | None = None) -> tuple[MakeBot, str]:
+    """What makes the bot, and its name.
 
-    :param arguments: for its `__init__`.
+    :param bot: `module:Class`, `path/to/file.py:Class`, or what makes one.
+    :param arguments: for it.
     :raises ConfigError: there is none, or it can not be made; says which part is wrong.
+    """
+    if isinstance(bot, str):
+        make, name = find_bot(bot), bot
+    else:
+        make, name = bot, getattr(bot, "__qualname__", repr(bot))
+    given = dict(arguments or {})
+    try:
+        inspect.signature(make).bind(**given)
+    except TypeError as error:
+        short = name.rpartition(":")[2]
+        raise ConfigError(f"bot: {short} can not be made: {error}") from None
+    return partial(make, **given) if given else make, name
+
+
+def find_bot(address: str) -> MakeBot:
+    """The class that is there.
+
+    :param address: `module:Class` or `path/to/file.py:Class`.
+    :raises ConfigError: there is none; names what there is.
     """
     where, colon, name = address.rpartition(":")
     if not colon or not where or not name.isidentifier():
@@ -52,12 +73,8 @@ def load_bot(address: str, arguments: Mapping[str, Any] | None = None) -> MakeBo
         )
     if not _is_bot(found):
         raise ConfigError(f"bot: {address} is no class made from holdfast.Bot")
-    given = dict(arguments or {})
-    try:
-        inspect.signature(found).bind(**given)
-    except TypeError as error:
-        raise ConfigError(f"bot: {name} can not be made: {error}") from None
-    return lambda: found(**given)
+    make: MakeBot = found
+    return make
 
 
 def _is_bot(value: object) -> bool:

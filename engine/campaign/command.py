@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
-from contextlib import closing, contextmanager
-from multiprocessing import get_context
+from concurrent.futures import Executor
+from contextlib import closing
 
 import click
 import msgspec
 
-from .cluster import ClusterError, executor_of
+from holdfast.workers import workers, workers_options
+
 from .hunt import Tally, hunt
 from .run import Verdict, run_plan
 from .seeded import seeded
@@ -27,10 +25,7 @@ SHOWN_AT_MOST = 3
 @click.command()
 @click.option("--seeds", default=1000, show_default=True, help="How many worlds to run.")
 @click.option("--first-seed", type=int, help="The first of them. Default: a random one, printed.")
-@click.option("--jobs", type=int, help="Processes. Default: one for each processor.")
-@click.option(
-    "--cluster", metavar="ADDRESS", help="Run on the Dask cluster whose scheduler is at tcp://…"
-)
+@workers_options
 @click.option("--seed", type=int, help="Run this one alone and print what happened in it.")
 @click.option("--keep", help="With --seed: only these faults of its plan, such as 0,3,4.")
 @click.option(
@@ -63,35 +58,15 @@ def campaign(
     if seeds < 1:
         raise click.BadParameter("give at least 1", param_hint="--seeds")
     first = secrets.randbits(SEED_BITS) if first_seed is None else first_seed
-    if cluster is not None and jobs is not None:
-        raise click.BadParameter("a cluster has workers of its own", param_hint="--jobs")
     began = time.monotonic()
-    try:
-        with _executor(cluster, min(jobs or os.cpu_count() or 1, seeds)) as executor:
-            total = _gather(first, seeds, executor, fail_fast=fail_fast, as_json=as_json)
-    except ClusterError as error:
-        raise click.BadParameter(str(error), param_hint="--cluster") from None
-    except (BrokenExecutor, CancelledError) as error:
-        again = f"--first-seed {first}"
-        raise click.ClickException(f"the workers are gone ({error!r}); again: {again}") from None
+    with workers(
+        jobs=jobs, cluster=cluster, pieces=seeds, again=f"--first-seed {first}"
+    ) as executor:
+        total = _gather(first, seeds, executor, fail_fast=fail_fast, as_json=as_json)
     seconds = time.monotonic() - began
     _report(total, first, seconds, shrinks=not no_shrink, as_json=as_json)
     if total.broken:
         raise SystemExit(1)
-
-
-@contextmanager
-def _executor(cluster: str | None, jobs: int) -> Iterator[Executor | None]:
-    """What the seeds are run on; None: this process."""
-    if cluster is not None:
-        with executor_of(cluster) as executor:
-            yield executor
-    elif jobs == 1:
-        yield None
-    else:
-        # Spawned, not forked: a worker that shares nothing with this process repeats exactly.
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            yield pool
 
 
 def _gather(

@@ -46,6 +46,8 @@ MAX_FAULTS: Final = 100_000
 DEFAULT: Final = Conditions(latency_seconds=0.05, audit_seconds=300.0, lease_seconds=None)
 """Of runs over days: nobody looks twice a minute at what nothing has touched."""
 TOP: Final = ("seed", "faults", "rates", "noise", "conditions")
+_ANY_TIME_MS: Final = -62_135_596_800_000
+"""The first moment that a date can name."""
 _TIMES: Final = ("at", "at_seconds", "until")
 
 _BY_KIND: Final[dict[str, type[Fault]]] = {
@@ -60,6 +62,18 @@ def load_plan(path: str | Path, *, first_ms: int, last_ms: int) -> FaultPlan:
     :param first_ms, last_ms: UTC, the time that the plan is for.
     :raises ConfigError: naming file, line and key, and what is allowed.
     """
+    return _read(path, first_ms=first_ms, seconds=(last_ms - first_ms) / 1000)
+
+
+def check_plan(path: str | Path) -> None:
+    """All that can be told of a plan before anybody knows the time that it is for.
+
+    :raises ConfigError: as of `load_plan`.
+    """
+    _read(path, first_ms=_ANY_TIME_MS, seconds=math.inf)
+
+
+def _read(path: str | Path, *, first_ms: int, seconds: float) -> FaultPlan:
     file = Path(path)
     try:
         text = file.read_text("utf-8")
@@ -68,7 +82,7 @@ def load_plan(path: str | Path, *, first_ms: int, last_ms: int) -> FaultPlan:
         raise ConfigError(f"{file}: can not be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {error}") from None
-    return _Reader(file, text, first_ms=first_ms, last_ms=last_ms).plan(given)
+    return _Reader(file, text, first_ms=first_ms, seconds=seconds).plan(given)
 
 
 def conditions_for(faults: Sequence[AnyFault]) -> Conditions:
@@ -85,11 +99,16 @@ def conditions_for(faults: Sequence[AnyFault]) -> Conditions:
 
 
 class _Reader:
-    def __init__(self, file: Path, text: str, *, first_ms: int, last_ms: int) -> None:
+    """
+    :param seconds: length of the time that the plan is for; infinite: not known, and of each rate
+        one fault is drawn to see that it can be.
+    """
+
+    def __init__(self, file: Path, text: str, *, first_ms: int, seconds: float) -> None:
         self._file = file
         self._lines = text.splitlines()
         self._first_ms = first_ms
-        self._seconds = (last_ms - first_ms) / 1000
+        self._seconds = seconds
 
     def plan(self, given: Mapping[str, Any]) -> FaultPlan:
         for key in given:
@@ -227,7 +246,8 @@ class _Reader:
                 self._refuse(where, f"{per_day!r} is no number")
             if not 0 <= per_day < math.inf:
                 self._refuse(where, f"a rate of {per_day:g} is not a number from 0 up")
-            if per_day * self._seconds / DAY_SECONDS > MAX_FAULTS:
+            endless = math.isinf(self._seconds)
+            if not endless and per_day * self._seconds / DAY_SECONDS > MAX_FAULTS:
                 self._refuse(where, f"{per_day:g} in a day makes more than {MAX_FAULTS} faults")
             dice = Dice(SeededEntropy(seed, "rates").child(name))
             draw = KINDS[_DRAWN_AS.get(name, name.replace("_", " "))]
@@ -236,6 +256,8 @@ class _Reader:
                 drawn = msgspec.to_builtins(draw(at, dice))
                 drawn.update({k: self._drawn_value(v, dice) for k, v in changes.items()})
                 faults.append(self._made(where, kind, drawn))
+                if endless:
+                    break
                 at += dice.until_next(per_day / DAY_SECONDS)
         return faults
 
@@ -290,7 +312,9 @@ class _Reader:
             self._refuse(f"{where}.{key}" if key else where, reason)
 
     def _refuse(self, key: str, why: str) -> NoReturn:
-        line = self._line_of(key)
+        parts = key.split(".")  # a key within an inline table stands in the line of the table
+        whole = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        line = next(filter(None, map(self._line_of, whole)), 0)
         raise ConfigError(
             f"{self._file}:{line}: {key}: {why}" if line else f"{self._file}: {key}: {why}"
         )

@@ -39,6 +39,11 @@ COMMANDS: Final = {
         "backtest",
         "Run a bot on recorded prices, and show what outages would have cost it.",
     ),
+    "sweep": _Address(
+        "holdfast.backtest.sweep_command",
+        "sweep",
+        "Run a bot's backtest at many values of its arguments.",
+    ),
     "campaign": _Address(
         "holdfast.campaign.command",
         "campaign",

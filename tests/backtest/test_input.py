@@ -162,7 +162,8 @@ BOT = "from holdfast import Bot\nclass Mine(Bot):\n    def __init__(self, size=1
 def test_a_bot_is_found_in_a_file_or_a_module(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(BOT)
-    make = load_bot(f"{path}:Mine", {"size": 2})
+    make, name = load_bot(f"{path}:Mine", {"size": 2})
+    assert name == f"{path}:Mine"
     assert make() is not make()
     for address, says in (
         (f"{path}", "is no address"),

@@ -51,6 +51,7 @@ MAY_KNOW_THEM = (
     "engine/drill/",  # an observer, who must not share the engine's clock
     "engine/campaign/command.py",
     "engine/backtest/command.py",
+    "engine/backtest/sweep_command.py",
     "transports/conformance/",
 )
 

@@ -1,4 +1,4 @@
-"""A Dask cluster as what a campaign runs on: other machines, by Dask's own executor.
+"""Who does the work of a sweep: this process, others on this machine, or a Dask cluster.
 
 Dask (the extra `dask`) does without an adapter, shows its own progress page, and gives the work of
 a worker that has died to another one. Its workers need the same holdfast and the same Python as
@@ -7,20 +7,69 @@ here: with another one a seed is another run.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
-from typing import Final
+from multiprocessing import get_context
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+import click
 
 CONNECT_SECONDS: Final = 10
 
 
 class ClusterError(Exception):
     """The cluster can not be used; the text says why, and what would help."""
+
+
+def workers_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--jobs` and `--cluster`, for a command that asks for `workers`."""
+    for option in (
+        click.option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Run on the Dask cluster whose scheduler is at tcp://…",
+        ),
+        click.option(
+            "--jobs",
+            type=click.IntRange(1),
+            help="Processes. Default: one for each processor.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def workers(
+    *, jobs: int | None, cluster: str | None, pieces: int, again: str
+) -> Iterator[Executor | None]:
+    """What `pieces` of work are done on; None: this process.
+
+    :param again: how to begin anew, for whoever reads that the workers are gone.
+    :raises click.ClickException: the cluster can not be used, or the workers are gone.
+    """
+    if cluster is not None and jobs is not None:
+        raise click.BadParameter("a cluster has workers of its own", param_hint="--jobs")
+    try:
+        if cluster is not None:
+            with executor_of(cluster) as executor:
+                yield executor
+        elif (count := min(jobs or os.cpu_count() or 1, pieces)) == 1:
+            yield None
+        else:
+            # Spawned, not forked: a worker that shares nothing with this process repeats exactly.
+            with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+                yield pool
+    except ClusterError as error:
+        raise click.BadParameter(str(error), param_hint="--cluster") from None
+    except (BrokenExecutor, CancelledError) as error:
+        raise click.ClickException(f"the workers are gone ({error!r}); again: {again}") from None
 
 
 @contextmanager

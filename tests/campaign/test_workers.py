@@ -21,10 +21,10 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from holdfast.campaign.cluster import executor_of
 from holdfast.campaign.command import campaign
 from holdfast.campaign.hunt import Tally, hunt
 from holdfast.sweep import sweep
+from holdfast.workers import executor_of
 
 FIRST, SEEDS = 400, 14
 PATIENCE_SECONDS = 120
@@ -95,7 +95,7 @@ def _exact(total: Tally) -> Tally:
 def test_a_cluster_that_can_not_be_used_is_refused(
     options: list[str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.campaign.cluster.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("holdfast.workers.CONNECT_SECONDS", 0.5)
     ran = CliRunner().invoke(campaign, [*options, "--seeds", "1"])
     assert ran.exit_code == 2
     assert why in " ".join(ran.output.replace("│", " ").split())

@@ -1,0 +1,125 @@
+"""What `holdfast backtest` and `holdfast sweep` are told alike: data, faults, the venue's terms."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from holdfast.errors import ConfigError
+
+from .loading import MakeBot
+from .stage import Account
+from .sweeping import Options
+
+_OPTIONS: Final = (
+    click.option(
+        "--data",
+        multiple=True,
+        required=True,
+        metavar="[SYMBOL=]FILE",
+        help="What is recorded, once for each symbol. Candles: Binance kline dump (csv, zip), "
+        "OHLCV (csv, csv.gz, parquet), freqtrade feather. Trades: Binance trades, aggTrades. "
+        "Quotes: Binance bookTicker. Both: raw WebSocket frames (gz, jsonl).",
+    ),
+    click.option(
+        "--bars",
+        multiple=True,
+        metavar="LENGTH",
+        help="Length of bars that the bot is to hear of (5m, 1h), made of what is recorded. May be "
+        "repeated. Default: as recorded; of trades 1m.",
+    ),
+    click.option(
+        "--funding",
+        multiple=True,
+        metavar="[SYMBOL=]RATE|FILE",
+        help="Funding fees: a rate every eight hours (0.0001), or Binance's recorded rates (csv, "
+        "zip).",
+    ),
+    click.option(
+        "--faults",
+        type=click.Path(path_type=Path),
+        metavar="PLAN.toml",
+        help="What fails, and when; the bot is then run with and without holdfast.",
+    ),
+    click.option(
+        "--markets",
+        type=click.Path(path_type=Path),
+        metavar="FILE.toml",
+        help="Ticks, steps and minima of symbols that holdfast does not know.",
+    ),
+    click.option(
+        "--deposit", type=click.IntRange(1), default=100_000, show_default=True, help="USDT."
+    ),
+    click.option(
+        "--slippage-ticks",
+        type=click.IntRange(0),
+        help="Ticks beyond the best price that a taker pays. Default: 1 on trades without quotes, "
+        "else 0.",
+    ),
+    click.option(
+        "--maker-rule",
+        type=click.Choice(["touch", "through"]),
+        help="A resting order is filled when its price is traded (touch), or only a worse one "
+        "(through). Default: touch on candles, else through.",
+    ),
+)
+
+
+def recorded_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds them; the command is given `data`, and the others as `options`."""
+
+    @functools.wraps(command)
+    def told(
+        *,
+        data: tuple[str, ...],
+        bars: tuple[str, ...],
+        funding: tuple[str, ...],
+        faults: Path | None,
+        markets: Path | None,
+        deposit: int,
+        slippage_ticks: int | None,
+        maker_rule: Any,
+        **others: Any,
+    ) -> None:
+        account = Account(
+            deposit=Decimal(deposit), slippage_ticks=slippage_ticks, maker_rule=maker_rule
+        )
+        options = Options(
+            faults=faults, markets=markets, account=account, bars=bars, funding=funding
+        )
+        command(data=data, options=options, **others)
+
+    for option in reversed(_OPTIONS):
+        told = option(told)
+    return told
+
+
+def read_value(bot: MakeBot, name: str, text: str) -> Any:
+    """What a person has typed for an argument of the bot: text or a Decimal if it is one by
+    default or by its annotation, else a number or a truth value if it reads as one, else text.
+
+    A quantity that goes through a float is not the quantity that was typed.
+
+    :raises ConfigError: the argument is a Decimal, and this is none.
+    """
+    argument = inspect.signature(bot).parameters.get(name)
+    kinds = () if argument is None else (type(argument.default).__name__, argument.annotation)
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = text
+    if isinstance(read, str):
+        text = read  # it was quoted
+    if "Decimal" in kinds or Decimal in kinds:
+        try:
+            return Decimal(text)
+        except ArithmeticError:
+            raise ConfigError(f"--set: {name}: {text!r} is no number") from None
+    return text if "str" in kinds or str in kinds else read
