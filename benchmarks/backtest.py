@@ -32,6 +32,7 @@ from typing import Final, NamedTuple
 from holdfast import Bar, Bot, Order
 from holdfast.backtest.candle_recording import of_candles
 from holdfast.backtest.run import Scene, run
+from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
 from holdfast.transports.sim import Market
 
@@ -142,7 +143,7 @@ BOTS: Final[dict[str, type[Bot]]] = {"noop": Nothing, "cross": Cross, "each": Ea
 
 
 def holdfast(name: str, candles: list[Candle]) -> Callable[[], int]:
-    recording = of_candles(SYMBOL, enumerate(candles, 1), source=Path("walk"))
+    recording = of_candles(SYMBOL, enumerate(candles, 1), source=Files([Path("walk")]))
     scene = Scene(BOTS[name], [BTC], [recording])
     expected = plain(name, candles)
 

@@ -58,6 +58,7 @@ from holdfast.campaign.plan import (
 )
 from holdfast.campaign.planfile import conditions_for
 from holdfast.market import INTERVALS
+from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
 from holdfast.simulation import SeededEntropy
 from holdfast.transports.sim import Market
@@ -177,7 +178,7 @@ def play(
     recording = of_candles(
         market.symbol,
         enumerate(candles, 1),
-        source=Path("candles"),
+        source=Files([Path("candles")]),
         bars=bars,
         fees=no_fees if funding_rate is None else partial(fixed, funding_rate),
     )

@@ -1,19 +1,19 @@
 """A recording of candles: checked as a whole before a run.
 
-What is wrong with a file is told before anything trades on it.
+What is wrong with a file is told before anything trades on it. A raw feed tells a candle again when
+its stream has connected again: that is dropped and counted, as of trades.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from holdfast.errors import ConfigError
 from holdfast.market import INTERVALS
 from holdfast.marketdata import DataError
-from holdfast.marketdata.events import place
+from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
 
 from . import weaving
@@ -30,9 +30,10 @@ MAX_DISTANCES: Final = 10_000
 class _Series:
     """Checks candles as they pass, and remembers what is needed to know their length."""
 
-    def __init__(self, rows: Iterable[tuple[int, Candle]], source: Path) -> None:
+    def __init__(self, rows: Iterable[tuple[int, Candle]], source: Files) -> None:
         self.first: Candle | None = None
-        self.last_ms = 0
+        self.last_ms = self.dropped = 0
+        self.first_dropped = ""
         self.distances: Counter[int] = Counter()
         self.seen_at: dict[int, int] = {}
         self._rows = rows
@@ -41,29 +42,32 @@ class _Series:
     def pass_on(self) -> Iterator[Row]:
         """:raises DataError: not sorted, or twice."""
         before: int | None = None
+        last_number = 0
         for number, candle in self._rows:
             time_ms = candle.time_ms
             if before is None:
                 self.first = candle
             else:
                 distance = time_ms - before
+                if distance <= 0 and self._source.received:
+                    self.dropped += 1
+                    self.first_dropped = self.first_dropped or self._source.place(number)
+                    continue
                 if distance <= 0:
+                    what = "as old as" if distance == 0 else "older than"
                     raise DataError(
-                        f"{place(self._source, number)}: this candle is "
-                        + (
-                            "as old as the one before; leave one of them out"
-                            if distance == 0
-                            else "older than the one before; sort the file by time"
-                        )
+                        f"{self._source.place(number)}: this candle is {what} the one before; "
+                        f"{self._source.remedy(number, last_number)}"
                     )
                 self.distances[distance] += 1
                 if distance not in self.seen_at:
                     self.seen_at[distance] = number
                     if len(self.seen_at) > MAX_DISTANCES:
                         raise DataError(
-                            f"{place(self._source, number)}: these are no candles of one length"
+                            f"{self._source.place(number)}: these are no candles of one length"
                         )
             before = self.last_ms = time_ms
+            last_number = number
             yield (*candle, 0)
 
     def length_ms(self) -> int:
@@ -81,7 +85,7 @@ class _Series:
         overlapping = [at for distance, at in self.seen_at.items() if distance < length]
         if overlapping:
             raise DataError(
-                f"{place(source, min(overlapping))}: this candle begins before the one before has "
+                f"{source.place(min(overlapping))}: this candle begins before the one before has "
                 f"ended; the others are {NAMES[length]} long"
             )
         return length
@@ -91,13 +95,13 @@ def of_candles(
     symbol: str,
     rows: Iterable[tuple[int, Candle]],
     *,
-    source: Path,
+    source: Files,
     bars: Sequence[str] = (),
     fees: Fees = no_fees,
 ) -> Recording:
     """
-    :param rows: candles, oldest first, each with the number of its line.
-    :param source: the file, named in errors.
+    :param rows: candles, oldest first, each with its number in the files.
+    :param source: the files, named in errors.
     :param bars: names of the lengths that a bot is to hear of; none: that of the candles.
     :param fees: funding fees that come due meanwhile.
     :raises DataError: naming the line: not sorted, twice, overlapping, or no candles at all.
@@ -134,14 +138,16 @@ def of_candles(
             last_ms=last_ms,
             gaps=sum(gaps.values()),
             missing=sum((d // length_ms - 1) * n for d, n in gaps.items()),
-            first_gap=place(source, min(series.seen_at[d] for d in gaps)) if gaps else "",
+            first_gap=source.place(min(series.seen_at[d] for d in gaps)) if gaps else "",
+            dropped=series.dropped,
+            first_dropped=series.first_dropped,
             fundings=len(due),
         ),
         first_price=first.open,
     )
 
 
-def _check_bars(bars: Iterable[str], length_ms: int, first_ms: int, source: Path) -> None:
+def _check_bars(bars: Iterable[str], length_ms: int, first_ms: int, source: Files) -> None:
     for name in bars:
         if INTERVALS[name] % length_ms:
             raise ConfigError(

@@ -15,7 +15,7 @@ from holdfast.campaign.plan import FaultPlan
 from holdfast.campaign.planfile import check_plan, load_plan
 from holdfast.transports.sim import Market
 
-from .loading import MakeBot, load_bot, load_markets, read_data, split_data
+from .loading import MakeBot, find_data, load_bot, load_markets, read_data
 from .recording import Recording, span
 from .result import Backtest, PlannedFault, RunName
 from .run import Scene, run
@@ -44,7 +44,7 @@ def record(
     known = load_markets(markets)
     return Recorded(
         *read_data(
-            [split_data(text, known) for text in data],
+            find_data(data, known),
             bars=bars,
             funding=funding,
             told=lambda path: progress(f"reading {path.name}", None, 0),
@@ -68,8 +68,9 @@ def backtest(
     """Run a bot on what is recorded; with a fault plan, with and without it and holdfast.
 
     :param bot: `module:Class`, `path/to/file.py:Class`, or what makes one for each of its lives.
-    :param data: `[SYMBOL=]FILE` each: one for each symbol, or its trades and its quotes; or what
-        `record` has read, with its markets, bars and funding.
+    :param data: `[SYMBOL=]FILE` each, a file's name or a pattern for several: of each symbol
+        candles, or trades and quotes, or raw feeds; or what `record` has read, with its markets,
+        bars and funding.
     :param faults: a plan's file, or a plan.
     :param arguments: for the bot's class.
     :param markets: a file with the filters of symbols that holdfast does not know.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from .recording import Recording
 
 MakeBot = Callable[[], Bot]
 """Makes the bot anew for each life of it."""
+PATTERN: Final = re.compile(r"[*?\[]")
 DEFAULT_NAME: Final = "BTCUSDT"
 """Of the market, where neither the option nor the file's name tells one."""
 
@@ -163,6 +165,24 @@ class _Filters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             min_quantity=self.min_quantity,
             min_notional=self.min_notional,
         )
+
+
+def find_data(texts: Iterable[str], markets: Mapping[str, Market]) -> Iterator[tuple[Market, Path]]:
+    """The markets and files of `[SYMBOL=]FILE`, where a file's name may be a pattern
+    (`BTCUSDT-1m-2025-*.zip`) for several.
+
+    :raises ConfigError: as of `split_data`, or there is no such file.
+    """
+    for text in texts:
+        market, path = split_data(text, markets)
+        if path.exists() or not PATTERN.search(path.name):
+            yield market, path
+            continue
+        found = sorted(path.parent.glob(path.name))
+        if not found:
+            raise ConfigError(f"data: there is no file {path}")
+        for each in found:
+            yield market, each
 
 
 def split_data(text: str, markets: Mapping[str, Market]) -> tuple[Market, Path]:

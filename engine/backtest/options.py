@@ -24,8 +24,9 @@ _OPTIONS: Final = (
         multiple=True,
         required=True,
         metavar="[SYMBOL=]FILE",
-        help="What is recorded, once for each symbol. Candles: Binance kline dump (csv, zip), "
-        "OHLCV (csv, csv.gz, parquet), freqtrade feather. Trades: Binance trades, aggTrades. "
+        help="What is recorded; once for each symbol, or for each of its files, or with a pattern "
+        "in quotes ('BTCUSDT-1m-2025-*.zip'). Candles: Binance kline dump (csv, zip), OHLCV (csv, "
+        "csv.gz, parquet), freqtrade feather. Trades: Binance trades, aggTrades. "
         "Quotes: Binance bookTicker. Both: raw WebSocket frames (gz, jsonl).",
     ),
     click.option(

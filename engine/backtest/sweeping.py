@@ -11,10 +11,9 @@ for each point: that would take longer than the runs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -116,14 +115,14 @@ class _Work(msgspec.Struct, frozen=True):
         )
 
 
-def _stamps(*given: str) -> Iterator[tuple[int, int]]:
-    """What tells that a file is another one than it was; a worker of a cluster lives long."""
+def _stamps(*given: str) -> Iterator[tuple[str, int, int]]:
+    """What tells that files are others than they were; a worker of a cluster lives long."""
     for text in given:
-        try:
-            found = os.stat(text.rpartition("=")[2])  # noqa: PTH116 - a rate is no path
-        except OSError:
-            continue
-        yield found.st_mtime_ns, found.st_size
+        path = Path(text.rpartition("=")[2])
+        for found in (path, *path.parent.glob(path.name or "*")):
+            with suppress(OSError):  # a funding rate is no path
+                stat = found.stat()
+                yield str(found), stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=1)
@@ -132,6 +131,6 @@ def _recorded(
     markets: Path | None,
     bars: tuple[str, ...],
     funding: tuple[str, ...],
-    stamps: tuple[tuple[int, int], ...],
+    stamps: tuple[tuple[str, int, int], ...],
 ) -> Recorded:
     return record(data, markets=markets, bars=bars, funding=funding)

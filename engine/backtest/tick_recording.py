@@ -11,14 +11,12 @@ too, but not without holes, so of them only the order is known.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from holdfast.errors import ConfigError
 from holdfast.marketdata import DataError
-from holdfast.marketdata.events import Recorded, place
-from holdfast.marketdata.frames import is_feed
+from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import NO_NUMBER, QuoteRow, TradeRow
 
 from . import weaving
@@ -29,13 +27,6 @@ from .weaving import GAP, QUOTE, TRADE, by_length
 
 DEFAULT_BARS: Final = ("1m",)
 """That are made of trades, as live (`market.intervals`)."""
-
-
-class Source(NamedTuple):
-    """A file of trades or of quotes, or a raw feed with both."""
-
-    path: Path
-    events: Iterable[Recorded]
 
 
 class _Ticks:
@@ -49,33 +40,33 @@ class _Ticks:
         self.first_price = 0.0
         self.last_ms = 0
 
-    def of(self, source: Source) -> Iterator[Row]:
-        """The rows of one file, their times never going back.
+    def of(self, source: Files) -> Iterator[Row]:
+        """The rows of one series, their times never going back.
 
         :raises DataError: naming the line.
         """
-        path = source.path
-        raw = is_feed(path)
+        place = source.place
+        raw = source.received
         numbers = {TRADE: NO_NUMBER, QUOTE: NO_NUMBER}
-        now_ms = last_trade_ms = 0
-        for line, event in source.events:
+        now_ms = last_trade_ms = last_line = 0
+        for line, event in source.events():
             if isinstance(event, TradeRow):
                 kind = TRADE
             elif isinstance(event, QuoteRow):
                 kind = QUOTE
             else:
-                raise DataError(f"{place(path, line)}: neither a trade nor a quote")
+                raise DataError(f"{place(line)}: neither a trade nor a quote")
             before, number = numbers[kind], event.number
             if NO_NUMBER not in (before, number) and number <= before:
                 if not raw:
-                    raise DataError(f"{place(path, line)}: {_out_of_order(kind, number, before)}")
+                    what = _out_of_order(kind, number, before)
+                    raise DataError(f"{place(line)}: {what}; {source.remedy(line, last_line)}")
                 self.dropped += 1
-                self.first_dropped = self.first_dropped or place(path, line)
+                self.first_dropped = self.first_dropped or place(line)
                 continue
             if event.time_ms < now_ms and not raw:
-                raise DataError(
-                    f"{place(path, line)}: older than the one before; sort the file by time"
-                )
+                raise DataError(f"{place(line)}: older than the one before; sort the file by time")
+            last_line = line
             now_ms = max(now_ms, event.time_ms)
             if self.first_ms is None or now_ms < self.first_ms:
                 self.first_ms = now_ms
@@ -92,7 +83,7 @@ class _Ticks:
             if NO_NUMBER not in (before, number) and number != before + 1:
                 self.gaps += 1
                 self.missing += number - before - 1
-                self.first_gap = self.first_gap or place(path, line)
+                self.first_gap = self.first_gap or place(line)
                 yield now_ms, last_trade_ms, number - before - 1, 0.0, 0.0, 0.0, GAP
             if self.first_trade_ms is None:
                 self.first_trade_ms = now_ms
@@ -105,20 +96,20 @@ class _Ticks:
 def _out_of_order(kind: int, number: int, before: int) -> str:
     what = "trade" if kind == TRADE else "update"
     if number == before:
-        return f"{what} {number} stands twice; leave one of them out"
-    return f"{what} {number} comes after {before}; sort the file"
+        return f"{what} {number} stands twice"
+    return f"{what} {number} comes after {before}"
 
 
 def of_ticks(
     symbol: str,
-    sources: Sequence[Source],
+    sources: Sequence[Files],
     *,
     bars: Sequence[str] = (),
     fees: Fees = no_fees,
 ) -> Recording:
     """
-    :param sources: oldest first, each. What happens in one moment is told trades first: the
-        quote that follows a trade is what the trade has left.
+    :param sources: trades, quotes or both, each oldest first. What happens in one moment is told
+        trades first: the quote that follows a trade is what the trade has left.
     :param bars: names of the lengths that are made of the trades; none: `DEFAULT_BARS`.
     :param fees: funding fees that come due meanwhile.
     :raises DataError: naming the line: not sorted, twice, or nothing at all.
@@ -128,7 +119,7 @@ def of_ticks(
     parts = [seen.of(source) for source in sources]
     merged = parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_by_time)
     spool = Spool(merged)
-    names = " and ".join(str(source.path) for source in sources)
+    names = " and ".join(map(str, sources))
     if seen.first_ms is None:
         raise DataError(f"{names}: holds no data")
     if bars and not seen.trades:

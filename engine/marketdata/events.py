@@ -35,7 +35,7 @@ class Recorded(NamedTuple):
 
 def events(path: str | Path, *, name: str = "") -> Iterator[Recorded]:
     """What a file holds, as it stands: all candles, or all trades, quotes or funding rates; of a
-    raw feed trades and quotes.
+    raw feed trades and quotes, or else candles.
 
     :param name: the venue's name of the symbol, by which its frames of a raw feed are known.
     :raises DataError: naming file and line, while iterating.

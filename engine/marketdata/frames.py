@@ -1,9 +1,11 @@
-"""Trades and best prices out of the recorded frames of Binance's market streams.
+"""Trades, best prices and candles out of the recorded frames of Binance's market streams.
 
 One frame a line, as it came: bare or in the wrapper of a combined stream, with or without the time
 of its receipt before it (a number and a space). What is read is `trade` or `aggTrade` (whichever
-comes first in the file; the other tells the same again) and `bookTicker`; names of the fields:
-"Aggregate Trade Streams", "Individual Symbol Book Ticker Streams" (USDⓈ-M futures).
+comes first in the file; the other tells the same again) and `bookTicker`; where there is neither,
+`kline`, of the shortest interval that there is, once it is closed. Names of the fields: "Aggregate
+Trade Streams", "Individual Symbol Book Ticker Streams", "Kline/Candlestick Streams" (USDⓈ-M
+futures).
 
 The order is that of the file: it is how they were received. Streams are not in step with each
 other, so a trade may follow the change of the book that it made; its time is then in the past,
@@ -13,6 +15,7 @@ and that is what a bot would have heard, too.
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterator
 from math import inf
@@ -21,8 +24,10 @@ from typing import Final
 
 import msgspec
 
+from holdfast.market import INTERVALS
+
 from .records import DataError
-from .rows import QuoteRow, TradeRow
+from .rows import Candle, QuoteRow, TradeRow
 
 FRAMES: Final = (".jsonl.gz", ".jsonl", ".gz")
 """How the names of such files end."""
@@ -51,6 +56,29 @@ class _Trade(msgspec.Struct):
     a: int = -1
 
 
+class _Interval(msgspec.Struct):
+    i: str
+
+
+class _OfInterval(msgspec.Struct):
+    k: _Interval
+
+
+class _Candle(msgspec.Struct):
+    t: int
+    i: str
+    o: str
+    h: str
+    l: str  # noqa: E741 - the venue's letters
+    c: str
+    v: str
+    x: bool
+
+
+class _Kline(msgspec.Struct):
+    k: _Candle
+
+
 class _BookTicker(msgspec.Struct):
     u: int
     b: str
@@ -63,6 +91,8 @@ class _BookTicker(msgspec.Struct):
 _frame = msgspec.json.Decoder(_Frame)
 _head = msgspec.json.Decoder(_Head)
 _trade = msgspec.json.Decoder(_Trade)
+_of_interval = msgspec.json.Decoder(_OfInterval)
+_kline = msgspec.json.Decoder(_Kline)
 _book_ticker = msgspec.json.Decoder(_BookTicker)
 
 
@@ -72,13 +102,13 @@ def is_feed(path: Path) -> bool:
     return name.endswith(FRAMES) and not name.endswith(".csv.gz")
 
 
-def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow]]:
+def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow | Candle]]:
     """Those of one symbol, each with the number of its line.
 
     :param name: of the symbol at the venue: `BTCUSDT`.
     :raises DataError: naming file and line; also when there is nothing of that symbol.
     """
-    kind, others, found = "", set[str](), False
+    kind, others, found, intervals = "", set[str](), False, set[str]()
     for line, text in _lines(file):
         try:
             content = _content(text)
@@ -91,6 +121,8 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow]]:
                     continue
                 event = _of_trade(content)
             else:
+                if head.e == "kline" and head.s == name:
+                    intervals.add(_of_interval.decode(content).k.i)
                 continue
         except (msgspec.DecodeError, ValueError) as error:
             raise DataError(f"{file}:{line}: {error}") from None
@@ -101,11 +133,37 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow]]:
             continue  # the venue's own bookkeeping (insurance fund), at no price
         found = True
         yield line, event
-    if not found:
+    if not found and intervals:
+        yield from _candles(file, name, min(intervals, key=_length))
+    elif not found:
         there = ""
         if others:
             there = f"; there is {', '.join(sorted(others))}: name it, {min(others)}={file.name}"
-        raise DataError(f"{file}: holds no trades and no best prices of {name}{there}")
+        raise DataError(f"{file}: holds no trades, no best prices and no candles of {name}{there}")
+
+
+def _candles(file: Path, name: str, interval: str) -> Iterator[tuple[int, Candle]]:
+    for line, text in _lines(file):
+        try:
+            content = _content(text)
+            head = _head.decode(content)
+            if head.e != "kline" or head.s != name:
+                continue
+            told = _kline.decode(content).k
+            if told.i != interval or not told.x:
+                continue
+            candle = Candle(told.t, *map(float, (told.o, told.h, told.l, told.c, told.v)))
+        except (msgspec.DecodeError, ValueError) as error:
+            raise DataError(f"{file}:{line}: {error}") from None
+        _, opened, high, low, close, volume = candle
+        if not (0 < low <= opened <= high < inf and low <= close <= high and 0 <= volume < inf):
+            raise DataError(f"{file}:{line}: {told} is no candle")
+        yield line, candle
+
+
+def _length(interval: str) -> int:
+    """Of a name that is not known, the longest: a candle of a month has no length."""
+    return INTERVALS.get(interval, sys.maxsize)
 
 
 def _content(text: bytes) -> bytes | msgspec.Raw:

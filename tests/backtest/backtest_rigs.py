@@ -14,6 +14,7 @@ from holdfast.backtest.recording import Recording, span
 from holdfast.backtest.run import Scene
 from holdfast.campaign.plan import AnyFault, FaultPlan
 from holdfast.campaign.planfile import conditions_for
+from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
 from holdfast.transports.sim import Market
 
@@ -45,7 +46,7 @@ def walk(count: int, *, seed: int = 1, first: int = 600_000) -> list[Candle]:
 
 
 def recording(candles: Iterable[Candle]) -> Recording:
-    return of_candles(SYMBOL, enumerate(candles, 1), source=Path("candles.csv"))
+    return of_candles(SYMBOL, enumerate(candles, 1), source=Files([Path("candles.csv")]))
 
 
 class Cross(Bot):

@@ -18,6 +18,7 @@ from holdfast.backtest.candle_recording import of_candles
 from holdfast.backtest.funding import fixed, no_fees
 from holdfast.errors import ConfigError
 from holdfast.market import INTERVALS
+from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
 
 
@@ -63,7 +64,7 @@ def test_longer_bars_are_exactly_what_their_minutes_say(
     made = of_candles(
         SYMBOL,
         enumerate(candles, 1),
-        source=Path("x.csv"),
+        source=Files([Path("x.csv")]),
         bars=("1h", "5m", "15m"),
         fees=partial(fixed, Decimal("0.0001")) if fee else no_fees,
     )

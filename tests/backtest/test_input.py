@@ -10,7 +10,7 @@ import pytest
 from backtest_rigs import FIRST_MS, MINUTE_MS, recording, walk
 from click.testing import CliRunner
 
-from holdfast.backtest.loading import load_bot, load_markets, read_data, split_data
+from holdfast.backtest.loading import find_data, load_bot, load_markets, read_data, split_data
 from holdfast.backtest.reading import read
 from holdfast.backtest.recording import in_time
 from holdfast.backtest.spool import MEMORY_BYTES
@@ -130,10 +130,22 @@ def test_data_is_found_its_market() -> None:
 
 def test_a_symbol_is_given_once(tmp_path: Path) -> None:
     path = written(tmp_path / "data.csv", [HEADER, *GOOD])
-    with pytest.raises(
-        ConfigError, match=r"BTCUSDT has candles in .* and in .*; put them into one"
-    ):
+    with pytest.raises(DataError, match=r"data\.csv:2: .* older than .* overlaps with .*data\.csv"):
         read_data([(BTC, path), (BTC, path)])
+
+
+def test_files_that_follow_one_another_are_one_series(tmp_path: Path) -> None:
+    whole = read(BTC, written(tmp_path / "whole.csv", GOOD))
+    for number, lines in (("02", GOOD[2:4]), ("01", GOOD[:2]), ("03", [HEADER, *GOOD[4:]])):
+        written(tmp_path / f"BTCUSDT-1m-2025-{number}.csv", lines)
+    found = list(find_data([str(tmp_path / "BTCUSDT-1m-*.csv")], load_markets(None)))
+    ((_, (joined,))) = read_data(reversed(found))
+    assert list(joined.rows()) == list(whole.rows())
+    assert joined.summary.candles == len(GOOD)
+    _, (hole,) = read_data([found[2], found[0]])
+    assert hole.summary.first_gap == f"{found[2][1]}:2"
+    with pytest.raises(ConfigError, match=r"there is no file .*ETHUSDT-\*\.csv"):
+        list(find_data([str(tmp_path / "ETHUSDT-*.csv")], load_markets(None)))
 
 
 def test_markets_of_a_file(tmp_path: Path) -> None:

@@ -318,8 +318,22 @@ def test_files_of_one_symbol_have_to_go_together(tmp_path: Path) -> None:
     candles = written(tmp_path / "c.csv", [f"{START_MS},1,1,1,1,1"])
     with pytest.raises(ConfigError, match=r"BTCUSDT has trades and candles; give either"):
         read(BTC, trades, candles)
-    with pytest.raises(ConfigError, match=r"BTCUSDT has trades in .*; put them into one"):
+    with pytest.raises(
+        DataError, match=r"t\.csv:1: trade \d+ comes after .* overlaps with .*t\.csv"
+    ):
         read(BTC, trades, trades)
+
+
+def test_trades_of_several_files_are_one_series(tmp_path: Path) -> None:
+    lines = agg_trades([*QUIET, (20.0, 60_011.0, 0.5, True)])
+    whole = read(BTC, written(tmp_path / "whole.csv", lines))
+    parts = [written(tmp_path / f"{n}.csv", lines[n : n + 1]) for n in range(len(lines))]
+    joined = read(BTC, *reversed(parts))
+    assert list(joined.rows()) == list(whole.rows())
+    assert joined.summary.source == f"{parts[0]} to {parts[-1]} ({len(parts)} files)"
+    hole = read(BTC, parts[0], *parts[2:])
+    assert hole.summary.gaps == 1
+    assert hole.summary.first_gap == f"{parts[2]}:1"
 
 
 # --- raw feeds ------------------------------------------------------------------------------
@@ -370,6 +384,37 @@ def test_a_raw_feed_is_played_as_it_was_received(
     assert kinds == [
         (Quote, 0), (Trade, 100), (Quote, 300), (Trade, 200), (MarketGap, 200), (Trade, 900)
     ]  # fmt: skip
+
+
+def kline_frame(minute: int, interval: str = "1m", *, closed: bool = True) -> Any:
+    told = {"t": START_MS + minute * 60_000, "i": interval, "o": "100", "h": "102", "l": "99",
+            "c": str(100 + minute), "v": "7", "x": closed}  # fmt: skip
+    return {"e": "kline", "s": "BTCUSDT", "k": told}
+
+
+def test_a_raw_feed_of_candles_is_played_where_there_is_nothing_finer(tmp_path: Path) -> None:
+    frames = [
+        kline_frame(0, closed=False),
+        kline_frame(0),
+        kline_frame(0, "5m"),
+        {**kline_frame(1), "s": "ETHUSDT"},
+        kline_frame(1),
+        kline_frame(1),  # told again by a stream that has connected again
+        kline_frame(2, closed=False),
+    ]
+    path = written(tmp_path / "feed.jsonl", [json.dumps(frame) for frame in frames])
+    recorded = read(BTC, path)
+    assert [(row[0] - START_MS, row[4]) for row in recorded.rows()] == [(0, 100.0), (60_000, 101.0)]
+    data = recorded.summary
+    assert (data.candles, data.interval, data.dropped) == (2, "1m", 1)
+    assert data.first_dropped == f"{path}:6"
+    finer = written(tmp_path / "finer.jsonl", [json.dumps(f) for f in [*frames, trade_frame(1, 9)]])
+    assert (read(BTC, finer).summary.candles, read(BTC, finer).summary.trades) == (0, 1)
+    wrong = kline_frame(3)
+    wrong["k"]["h"] = "nan"
+    spoilt = written(tmp_path / "wrong.jsonl", [json.dumps(f) for f in [*frames, wrong]])
+    with pytest.raises(DataError, match=r"wrong\.jsonl:8: .* is no candle"):
+        read(BTC, spoilt)
 
 
 @pytest.mark.parametrize(
