@@ -19,6 +19,7 @@ from holdfast.backtest.recording import Recording
 from holdfast.errors import ConfigError
 from holdfast.market import Trade
 from holdfast.marketdata import DataError
+from holdfast.marketdata.files import Files
 
 CANDLES = walk(1400)
 HOUR_MS = 3_600_000
@@ -108,7 +109,7 @@ def kinds_at(recording: Recording, time_ms: int) -> list[tuple[str, bool]]:
 def test_the_fee_is_between_the_prices_before_it_and_whoever_hears_of_them(tmp_path: Path) -> None:
     fees = partial(fixed, Decimal("0.0001"))
     candles = of_candles(
-        SYMBOL, enumerate(CANDLES, 1), source=tmp_path, bars=["1m", "5m"], fees=fees
+        SYMBOL, enumerate(CANDLES, 1), source=Files([tmp_path]), bars=["1m", "5m"], fees=fees
     )
     at = DUE[0]
     assert kinds_at(candles, at) == [
