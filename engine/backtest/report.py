@@ -75,7 +75,7 @@ def page(backtest: Backtest) -> str:
         meaning="".join(f"<p>{escape(line)}</p>" for line in figures.beliefs(backtest))
         + (f"<p>{MEANING}</p>" if compared else ""),
         faults=_faults(backtest),
-        circumstances=escape(_circumstances(backtest)),
+        circumstances=escape(circumstances(backtest)),
     )
 
 
@@ -177,7 +177,8 @@ def _faults(backtest: Backtest) -> str:
     )
 
 
-def _circumstances(backtest: Backtest) -> str:
+def circumstances(backtest: Backtest) -> str:
+    """When, with what, and over how long it was run; for the foot of a page."""
     now = datetime.fromtimestamp(SystemClock().time_ns() // 10**9, UTC)
     traded = sum(data.last_ms - data.first_ms for data in backtest.data[:1]) / 1000
     return " · ".join(

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from math import prod
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -20,7 +21,7 @@ from . import figures
 from .frames import numbers
 from .loading import MakeBot, find_bot
 from .options import read_value, recorded_options
-from .result import Run, RunName
+from .sweep_figures import heads, in_order, judged, row, troubles
 from .sweeping import Options, Point
 from .sweeping import sweep as sweep_all
 
@@ -46,6 +47,12 @@ RANGE: Final = ".."
     "--top", type=click.IntRange(1), default=20, show_default=True, help="How many are shown."
 )
 @workers_options
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page with maps of the profit and the table.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, with all of them.")
 def sweep(
     bot: str,
@@ -56,6 +63,7 @@ def sweep(
     top: int,
     jobs: int | None,
     cluster: str | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Run a bot's backtest at every combination of its arguments' values.
@@ -74,12 +82,17 @@ def sweep(
     options["bare"] = bare
     with workers(jobs=jobs, cluster=cluster, pieces=count, again="the same command") as executor:
         points = _gather(bot, data, values, options, executor, count=count, as_json=as_json)
-    judged: RunName = "clean" if options.get("faults") is None else "guarded"
-    points.sort(key=lambda point: (-_run(point, judged).profit, str(point.arguments)))
+    points = in_order(points)
+    if report is not None:
+        from .sweep_report import page
+
+        report.write_text(page(points), encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.encode([_as_json(point) for point in points]))
     else:
-        _print(points, judged, top=top, seconds=time.monotonic() - began)
+        _print(points, top=top, seconds=time.monotonic() - began)
+        if report is not None:
+            click.echo(f"written: {report}")
     if not all(point.backtest.ok for point in points):
         raise SystemExit(1)
 
@@ -135,12 +148,6 @@ def _gather(
     return points
 
 
-def _run(point: Point, name: RunName) -> Run:
-    run = point.backtest.run(name)
-    assert run is not None, "each point has the same runs"
-    return run
-
-
 def _as_json(point: Point) -> dict[str, Any]:
     result = point.backtest
     return {
@@ -151,32 +158,20 @@ def _as_json(point: Point) -> dict[str, Any]:
     }
 
 
-def _print(points: Sequence[Point], judged: RunName, *, top: int, seconds: float) -> None:
+def _print(points: Sequence[Point], *, top: int, seconds: float) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    first = points[0].backtest
-    for line in figures.data_lines(first):
+    for line in figures.data_lines(points[0].backtest):
         click.echo(line)
-    names = list(points[0].arguments)
-    profits = [run.name for run in first.runs]
-    heads = [
-        "profit and loss" if len(profits) == 1 else f"profit, {figures.TITLES[name]}"
-        for name in profits
-    ]
-    table = Table(*names, *heads, *figures.SWEPT, box=None, pad_edge=False)
-    for column in table.columns[len(names) :]:
+    table = Table(*heads(points), box=None, pad_edge=False)
+    for column in table.columns[len(points[0].arguments) :]:
         column.justify = "right"
     for point in points[:top]:
-        table.add_row(
-            *(str(point.arguments[name]) for name in names),
-            *(figures.money(_run(point, name).profit) for name in profits),
-            *figures.swept(_run(point, judged)),
-        )
+        table.add_row(*row(point, judged(points)))
     Console().print(table)
     if len(points) > top:
-        click.echo(f"and {len(points) - top:,} more; --top and --json show them")
-    for point in points:
-        for line in figures.trouble(point.backtest):
-            click.secho(f"{point.arguments}: {line}", fg="red")
+        click.echo(f"and {len(points) - top:,} more; --top, --report and --json show them")
+    for line in troubles(points):
+        click.secho(line, fg="red")
     click.echo(f"{len(points):,} combinations, {seconds:.1f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
@@ -121,6 +122,31 @@ def test_what_is_typed_for_a_decimal_does_not_go_through_a_float() -> None:
         read_value(Takes, "exact", "much")
 
 
+def test_the_page_maps_every_point_and_marks_the_best(given: Given, tmp_path: Path) -> None:
+    report = tmp_path / "sweep.html"
+    grid = ("--set", "every=25,40", "--set", "quantity=0.010..0.030..0.010", "--set", "bad=false")
+    ran = given.command(*grid, "--jobs", "1", "--report", str(report), "--json")
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(ran.stdout)
+    html = report.read_text("utf-8")
+    cells = re.findall(
+        r'<td class="(\w+ ?\w*)" style="--share: (\d+)%" title="([^"]*)">([^<]*)', html
+    )
+    by_title = {title: (kind, share, profit) for kind, share, title, profit in cells}
+    assert len(cells) == len(by_title) == len(found) == 6
+    largest = max(abs(point["runs"]["clean"]["profit"]) for point in found)
+    for number, point in enumerate(found):
+        profit = point["runs"]["clean"]["profit"]
+        kind, share, shown = by_title[
+            ", ".join(f"{name} {value}" for name, value in point["arguments"].items())
+        ]
+        assert shown == f"{profit:,.2f}"
+        assert kind == ("gain" if profit > 0 else "loss") + (" best" if number == 0 else "")
+        assert int(share) == round(100 * abs(profit) / largest)
+    assert "bad False" in html
+    assert "http" not in html
+
+
 def test_under_faults_the_order_is_by_what_is_left(given: Given) -> None:
     options = ("--faults", str(given.plan), "--bare", "--jobs", "1")
     shown = given.command("--set", "every=25,40", *options)
@@ -135,7 +161,7 @@ def test_under_faults_the_order_is_by_what_is_left(given: Given) -> None:
 def test_a_bot_that_raises_is_told_with_its_arguments(given: Given) -> None:
     ran = given.command("--set", "bad=true,false", "--jobs", "1")
     assert ran.exit_code == 1
-    assert "{'bad': True}: no faults: the bot raised ZeroDivisionError" in ran.output
+    assert "bad True: no faults: the bot raised ZeroDivisionError" in ran.output
     assert "2 combinations" in ran.output
 
 
