@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from holdfast.market import INTERVALS as BAR_LENGTHS
+
 from .ledger import ZERO
 
 MINUTE_MS: Final = 60_000
@@ -30,18 +32,7 @@ MAX_TRADES: Final = 10_000
 MAX_MINUTES: Final = 50_000
 
 INTERVALS: Final = {
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1h": 3_600_000,
-    "2h": 7_200_000,
-    "4h": 14_400_000,
-    "6h": 21_600_000,
-    "8h": 28_800_000,
-    "12h": 43_200_000,
-    "1d": DAY_MS,
+    **BAR_LENGTHS,
     "3d": 3 * DAY_MS,
     "1w": WEEK_MS,
     "1M": 31 * DAY_MS,
