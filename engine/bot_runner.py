@@ -95,14 +95,13 @@ class BotRunner:
         try:
             await bot.on_start()
             while True:
-                event = self._next() if own or self._market or self._dropped else None
-                if event is None:
-                    if self._closed:
-                        raise EngineClosed("the engine was closed")
-                    if not await self._play():
-                        await self._news.wait()
-                    continue
-                await handlers[type(event)](event)
+                if own or self._market or self._dropped:
+                    event = self._next()
+                    await handlers[type(event)](event)
+                elif self._closed:
+                    raise EngineClosed("the engine was closed")
+                elif await self._play():
+                    await self._news.wait()
         finally:
             for end in ends:
                 end()
@@ -111,23 +110,21 @@ class BotRunner:
                 await bot.on_stop()
 
     async def _play(self) -> bool:
-        """Hand the bot what its recorded market tells, until there is something else to do.
+        """Hand the bot what its recorded market tells, until something else has to be done.
 
-        :returns: whether there was anything.
+        :returns: whether there is nothing more to be done now.
         """
         own, market, listeners, handlers = self._own, self._market, self._listeners, self._handlers
         if self._replay is None or listeners.count != 1:
-            return False
-        played = False
+            return True
         for event in self._replay.events():
-            played = True
             if own:  # what the event has set off comes first
                 market.appendleft(event)
-                break
+                return False
             await handlers[type(event)](event)
             if own or market or self._closed or listeners.count != 1:
-                break
-        return played
+                return False
+        return not (own or market)  # a row that nobody is told of may have filled an order
 
     def _put_own(self, event: Fill | Step) -> None:
         if len(self._own) < MAX_OWN_EVENTS:
@@ -144,7 +141,7 @@ class BotRunner:
         self._market.append(event)
         self._news.notify()
 
-    def _next(self) -> Fill | Step | MarketEvent | None:
+    def _next(self) -> Fill | Step | MarketEvent:
         """Own events first: a bot that knows its fills late orders twice."""
         if self._fell_behind:
             raise BotFellBehind(f"more than {MAX_OWN_EVENTS} fills and states wait for the bot")
@@ -153,4 +150,4 @@ class BotRunner:
         if self._dropped:
             symbol, (count, first_ms) = self._dropped.popitem()
             return MarketGap(symbol, first_ms, f"the bot fell behind: {count} events dropped")
-        return self._market.popleft() if self._market else None
+        return self._market.popleft()

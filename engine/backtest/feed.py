@@ -96,9 +96,17 @@ class Feed:
 
     def happen(self) -> None:
         """The row that is due happens: tell everybody."""
+        queue, only = self._queue, self._only
+        if only is not None:
+            watch = self._watches[only]
+            for told in self._events(only, self._is_due):
+                watch.event(told)
+                if not queue:
+                    break
+            return
         event = self._happen()
-        events = [*self._queue] if event is None else [*self._queue, event]
-        self._queue.clear()
+        events = [*queue] if event is None else [*queue, event]
+        queue.clear()
         for watch in tuple(self._watches.values()):
             for event in events:
                 watch.event(event)
@@ -108,9 +116,20 @@ class Feed:
         self.due_ns = NEVER_NS
         self.ended.set()
 
+    def _is_due(self, due_ns: int) -> bool:
+        return due_ns <= self._loop.elapsed_ns
+
     def events(self, market: RecordedMarket) -> Iterator[MarketEvent]:
         """As `ports.Replay.events`."""
-        queue, reach, happen = self._queue, self._loop.reach, self._happen
+        return self._events(market, self._loop.reach)
+
+    def _events(
+        self, market: RecordedMarket, reach: Callable[[int], bool]
+    ) -> Iterator[MarketEvent]:
+        """
+        :param reach: whether what happens then may happen now.
+        """
+        queue, happen = self._queue, self._happen
         lengths, rows, line, first_ms = self._lengths, self._rows, self._line, self._first_ms
         candles = self._candles
         while market is self._only:

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from backtest_rigs import FIRST_MS, MINUTE_MS, SYMBOL, recording, walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast import Bar, Bot, MarketGap
+from holdfast import Bar, Bot, Fill, MarketGap, Order
 from holdfast.backtest import backtest
 from holdfast.backtest.candle_recording import of_candles
 from holdfast.backtest.funding import fixed, no_fees
@@ -20,6 +21,7 @@ from holdfast.errors import ConfigError
 from holdfast.market import INTERVALS
 from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
+from holdfast.testing import check, from_closes, play
 
 
 def expected(candles: list[Candle], name: str) -> list[tuple[Any, ...]]:
@@ -158,3 +160,26 @@ def test_bars_that_can_not_be_made_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=says):
             asks(candles, tmp_path, bars=bars)
     assert recording(fives).summary.bars == ("5m",)
+
+
+def test_a_fill_between_two_bars_is_told_at_its_minute() -> None:
+    """The minute that fills the order is told to nobody, and the bot waits for the next bar."""
+    heard: list[tuple[float, str]] = []
+
+    class Dip(Bot):
+        async def on_bar(self, bar: Bar) -> None:
+            heard.append((anyio.current_time(), "bar"))
+            if len(heard) == 1:
+                await self.engine.submit(Order(SYMBOL, "buy", "0.010", price="59900"))
+
+        async def on_fill(self, fill: Fill) -> None:
+            heard.append((anyio.current_time(), "fill"))
+
+    closes = [60_000.0] * 11 + [59_800.0] + [60_000.0] * 3
+    check(play(Dip, from_closes(closes), bars=("5m",), run_name="clean"))
+    assert [(int(at) // 60, what) for at, what in heard] == [
+        (5, "bar"),
+        (10, "bar"),
+        (12, "fill"),
+        (15, "bar"),
+    ]
