@@ -38,11 +38,14 @@ class Timers:
         self._liquidations = liquidations
         self._now_ms = now_ms
 
+    def nothing_is_due(self) -> bool:
+        return self.due_ms is None or self._now_ms() < self.due_ms
+
     def run(self) -> None:
         """Do what is due."""
-        now = self._now_ms()
-        if self.due_ms is None or now < self.due_ms:
+        if self.nothing_is_due():
             return
+        now = self._now_ms()
         for book in self._books.values():
             if book.countdown_ms is not None and book.countdown_ms <= now:
                 book.countdown_ms = None
