@@ -24,7 +24,7 @@ import random
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVarTuple
 from weakref import WeakKeyDictionary
 
@@ -84,14 +84,54 @@ class SimTask(asyncio.Task[Any]):
         return self.sequence
 
 
+class SimHandle(asyncio.Handle):
+    """A callback; the attributes are those of asyncio's own, which have no public names.
+
+    Made without its constructor, which asks the loop whether it debugs: a step of a simulation
+    costs about as much as making its handle.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+
 class SimTimer(asyncio.TimerHandle):
-    """A timer; the attributes are those of asyncio's own, which have no public names."""
+    """A timer; see `SimHandle`."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
         _scheduled: bool
         _when: float
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._callback = callback
+        self._args = args
+        self._loop = loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = self._scheduled = False
+        self._repr = self._source_traceback = None
+        self._when = when
 
 
 class _OrderedWeakSet(WeakKeyDictionary[Any, None]):
@@ -120,6 +160,8 @@ class SimLoop(asyncio.BaseEventLoop):
     """
 
     if TYPE_CHECKING:  # what BaseEventLoop shares with its subclasses, unknown to its type stubs
+        _closed: bool
+        _debug: bool
         _ready: deque[asyncio.Handle]
         _stopping: bool
         _task_factory: object
@@ -226,7 +268,8 @@ class SimLoop(asyncio.BaseEventLoop):
         args: tuple[*_Args],
         context: Context | None,
     ) -> SimTimer:
-        self._check_closed()
+        if self._closed:
+            self._check_closed()
         timer = SimTimer(when_seconds, callback, args, self, context)
         if due_ns is not None:
             self._timers_set += 1
@@ -244,6 +287,15 @@ class SimLoop(asyncio.BaseEventLoop):
                 self._timers_cancelled = 0
 
     # --- running ----------------------------------------------------------------------
+
+    def call_soon(
+        self, callback: Callable[[*_Args], object], *args: *_Args, context: Context | None = None
+    ) -> asyncio.Handle:
+        if self._debug or self._closed:
+            return super().call_soon(callback, *args, context=context)
+        handle = SimHandle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def _run_once(self) -> None:
         ready = self._ready
@@ -333,7 +385,8 @@ class SimLoop(asyncio.BaseEventLoop):
         seconds = now_ns / NANOSECONDS_PER_SECOND
         if seconds > self._now_seconds:
             self._now_seconds = seconds
-        self._begin_instant()
+        limit = self.steps + self._max_steps_per_instant
+        self._step_limit = limit if limit < self._max_steps else self._max_steps
         if self._on_advance is not None:
             self._on_advance(self.start_ns + now_ns)
 
