@@ -18,6 +18,7 @@ fault. Here it ends first, for it counts from before the request left.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from math import inf
@@ -72,7 +73,8 @@ class DeadManSwitch:
         """Monotonic moment at which the oldest of the running countdowns was begun."""
         self._renewed = Broadcast()
         self._released = False
-        self._one_request = anyio.Lock(fast_acquire=True)
+        self._lapse: asyncio.TimerHandle | None = None
+        self._one_request = asyncio.Lock()
         """A renewal on its way must not be the last word after the release."""
 
     @property
@@ -87,22 +89,23 @@ class DeadManSwitch:
         """Renew until cancelled; at once when the venue can be asked again."""
         if self._venue is None:
             return
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tell_of_lapses)
+        try:
             await self._renew(self._venue)
-            group.cancel_scope.cancel()
+        finally:
+            if self._lapse is not None:
+                self._lapse.cancel()
 
-    async def _tell_of_lapses(self) -> None:
-        """By a timer of its own: a renewal may be waiting for its answer meanwhile."""
-        while not self._released:
-            if self._armed_at == -inf:
-                await self._renewed.wait()
-            left = self._armed_at + self._countdown_seconds - self._clock.monotonic()
-            if left > 0:
-                await anyio.sleep(left)
-            else:
-                self._on_lapsed(LAPSED)
-                await self._renewed.wait()
+    def _watch_for_a_lapse(self) -> None:
+        """A timer of its own, for a renewal may be waiting for its answer meanwhile. One that was
+        renewed since the timer was set is looked at again when that ends."""
+        self._lapse = None
+        left = self._armed_at + self._countdown_seconds - self._clock.monotonic()
+        if self._released:
+            return
+        if left > 0:
+            self._lapse = asyncio.get_running_loop().call_later(left, self._watch_for_a_lapse)
+        else:
+            self._on_lapsed(LAPSED)
 
     async def _renew(self, venue: CountsDown) -> None:
         was_able = False
@@ -140,6 +143,8 @@ class DeadManSwitch:
             log.warning("dead-man switch not renewed", extra={"reason": str(error)})
             return False
         self._armed_at = began
+        if self._lapse is None:
+            self._watch_for_a_lapse()
         self._renewed.notify()
         return True
 
