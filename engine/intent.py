@@ -122,6 +122,10 @@ class Intent:
         self.asked_in_vain = 0
         self.answer = ""
 
+    def stamp_anew(self, attempt: Attempt) -> None:
+        """The latest attempt will leave with this stamp; with the one before it never did."""
+        self.attempts[-1] = attempt
+
     def deny(self, asked_ms: int) -> None:
         """The venue, asked at this time of its clock, has said that it does not have it."""
         self.denials_ms.append(asked_ms)

@@ -265,7 +265,11 @@ class Ledger:
             case Intended():
                 self._intended(fact, live)
             case Attempted() if (intent := self.intents.get(fact.client_order_id)) is not None:
-                intent.begin_attempt(Attempt(fact.timestamp_ms, fact.recv_window_ms))
+                attempt = Attempt(fact.timestamp_ms, fact.recv_window_ms)
+                if fact.number == intent.attempts_made:
+                    intent.stamp_anew(attempt)
+                else:
+                    intent.begin_attempt(attempt)
             case Doubted() if (intent := self.intents.get(fact.client_order_id)) is not None:
                 intent.stage = Stage.UNKNOWN
                 intent.doubt = fact.reason

@@ -23,7 +23,7 @@ import anyio
 
 from . import evidence, venue_limits
 from .book import newer
-from .errors import LinkDown, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
+from .errors import LinkDown, OutcomeUnknown, TradingHalted
 from .evidence import Next
 from .gate import Gate, Permit
 from .intent import Intent, Stage, client_order_id, prefix
@@ -34,21 +34,19 @@ from .model import (
     Order,
     OrderReport,
     OrderSnapshot,
-    OutcomeKind,
     PlaceOutcome,
-    PlaceRequest,
     Position,
     QueryKind,
 )
 from .outcomes import Outcomes, conclude
 from .ports import Clock, Entropy, ExecutionClient
-from .recorder import Recorder
-from .records import Intended, ProtectionLifted
+from .recorder import Recorder, Recording
+from .records import ProtectionLifted
 from .retry import Retry
+from .sending import Sender
 from .settings import OrderSettings
 from .silence import Silence
 from .venue_clock import VenueClock
-from .wording import interruption
 
 log = logging.getLogger("holdfast.orders")
 
@@ -95,10 +93,21 @@ class OrderPath:
         self._admit = admit
         self._on_refused_by_venue = on_refused_by_venue
         self._on_diverged = on_diverged
+        self._sender = Sender(
+            settings=settings,
+            client=client,
+            gate=gate,
+            recorder=recorder,
+            outcomes=outcomes,
+            silence=silence,
+            venue_clock=venue_clock,
+            clock=clock,
+            admit=admit,
+        )
         self._retry = Retry(
             settings=settings,
             gate=gate,
-            recorder=recorder,
+            sender=self._sender,
             outcomes=outcomes,
             silence=silence,
             venue_clock=venue_clock,
@@ -140,11 +149,11 @@ class OrderPath:
         self._keys.claim(intent)
         try:
             permit = await self._admitted(order)
-            await self._journal(intent)
+            recording = self._sender.record(intent, fencing_token=self.fencing_token)
         finally:
             self._keys.release(intent)
         with self._outcomes.driven(intent):
-            return await self._drive(intent, permit, deadline)
+            return await self._drive(intent, permit, deadline, recording)
 
     def check(self, order: Order, *, held: Decimal | None = None) -> None:
         """Refuse what the venue would refuse, naming the limit.
@@ -211,34 +220,13 @@ class OrderPath:
             return order.deadline_seconds
         return self.deadline_seconds if order.opening else inf
 
-    async def _journal(self, intent: Intent) -> None:
-        fact = Intended(
-            intent.client_order_id,
-            intent.order,
-            intent.created_ns,
-            self._venue_clock.now_ms(),
-            self._settings.recv_window_ms,
-            self.fencing_token,
-            intent.adopts,
-        )
-        try:
-            await self._recorder.write_through(
-                fact,
-                durability=self._settings.durability,
-                reserve=not intent.order.opening,
-                live=intent,
-            )
-        except JournalError:
-            raise
-        except BaseException:
-            self._outcomes.close(intent, "not_executed", "cancelled before it was sent", sent=0)
-            raise
-
-    async def _drive(self, intent: Intent, permit: Permit, deadline: float) -> OrderReport:
+    async def _drive(
+        self, intent: Intent, permit: Permit, deadline: float, recording: Recording
+    ) -> OrderReport:
         """Attempts, in the caller's task, until there is an outcome or time is up."""
         settings, gives_up = self._settings, intent.order.opening
         while True:
-            outcome = await self._attempt(intent, permit, deadline)
+            outcome = await self._sender.attempt(intent, permit, deadline, recording)
             if outcome.retry_after_seconds is not None:
                 self._silence.keep(outcome.retry_after_seconds)
             # The wait counts from the failure: a venue that takes long to say that it is
@@ -278,9 +266,11 @@ class OrderPath:
                             intent.attempts_made, settings.backoff_seconds
                         )
                     if not intent.has_ended():
-                        permit = await self._retry.prepare(
+                        prepared = await self._retry.prepare(
                             intent, permit, wait_until, deadline, decision
                         )
+                        if prepared is not None:
+                            permit, recording = prepared
             if intent.has_ended():
                 await self._learn_the_end(intent)
                 return conclude(await intent.resolved(), intent)
@@ -319,53 +309,6 @@ class OrderPath:
             self._outcomes.note(answer.order, "asked for how it ended")
             if newer(answer.order, known):
                 intent.snapshot = answer.order
-
-    async def _attempt(self, intent: Intent, permit: Permit, deadline: float) -> PlaceOutcome:
-        asked, order = False, intent.order
-
-        def verify() -> None:
-            nonlocal asked
-            permit.verify()
-            # Lease and policy may have changed since the order was made: while it was
-            # journalled, while the connection was set up, between two attempts.
-            self._admit(order, intent.client_order_id)
-            if self._silence.seconds:
-                raise _Silence(f"venue: {self._silence.reason}")
-            if self._clock.monotonic() >= deadline:
-                # A disk that stalled, a venue that was slow to tell its clock or its price.
-                raise TradingHalted("deadline: it passed before the order could be sent")
-            asked = True
-
-        before, latest = intent.attempts_made - 1, intent.attempts[-1]
-        request = PlaceRequest(
-            intent.client_order_id, order, latest.timestamp_ms, latest.recv_window_ms
-        )
-        try:
-            return await self._client.place(
-                request, permit=verify, timeout_seconds=self._settings.timeout_seconds
-            )
-        except TradingHalted as halted:
-            if before and isinstance(halted, _Silence):
-                return PlaceOutcome(OutcomeKind.THROTTLED, f"not sent: {halted.reason}")
-            if before and not order.opening and self._gate.waits_for_the_venue:
-                return PlaceOutcome(OutcomeKind.NOT_EXECUTED, f"not sent: {halted.reason}")
-            why = f"halted before the write: {halted.reason}"
-            self._outcomes.close(intent, "not_executed", why, sent=before)
-            if before:  # the caller must not take it for one that the venue never heard of
-                raise NotExecuted(why, intent=intent) from halted
-            raise
-        except Rejected as no:
-            self._outcomes.close(intent, "rejected", no.reason, sent=before)
-            raise
-        except BaseException as error:  # cancelled, or a transport that broke its promise
-            if not intent.has_ended():
-                why = interruption(error)
-                if asked:
-                    self._outcomes.doubt(intent, f"interrupted while it was being sent: {why}")
-                else:
-                    why = f"interrupted before the write: {why}"
-                    self._outcomes.close(intent, "not_executed", why, sent=before)
-            raise
 
     async def _until_settled(self, intent: Intent, deadline: float) -> None:
         """Wait for the resolver's evidence: a report, or proven absence. At most until `deadline`.
@@ -436,7 +379,3 @@ def _unknown(intent: Intent) -> OutcomeUnknown:
     if intent.abandoned:
         reason += "; the engine was closed, and asks for it at the next start"
     return OutcomeUnknown(reason, intent=intent)
-
-
-class _Silence(TradingHalted):
-    """The venue has asked for it a moment ago; a further attempt waits for its end."""

@@ -412,6 +412,28 @@ class ExecutionClient(Protocol):
 
 
 @runtime_checkable
+class PreparesOrders(Protocol):
+    """What an `ExecutionClient` may offer besides: to make and sign an order's request, and set
+    up its connection, while the record of the order is still on its way to the disk.
+    """
+
+    async def place_when_ready(
+        self,
+        request: PlaceRequest,
+        *,
+        ready: Callable[[], Awaitable[object]],
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        """As `ExecutionClient.place`, for an order that may not be sent yet.
+
+        :param ready: awaited directly before `permit` is called, so after everything else that
+            comes before the write; whatever it raises passes through, and proves that nothing
+            was sent. Called once at most.
+        """
+
+
+@runtime_checkable
 class CountsDown(Protocol):
     """What an `ExecutionClient` may offer besides: a dead-man switch at the venue."""
 

@@ -15,6 +15,7 @@ from .event_record import sequence_of
 from .intent import Intent
 from .journal import (
     CHECKPOINT,
+    Appended,
     Durability,
     Journal,
     JournalDamaged,
@@ -23,6 +24,37 @@ from .journal import (
     largest_body,
 )
 from .ledger import Ledger
+
+
+class Recording:
+    """A fact on its way to the level that was asked for.
+
+    :ivar is_under_way: the device is at it: what needs it not is best done meanwhile.
+    :ivar is_there: it has reached the level.
+    """
+
+    __slots__ = ("_appended", "_on_fault", "is_there", "is_under_way")
+
+    def __init__(self, appended: Appended, on_fault: Callable[[str], None]) -> None:
+        self._appended = appended
+        self._on_fault = on_fault
+        self.is_under_way = appended.is_under_way
+        self.is_there = False
+
+    async def reached(self) -> None:
+        """Wait for the level.
+
+        :raises JournalFull: there was no room; the record is not there.
+        :raises JournalFailed: the record may be there.
+        """
+        if self.is_there:
+            return
+        try:
+            await self._appended
+        except JournalError as error:
+            self._on_fault(str(error))
+            raise
+        self.is_there = True
 
 
 class Recorder:
@@ -89,18 +121,18 @@ class Recorder:
         """Append without using the reserve. :raises JournalFull: there is no room."""
         self.journal.append_nowait(records.KIND_OF[type(fact)], records.encode(fact))
 
-    async def write_through(
+    def write_through(
         self,
         fact: records.Intended | records.Attempted,
         *,
         durability: Durability,
         reserve: bool,
         live: Intent | None = None,
-    ) -> None:
-        """Append at a chosen level and fold in once it is reached.
+    ) -> Recording:
+        """Append and fold in; the level is waited for in what is returned.
 
-        If the wait is cancelled the fact is folded in all the same: the record may be
-        there, and to know of it is the safe side.
+        It is folded in before it is there: the record may survive whatever happens to the wait,
+        and to know of it is the safe side. A checkpoint that comes in between knows of it, too.
         :raises JournalFull: there was no room; nothing is known of the fact.
         :raises RecordTooLarge: it fits no segment; nothing is known of the fact.
         :raises JournalFailed: the record may be there; nothing is folded in.
@@ -108,17 +140,15 @@ class Recorder:
         kind = records.KIND_OF[type(fact)]
         body = records.encode(fact)
         try:
-            await self.journal.append(kind, body, durability=durability, reserve=reserve)
+            appended = self.journal.append(kind, body, durability=durability, reserve=reserve)
         except RecordTooLarge:
             raise  # the disk is well
         except JournalError as error:
             self._on_fault(str(error))
             raise
-        except BaseException:
-            self.ledger.apply(fact, live=live)
-            raise
         self.ledger.apply(fact, live=live)
         self.checkpoint_if_due()
+        return Recording(appended, self._on_fault)
 
     def checkpoint_if_due(self) -> None:
         """Let go of the past, if a new segment began. Never fails what it is called after.

@@ -37,7 +37,10 @@ class Intended(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Attempted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A further attempt that is about to be sent."""
+    """A further attempt that is about to be sent.
+
+    :ivar number: from 2; that of the attempt before: it has not left yet, and will with this stamp.
+    """
 
     client_order_id: str
     number: int

@@ -21,8 +21,8 @@ from .intent import Intent
 from .journal import JournalError
 from .outcomes import Outcomes
 from .ports import Clock
-from .recorder import Recorder
-from .records import Attempted
+from .recorder import Recording
+from .sending import Sender
 from .settings import OrderSettings
 from .silence import Silence
 from .venue_clock import VenueClock
@@ -38,7 +38,7 @@ class Retry:
         *,
         settings: OrderSettings,
         gate: Gate,
-        recorder: Recorder,
+        sender: Sender,
         outcomes: Outcomes,
         silence: Silence,
         venue_clock: VenueClock,
@@ -46,7 +46,7 @@ class Retry:
     ) -> None:
         self._settings = settings
         self._gate = gate
-        self._recorder = recorder
+        self._sender = sender
         self._outcomes = outcomes
         self._silence = silence
         self._venue_clock = venue_clock
@@ -59,11 +59,11 @@ class Retry:
         wait_until: float,
         deadline: float,
         decision: evidence.Decision,
-    ) -> Permit:
+    ) -> tuple[Permit, Recording] | None:
         """Back off, then take a fresh permit and journal the next attempt.
 
-        Closes the intent instead when it came too late: an entry is never sent after
-        its deadline or through a gate that was shut meanwhile, at another price.
+        None: the intent has ended. It is closed here when it came too late: an entry is never
+        sent after its deadline or through a gate that was shut meanwhile, at another price.
         """
         order, sent = intent.order, intent.attempts_made
         try:
@@ -73,21 +73,15 @@ class Retry:
             if not order.opening:
                 await self._until_in_reach(intent, deadline, decision.reason)
             if intent.has_ended():  # it showed up after all, while we waited
-                return permit
+                return None
             fresh = self._gate.permit(
                 order.symbol, opening=order.opening, client_order_id=intent.client_order_id
             )
             if order.opening and fresh.gate_epoch != permit.gate_epoch:
                 raise _NotAgain("the gate was shut since the order was made")
-            attempt = Attempted(
-                intent.client_order_id,
-                sent + 1,
-                self._venue_clock.now_ms(),
-                self._settings.recv_window_ms,
-            )
         except _NotAgain as why:
             self._outcomes.close(intent, "not_executed", str(why))
-            return permit
+            return None
         except TradingHalted as halted:
             reason = f"gate shut before the next attempt: {halted.reason}"
             self._outcomes.close(intent, "not_executed", reason)
@@ -97,17 +91,13 @@ class Retry:
             self._outcomes.close(intent, "not_executed", reason)
             raise
         try:
-            await self._recorder.write_through(
-                attempt, durability=self._settings.durability, reserve=not order.opening
-            )
-        except BaseException as error:
+            recording = self._sender.record_again(intent, number=sent + 1)
+        except JournalError as error:  # which would say that it was never sent at all
             reason = f"given up before the next attempt: {interruption(error)}"
             self._outcomes.close(intent, "not_executed", reason, sent=sent)
-            if isinstance(error, JournalError):  # which would say that it was never sent at all
-                raise NotExecuted(reason, intent=intent) from error
-            raise
+            raise NotExecuted(reason, intent=intent) from error
         self._gate.release(order.symbol, intent.client_order_id)
-        return fresh
+        return fresh, recording
 
     async def _back_off(
         self, intent: Intent, wait_until: float, deadline: float, decision: evidence.Decision

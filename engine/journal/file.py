@@ -4,11 +4,14 @@ Appends of level `power` of one turn of the event loop become one write and shar
 one fdatasync, for which a thread waits (`syncer`). The log itself is in `log`. An
 old tail is never appended to: every opening begins a new segment (`takeover`).
 
-One that comes alone, as the intent of an order does, is synced at once, and the loop
-stands still for it, a millisecond at most. A sync takes a tenth of that on a good
-disk; to hear of its end through the loop takes several times as long, because the
-thread gets the interpreter, and the caller its turn, only after all else that is
-ready. Where a millisecond is too short, the loop is left running.
+One that comes alone, as the intent of an order does, is on its way to the device when
+`append` returns, and where it is awaited in the same turn the loop stands still for it:
+a millisecond at most until the device is at it, and one until it is done. A sync takes a
+tenth of that on a good disk; to hear of its end through the loop takes several times as
+long, because the thread gets the interpreter, and the caller its turn, only after all
+else that is ready. Where a millisecond is too short, the loop is left running. In
+between the caller may do what needs no sync, which then takes no time: the device works
+meanwhile.
 """
 
 from __future__ import annotations
@@ -26,11 +29,11 @@ import anyio.to_thread
 from .errors import JournalError
 from .files import Files
 from .log import SegmentLog
-from .port import SYNC_INTERVAL_SECONDS, Clock, Durability, RandBits
+from .port import SYNC_INTERVAL_SECONDS, Appended, Clock, Durability, RandBits
 from .recovery import Inspection
 from .retention import Retention
 from .takeover import MIN_SEGMENT_BYTES, Taken, take_over
-from .waiters import Waiters
+from .waiters import Appending, Waiters
 
 #: How long the loop may stand still for the sync of a lone record.
 STANDSTILL_SECONDS = 0.001
@@ -62,6 +65,7 @@ class FileJournal:
         self._grouped = 0  # of this turn's, so many wait for its end
         self._crowded = True  # more than one did so in the turn before, for all that is known
         self._not_alone_for = 0  # so many more, after a slow sync
+        self._watching = False  # a lone record is on its way, and its turn is not over
         self._flush_timer: asyncio.TimerHandle | None = None
         self._closing = asyncio.Lock()
         self._closed = False
@@ -177,29 +181,28 @@ class FileJournal:
         """
         return Inspection(Path(path), Files())
 
-    async def append(
+    def append(
         self,
         kind: int,
         body: bytes,
         *,
         durability: Durability = Durability.POWER,
         reserve: bool = False,
-    ) -> int:
+    ) -> Appended:
         if durability is Durability.PROCESS:
-            return self.append_nowait(kind, body, reserve=reserve)
+            return Appending(self.append_nowait(kind, body, reserve=reserve))
         if durability is Durability.POWER and not self._turn_began:
             self._turn_began = True  # who else comes in it shares the next sync
             self._loop.call_soon(self._end_turn)
             if self._is_alone():
-                return await self._append_alone(kind, body, reserve=reserve)
+                return self._append_alone(kind, body, reserve=reserve)
         seq = self._log.append_buffered(kind, body, reserve=reserve)
         if durability is Durability.MEMORY:
             if not self._grouped and self._flush_timer is None:
                 self._flush_timer = self._loop.call_later(SYNC_INTERVAL_SECONDS, self._flush_late)
-            return seq
+            return Appending(seq)
         self._grouped += 1
-        await self._waiters.until(seq)
-        return seq
+        return Appending(seq, self._waiters.until(seq))
 
     def _is_alone(self) -> bool:
         """Whether the first of a turn has nobody to share a sync with, as it seems."""
@@ -210,15 +213,25 @@ class FileJournal:
             return False
         return True
 
-    async def _append_alone(self, kind: int, body: bytes, *, reserve: bool) -> int:
+    def _append_alone(self, kind: int, body: bytes, *, reserve: bool) -> Appending:
         seq = self.append_nowait(kind, body, reserve=reserve)
-        if not self._log.sync_within(STANDSTILL_SECONDS):
-            self._not_alone_for = APPENDS_AFTER_SLOW_SYNC
-        if not self._log.is_synced(seq):
-            await self._waiters.until(seq)
-        return seq
+        reached = self._waiters.until(seq)
+        self._watching = True
+        self._log.sync_watched(STANDSTILL_SECONDS)
+
+        def stand_still() -> None:
+            if not self._watching:
+                return
+            self._watching = False
+            if not self._log.watch(STANDSTILL_SECONDS):
+                self._not_alone_for = APPENDS_AFTER_SLOW_SYNC
+
+        return Appending(seq, reached, stand_still)
 
     def _end_turn(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._log.look_away()
         grouped, self._grouped = self._grouped, 0
         self._turn_began = False
         self._crowded = grouped > 1

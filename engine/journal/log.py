@@ -218,22 +218,27 @@ class SegmentLog:
         finally:  # also if `on_fault` raised
             self._syncer.sync_now()
 
-    def sync_within(self, seconds: float) -> bool:
-        """Have everything synced, and wait for the end of a sync in the caller's thread.
+    def sync_watched(self, seconds: float) -> None:
+        """Have everything synced, and return when that has begun, or after so many seconds.
+
+        Nobody is told of its end before `watch` or `look_away`.
+        """
+        self._syncer.sync_watched(seconds)
+
+    def watch(self, seconds: float) -> bool:
+        """Wait in the caller's thread for the end of a sync that `sync_watched` has begun.
 
         :returns: False if none ended in so many seconds; who waits for it is told as ever.
-        :raises JournalFailed: the device failed.
         """
-        if not self._syncer.sync_within(seconds):
-            return False
-        try:
+        ended = self._syncer.watch(seconds)
+        if ended:
             self.collect()
-        finally:  # also if `on_fault` raised
-            self.check_open()
-        return True
+        return ended
 
-    def is_synced(self, seq: int) -> bool:
-        return self._synced.seq >= seq
+    def look_away(self) -> None:
+        """Do not wait for that end: who waits for it is told as ever."""
+        self._syncer.look_away()
+        self.collect()
 
     def begin_sync(self) -> Position | None:
         """Have everything synced; return the position to wait for, None if it is reached.

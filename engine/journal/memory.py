@@ -19,6 +19,7 @@ from .port import (
     CHECKPOINT,
     MAX_KIND,
     SYNC_INTERVAL_SECONDS,
+    Appended,
     Clock,
     Durability,
     OpenReport,
@@ -26,6 +27,7 @@ from .port import (
     Record,
 )
 from .retention import Extent, Retention, droppable
+from .waiters import Appending
 
 
 @dataclass(slots=True)
@@ -220,18 +222,16 @@ class MemoryJournal:
         self._disk.next_seq = seq + 1
         return seq
 
-    async def append(
+    def append(
         self,
         kind: int,
         body: bytes,
         *,
         durability: Durability = Durability.POWER,
         reserve: bool = False,
-    ) -> int:
+    ) -> Appended:
         seq = self.append_nowait(kind, body, reserve=reserve)
-        if durability is Durability.POWER:
-            self._sync()
-        return seq
+        return Appending(seq, before=self._sync if durability is Durability.POWER else None)
 
     async def sync(self) -> None:
         self._check_open()

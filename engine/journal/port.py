@@ -6,7 +6,7 @@ runs against both, so a backtest proves the code that trades.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -153,6 +153,20 @@ class OpenReport:
         return "\n".join(lines)
 
 
+class Appended(Protocol):
+    """What `Journal.append` returns; awaited for the seq.
+
+    :ivar is_under_way: the device is at it, and the loop will stand still for its end: whatever
+        needs it not is best done before it is awaited. It may then be awaited again if a wait
+        for it was cancelled; another is awaited once.
+    """
+
+    @property
+    def is_under_way(self) -> bool: ...
+
+    def __await__(self) -> Generator[object, None, int]: ...
+
+
 class Journal(Protocol):
     """A durable, ordered, single-writer log.
 
@@ -198,19 +212,21 @@ class Journal(Protocol):
         :raises JournalFailed: the device failed, or the journal is closed.
         """
 
-    async def append(
+    def append(
         self,
         kind: int,
         body: bytes,
         *,
         durability: Durability = Durability.POWER,
         reserve: bool = False,
-    ) -> int:
-        """Append and return the seq once the record has reached the level.
+    ) -> Appended:
+        """Append now; what is returned is awaited for the seq: by then the record has reached
+        the level. Whoever does not await it, or not yet, has a record that is on its way.
 
         Appends at level `power` that wait at the same time share one fdatasync.
 
-        :raises ValueError, RecordTooLarge, JournalFull, JournalFailed: as `append_nowait`.
+        :raises ValueError, RecordTooLarge, JournalFull, JournalFailed: as `append_nowait`; the
+            last two also where it is awaited.
         """
 
     async def sync(self) -> None:

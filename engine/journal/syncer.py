@@ -137,8 +137,9 @@ class Syncer:
         self._announce = announce
         self._lock = threading.Lock()
         self._bell = Bell()
+        self._at_device = Bell()
         self._answered = Bell()
-        self._watched = False  # the loop stands still until that rings
+        self._watched = False  # the loop waits for those two, and for nothing else
         self._open: list[Open] = []
         self._discarded: list[Open] = []
         self._unlink: list[tuple[Path, int]] = []
@@ -194,20 +195,31 @@ class Syncer:
         with self._lock:
             self._wake(urgent=True)
 
-    def sync_within(self, seconds: float) -> bool:
-        """As `sync_now`, and wait until a sync has ended; False if none has in that time.
+    def sync_watched(self, seconds: float) -> None:
+        """As `sync_now`, and wait until the thread has gone to the device, at most so long.
 
-        What ended in that time is not announced: it is in `results`.
+        From there on it needs no interpreter. What ends before `watch` or `look_away` is not
+        announced: it is in `results`.
         """
         with self._lock:
             self._watched = True
             self._wake(urgent=True)
+        self._at_device.wait(seconds)
+
+    def watch(self, seconds: float) -> bool:
+        """Wait until a sync has ended since `sync_watched`; False if none has in that time."""
         try:
             ended = self._answered.wait(seconds)
         finally:  # also if a signal ended the wait: what comes later is announced
-            with self._lock:
-                self._watched = False
-        return ended or self._answered.wait(0)
+            ended_late = self.look_away()
+        return ended or ended_late
+
+    def look_away(self) -> bool:
+        """What ends from now on is announced again; whether something has ended before."""
+        with self._lock:
+            self._watched = False
+        self._at_device.wait(0)
+        return self._answered.wait(0)
 
     def rest(self) -> None:
         """Nothing is unsynced: sleep until asked."""
@@ -299,6 +311,8 @@ class Syncer:
             files = tuple(self._open)
             sealed = [file for file in files if file.sealed]
             directory_changed, self._directory_changed = self._directory_changed, False
+            if self._watched:
+                self._at_device.ring()
         error = None
         try:
             for file in files:

@@ -7,9 +7,46 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Generator
 
 from .errors import JournalError, JournalFailed, JournalFull
 from .syncer import Position
+
+
+class Appending:
+    """See `port.Appended`.
+
+    :param reached: done when the record has reached its level; None: it is there.
+    :param before: called before that is waited for, of what is under way.
+    """
+
+    __slots__ = ("_before", "_reached", "_seq")
+
+    def __init__(
+        self,
+        seq: int,
+        reached: asyncio.Future[None] | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        self._seq = seq
+        self._reached = reached
+        self._before = before
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._before is not None
+
+    def __await__(self) -> Generator[object, None, int]:
+        reached = self._reached
+        if self._before is None:
+            if reached is not None:
+                yield from reached
+            return self._seq
+        self._before()
+        if reached is not None:
+            # To cancel the wait must not cancel what is waited for again.
+            yield from reached if reached.done() else asyncio.shield(reached)
+        return self._seq
 
 
 class Waiters:
@@ -66,3 +103,4 @@ def _fail(waiter: tuple[int, int, asyncio.Future[None]], error: JournalError) ->
     _, _, done = waiter
     if not done.done():
         done.set_exception(error)
+        done.exception()  # who does not wait for it (any more) need not hear of it

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import msgspec
+from sim_rigs import PreparingClient
 
 from holdfast.errors import LinkDown
 from holdfast.model import (
@@ -88,6 +89,41 @@ class NeverAsks(SimExecutionClient):
         self, request: PlaceRequest, *, permit: Permit, timeout_seconds: float
     ) -> PlaceOutcome:
         return await super().place(request, permit=granted, timeout_seconds=timeout_seconds)
+
+
+@caught_by("an_order_that_is_not_ready_does_not_leave", "passes through")
+class TakesNotReadyForTheNetworks(PreparingClient):
+    async def place_when_ready(self, request: PlaceRequest, **more: Any) -> PlaceOutcome:
+        try:
+            return await super().place_when_ready(request, **more)
+        except OSError as error:
+            return PlaceOutcome(kind=OutcomeKind.NOT_EXECUTED, reason=repr(error))
+
+
+@caught_by("an_order_that_is_not_ready_does_not_leave", "`permit` is asked after `ready`")
+class AsksBeforeItIsReady(PreparingClient):
+    async def place_when_ready(
+        self,
+        request: PlaceRequest,
+        *,
+        ready: Callable[[], Awaitable[object]],
+        permit: Permit,
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        permit()
+        return await super().place_when_ready(
+            request, ready=ready, permit=granted, timeout_seconds=timeout_seconds
+        )
+
+
+@caught_by("an_order_that_is_not_ready_does_not_leave", "was not sent")
+class SendsWhatIsNotReady(PreparingClient):
+    async def place_when_ready(
+        self, request: PlaceRequest, *, ready: Callable[[], Awaitable[object]], **more: Any
+    ) -> PlaceOutcome:
+        outcome = await self.place(request, permit=granted, timeout_seconds=more["timeout_seconds"])
+        await ready()
+        return outcome
 
 
 # --- placing -----------------------------------------------------------------------

@@ -43,6 +43,7 @@ class World:
         self.line = LocalLine(self.venue)
         self.disk = MemoryDisk()
         self.latency_seconds = latency_seconds
+        self.kind_of_client = SimExecutionClient
         self.journal_options: dict[str, Any] = {}
         self.lives = 0
 
@@ -57,7 +58,7 @@ class World:
 
     def client(self) -> ExecutionClient:
         """One more client of the venue."""
-        return SimExecutionClient(self.line, latency_seconds=self.latency_seconds)
+        return self.kind_of_client(self.line, latency_seconds=self.latency_seconds)
 
     @asynccontextmanager
     async def engine(self, **changes: Any) -> AsyncIterator[Engine]:

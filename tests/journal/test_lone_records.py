@@ -55,14 +55,19 @@ def turns_of_the_loop() -> list[None]:
 def counted_stays(journal: FileJournal) -> list[float]:
     """Grows by what is granted whenever the loop stands still for a sync."""
     stays: list[float] = []
-    stay = journal._log.sync_within
+    stay = journal._log.watch
 
     def counted(seconds: float) -> bool:
         stays.append(seconds)
         return stay(seconds)
 
-    journal._log.sync_within = counted  # type: ignore[method-assign]
+    journal._log.watch = counted  # type: ignore[method-assign]
     return stays
+
+
+async def append(journal: FileJournal, body: bytes) -> int:
+    """Awaited in the turn in which it begins."""
+    return await journal.append(1, body)
 
 
 @pytest.mark.usefixtures("patient")
@@ -71,7 +76,7 @@ async def test_it_is_power_safe_before_the_loop_has_turned(rig: DiskRig) -> None
     turns = turns_of_the_loop()
     seq = await journal.append(1, b"alone")
     assert not turns
-    assert journal._log.is_synced(seq)
+    assert journal._log._synced.seq >= seq
 
 
 async def test_a_slow_disk_does_not_hold_up_the_loop(rig: DiskRig) -> None:
@@ -80,7 +85,7 @@ async def test_a_slow_disk_does_not_hold_up_the_loop(rig: DiskRig) -> None:
     turns = turns_of_the_loop()
     for number in range(1, journal_file.APPENDS_AFTER_SLOW_SYNC + 2):
         rig.files.gate.clear()
-        waiting = asyncio.ensure_future(journal.append(1, b"%d" % number))
+        waiting = asyncio.ensure_future(append(journal, b"%d" % number))
         before = len(turns)
         await until(lambda before=before: len(turns) > before + 2)  # type: ignore[misc]
         assert not waiting.done()
@@ -101,7 +106,7 @@ async def test_those_that_come_together_share_a_sync(rig: DiskRig) -> None:
 
     rig.files.sync = counted  # type: ignore[method-assign]
     for crowd in range(2):
-        await asyncio.gather(*(journal.append(1, b"%d" % crowd) for _ in range(200)))
+        await asyncio.gather(*(append(journal, b"%d" % crowd) for _ in range(200)))
         assert len(stays) == 1  # the very first could not know of the others
         assert len(syncs) < 20  # theirs, and those by the timer
         syncs.clear()
@@ -127,3 +132,35 @@ async def test_what_is_buffered_after_it_is_written_soon(rig: DiskRig) -> None:
     await journal.append(1, b"alone")
     await journal.append(1, b"later", durability=Durability.MEMORY)
     await until(lambda: not journal._log._tail.is_buffering)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_what_is_done_before_it_is_awaited_takes_none_of_its_time(rig: DiskRig) -> None:
+    journal = await settled(rig)
+    rig.files.gate.clear()
+    appended = journal.append(1, b"alone")
+    assert appended.is_under_way
+    assert rig.files.syncing, "the device is at it already"
+    rig.files.gate.set()
+    assert await appended == 2
+
+
+@pytest.mark.usefixtures("patient")
+async def test_whoever_does_not_await_it_at_once_holds_up_nobody(rig: DiskRig) -> None:
+    """Not those either who wait for a later one; nor does a wait that was cancelled."""
+    journal = await settled(rig)
+    stays = counted_stays(journal)
+    rig.files.gate.clear()
+    appended = journal.append(1, b"alone")
+    later = asyncio.ensure_future(append(journal, b"later"))
+    cancelled = asyncio.ensure_future(appended)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    rig.files.gate.set()
+    async with asyncio.timeout(BOUND_SECONDS):
+        assert await later == 3
+        assert await appended == 2
+    assert stays == []

@@ -1,9 +1,9 @@
-"""Makes the world of the engine's tests importable for the tests of this folder."""
+"""Makes the rigs of venue and journal and the engine's world importable for the tests in here."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "engine"))
-sys.path.insert(0, str(Path(__file__).parent))
+for folder in ("sim", "journal", "engine", "orders"):
+    sys.path.insert(0, str(Path(__file__).parent.parent / folder))

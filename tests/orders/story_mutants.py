@@ -34,7 +34,7 @@ from holdfast.model import (
 )
 from holdfast.orders import OrderPath
 from holdfast.outcomes import Outcomes
-from holdfast.recorder import Recorder
+from holdfast.recorder import Recorder, Recording
 from holdfast.records import Attempted, Intended
 from holdfast.retry import Retry
 from holdfast.silence import Silence
@@ -149,9 +149,16 @@ def closed_when_the_deadline_passes(patch: pytest.MonkeyPatch) -> None:
 # --- crashes, keys and callers -------------------------------------------------------------
 
 
+def _nowhere() -> Recording:
+    recording = Recording.__new__(Recording)
+    recording.is_there, recording.is_under_way = True, False
+    return recording
+
+
 def intent_journalled_when_it_has_ended(patch: pytest.MonkeyPatch) -> None:
-    async def later(self: Recorder, fact: Any, *, live: Any = None, **options: Any) -> None:
+    def later(self: Recorder, fact: Any, *, live: Any = None, **options: Any) -> Recording:
         self.ledger.apply(fact, live=live)
+        return _nowhere()
 
     patch.setattr(Recorder, "write_through", later)
 
@@ -160,17 +167,17 @@ def key_not_journalled(patch: pytest.MonkeyPatch) -> None:
     """It is remembered for as long as the process lives."""
     write_through = Recorder.write_through
 
-    async def forget(self: Recorder, fact: Any, *, live: Any = None, **options: Any) -> None:
+    def forget(self: Recorder, fact: Any, *, live: Any = None, **options: Any) -> Recording:
         if isinstance(fact, Intended):
             key = fact.order.key
             fact = msgspec.structs.replace(
                 fact, order=msgspec.structs.replace(fact.order, key=None)
             )
-            await write_through(self, fact, live=live, **options)
+            recording = write_through(self, fact, live=live, **options)
             if key is not None and live is not None:
                 self.ledger.by_key[key] = live
-            return
-        await write_through(self, fact, live=live, **options)
+            return recording
+        return write_through(self, fact, live=live, **options)
 
     patch.setattr(Recorder, "write_through", forget)
 
@@ -196,11 +203,11 @@ def stamp_of_the_next_attempt_not_journalled(patch: pytest.MonkeyPatch) -> None:
     """After a crash absence is judged by the first attempt alone."""
     write_through = Recorder.write_through
 
-    async def first_only(self: Recorder, fact: Any, **options: Any) -> None:
+    def first_only(self: Recorder, fact: Any, **options: Any) -> Recording:
         if isinstance(fact, Attempted):
             self.ledger.apply(fact)
-        else:
-            await write_through(self, fact, **options)
+            return _nowhere()
+        return write_through(self, fact, **options)
 
     patch.setattr(Recorder, "write_through", first_only)
 
@@ -279,7 +286,7 @@ def full_disk_told_as_never_sent(patch: pytest.MonkeyPatch) -> None:
     """Also of an order of which an attempt was."""
     prepare = Retry.prepare
 
-    async def careless(self: Retry, *args: Any) -> Permit:
+    async def careless(self: Retry, *args: Any) -> Any:
         try:
             return await prepare(self, *args)
         except Exception as error:

@@ -24,12 +24,13 @@ import anyio
 import pytest
 from engine_world import World
 from msgspec import structs
-from order_rig import BTC, EXIT, OVERLOADED, Rig
+from order_rig import BTC, EXIT, OVERLOADED, Rig, delay_appends
+from sim_rigs import PreparingClient
 
-from holdfast import admission, orders, recorder, retry, venue_clock
+from holdfast import admission, orders, recorder, retry, sending, venue_clock
 from holdfast.clock_offset import ClockOffset
-from holdfast.errors import LinkDown, OrderError, OutcomeUnknown
-from holdfast.model import Order, OrderStatus, PlaceOutcome
+from holdfast.errors import LinkDown, NotExecuted, OrderError, OutcomeUnknown
+from holdfast.model import Order, OrderStatus, OutcomeKind, PlaceOutcome, PlaceRequest
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.settings import PolicySettings
 from holdfast.simulation import run
@@ -39,7 +40,7 @@ from holdfast.transports.sim.faults import Fault
 How = Literal["task", "scope"]
 
 
-PATH: Final = (orders, retry, admission, recorder, venue_clock)
+PATH: Final = (orders, sending, retry, admission, recorder, venue_clock)
 """Where an order passes between its caller and the transport."""
 NEVER_SUSPEND: Final = {
     # Its outcome is known already: what is awaited is there.
@@ -93,15 +94,7 @@ class Interrupted:
 
 def slow_journal(journal: Any) -> None:
     """A disk that takes its time, before and after the record is there."""
-    append_nowait = journal.append_nowait
-
-    async def append(kind: int, body: bytes, *, durability: Any, reserve: bool = False) -> int:
-        await anyio.sleep(0.003)
-        seq: int = append_nowait(kind, body, reserve=reserve)
-        await anyio.sleep(0.003)
-        return seq
-
-    journal.append = append
+    delay_appends(journal, before=lambda: anyio.sleep(0.003), after=lambda: anyio.sleep(0.003))
 
 
 ENTRY = Order(BTC, "buy", "0.010", price="64000", key="signal-1")
@@ -350,6 +343,37 @@ async def exit_that_waits_for_the_venue_cut_short(at: int, how: How) -> bool:
     return reached
 
 
+class _RefusedOnce(PreparingClient):
+    """The first attempt finds no connection, before it comes to waiting."""
+
+    refused = False
+
+    async def place_when_ready(self, request: PlaceRequest, **more: Any) -> PlaceOutcome:
+        if not self.refused:
+            self.refused = True
+            return PlaceOutcome(OutcomeKind.NOT_EXECUTED, "not sent")
+        return await super().place_when_ready(request, **more)
+
+
+async def order_prepared_while_the_disk_works_cut_short(at: int, how: How) -> bool:
+    world = World(seed=at)
+    world.kind_of_client = _RefusedOnce
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        delay_appends(engine._core.journal, before=lambda: anyio.sleep(0.003), under_way=True)
+        reached = await cut_short(engine.submit(MARKET), at, how)
+        await anyio.sleep(40)
+        try:
+            assert (await engine.submit(MARKET)).filled == Decimal("0.010")
+        except NotExecuted:  # given up between its attempts, for good
+            assert world.venue.order_log == []
+        else:
+            assert len(world.venue.order_log) == 1
+        await anyio.sleep(40)
+        Rig(world, engine).assert_clean()
+    return reached
+
+
 Story = Callable[[int, How], Awaitable[bool]]
 BESIDE: Final[list[Story]] = [
     cancel_cut_short,
@@ -359,6 +383,7 @@ BESIDE: Final[list[Story]] = [
     acknowledged_only_cut_short,
     cancel_of_an_order_on_its_way_cut_short,
     exit_that_waits_for_the_venue_cut_short,
+    order_prepared_while_the_disk_works_cut_short,
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from engine_world import World
-from order_rig import BTC, OVERLOADED, Rig, healthy
+from order_rig import BTC, OVERLOADED, Rig, delay_appends, healthy
 
 from holdfast.errors import InvalidOrder, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
 from holdfast.journal import JournalFull
@@ -200,18 +200,15 @@ def test_the_oldest_keys_are_forgotten_beyond_the_bound() -> None:
 @contextmanager
 def faulty_after_journalling(rig: Rig) -> Iterator[None]:
     """Inside, the gate is shut between the record of an order and its write."""
-    append = rig.core.journal.append
 
-    async def append_and_fault(*args: Any, **options: Any) -> int:
-        seq: int = await append(*args, **options)
+    async def fault() -> None:
         rig.engine.fault("test", "between journal and write")
-        return seq
 
-    rig.core.journal.append = append_and_fault
+    end = delay_appends(rig.core.journal, after=fault)
     try:
         yield
     finally:
-        rig.core.journal.append = append
+        end()
 
 
 def test_what_was_never_sent_leaves_the_key_free() -> None:
@@ -341,21 +338,17 @@ def test_what_was_sent_once_uses_up_its_key_whatever_the_gate_did(gate_at_the_se
 
 def test_a_policy_that_changes_its_mind_at_the_write_leaves_the_key_free() -> None:
     async def body(rig: Rig) -> None:
-        append = rig.core.journal.append
-
-        async def append_and_change(*args: Any, **options: Any) -> int:
-            seq: int = await append(*args, **options)
+        async def change() -> None:
             current = rig.world.server.policy
             assert current is not None
             forbidding = Policy(Mode.NORMAL, Limits(max_order_notional=Decimal(1)))
             rig.world.server.compare_and_set(forbidding, current.policy.version)
             await rig.core.policy.reload()
-            return seq
 
-        rig.core.journal.append = append_and_change
+        end = delay_appends(rig.core.journal, after=change)
         with pytest.raises((Rejected, TradingHalted)):
             await rig.engine.submit(keyed())
-        rig.core.journal.append = append
+        end()
         assert rig.seconds("place") == []
         await rig.engine.set_policy(Policy(Mode.NORMAL))
         await rig.engine.until_healthy()
@@ -366,17 +359,10 @@ def test_a_policy_that_changes_its_mind_at_the_write_leaves_the_key_free() -> No
 
 def test_a_caller_who_left_before_the_write_may_come_back() -> None:
     async def body(rig: Rig) -> None:
-        append = rig.core.journal.append
-
-        async def slow(*args: Any, **options: Any) -> int:
-            seq: int = await append(*args, **options)
-            await anyio.sleep(1)
-            return seq
-
-        rig.core.journal.append = slow
+        end = delay_appends(rig.core.journal, after=lambda: anyio.sleep(1))
         with anyio.move_on_after(0.5):
             await rig.engine.submit(keyed())
-        rig.core.journal.append = append
+        end()
         assert rig.seconds("place") == []
         assert (await rig.engine.submit(keyed())).status == "accepted"
         assert len(rig.orders) == 1

@@ -7,7 +7,7 @@ from decimal import Decimal
 import anyio
 import pytest
 from engine_world import World
-from order_rig import BTC, ENTRY, ETH, EXIT, OVERLOADED, RESTING, Rig, healthy
+from order_rig import BTC, ENTRY, ETH, EXIT, OVERLOADED, RESTING, Rig, delay_appends, healthy
 
 from holdfast.errors import (
     EngineClosed,
@@ -676,18 +676,13 @@ def test_no_write_after_the_gate_was_shut_while_the_request_was_prepared() -> No
     """The permit is asked again at the last moment: here the shut falls into the journalling."""
 
     async def body(rig: Rig) -> None:
-        journal = rig.core.journal
-        append = journal.append
-
-        async def append_and_fault(*args: object, **options: object) -> int:
-            seq: int = await append(*args, **options)
+        async def fault() -> None:
             rig.engine.fault("test", "between journal and write")
-            return seq
 
-        journal.append = append_and_fault
+        end = delay_appends(rig.core.journal, after=fault)
         with pytest.raises(TradingHalted):
             await rig.engine.submit(ENTRY)
-        journal.append = append
+        end()
         assert rig.orders == []
         assert rig.seconds("place") == []
         await rig.engine.until_healthy()

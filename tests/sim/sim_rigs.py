@@ -63,6 +63,21 @@ WIRE_CLIENTS: dict[str, MakeWireClient] = {"own": signs_itself, "ccxt": signed_b
 """Those that speak Binance's protocol, by who signs."""
 
 
+class PreparingClient(SimExecutionClient):
+    """`ports.PreparesOrders`, in this process: what is awaited last is that it is ready."""
+
+    async def place_when_ready(
+        self,
+        request: PlaceRequest,
+        *,
+        ready: Callable[[], Awaitable[object]],
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        await ready()
+        return await self.place(request, permit=permit, timeout_seconds=timeout_seconds)
+
+
 @dataclass
 class RecordingWatch:
     """What a client told the engine, in order."""

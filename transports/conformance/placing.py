@@ -7,11 +7,12 @@ from typing import Final
 import anyio
 
 from holdfast.errors import TradingHalted
-from holdfast.model import OrderStatus, OutcomeKind
+from holdfast.model import OrderStatus, OutcomeKind, PlaceOutcome
+from holdfast.ports import PreparesOrders
 
 from .bench import CALL_SECONDS, Bench, Check, on_a_bench
 from .venue import NO_SYMBOL, Mishap
-from .watching import expect
+from .watching import expect, until
 
 CROWD: Final = 100
 """Orders on their way at once."""
@@ -56,6 +57,59 @@ async def the_permit_is_asked_after_connecting(bench: Bench) -> None:
     await control.line_up()
     await watch.until("`run` reconnects by itself and calls `up`", lambda: watch.is_up)
     expect("a transport repeats nothing by itself", await bench.taken(order), 0)
+
+
+@on_a_bench
+async def an_order_that_is_not_ready_does_not_leave(bench: Bench) -> None:
+    """Nothing to check of a client that does not offer it (`PreparesOrders`)."""
+    client, order = bench.client, bench.new_id()
+    if not isinstance(client, PreparesOrders):
+        return
+    for failure in (OSError("no disk"), TimeoutError("no disk")):
+
+        async def fail(failure: Exception = failure) -> None:
+            raise failure
+
+        came: object
+        try:
+            came = await client.place_when_ready(
+                bench.request(order),
+                ready=fail,
+                permit=bench.permit,
+                timeout_seconds=CALL_SECONDS,
+            )
+        except Exception as error:  # whatever it is, it has to be what `ready` raised
+            came = error
+        assert came is failure, (
+            f"what `ready` raises passes through: {came!r} came in place of {failure!r}"
+        )
+        expect("`permit` is asked after `ready`", bench.permits, 0)
+        expect("what was never ready was not sent", await bench.taken(order), 0)
+    waits, may_go = anyio.Event(), anyio.Event()
+    outcomes: list[PlaceOutcome] = []
+
+    async def ready() -> None:
+        waits.set()
+        await may_go.wait()
+
+    async def place() -> None:
+        outcomes.append(
+            await client.place_when_ready(
+                bench.request(order),
+                ready=ready,
+                permit=bench.permit,
+                timeout_seconds=CALL_SECONDS,
+            )
+        )
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place)
+        await until("`ready` is awaited", waits.is_set)
+        expect("what is not ready yet is not sent", await bench.taken(order), 0)
+        expect("`permit` is asked after `ready`", bench.permits, 0)
+        may_go.set()
+    expect("`permit` is asked", bench.permits, 1)
+    expect("what is ready is sent", outcomes[0].kind, OutcomeKind.ACCEPTED)
 
 
 # --- placing -----------------------------------------------------------------------
@@ -238,6 +292,7 @@ async def many_at_once_keep_their_answers_apart(bench: Bench) -> None:
 PLACING_CHECKS: Final[tuple[Check, ...]] = (
     what_the_permit_raises_passes_and_nothing_is_sent,
     the_permit_is_asked_after_connecting,
+    an_order_that_is_not_ready_does_not_leave,
     accepts_and_reports_an_order,
     reports_come_in_the_venues_order,
     a_lost_request_is_unknown,

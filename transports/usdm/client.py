@@ -8,7 +8,7 @@ and whether a request left is known for each attempt (`session`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -181,6 +181,26 @@ class UsdmExecutionClient(AccountAccess):
         timeout_seconds: float,
     ) -> PlaceOutcome:
         """See `ports.ExecutionClient`."""
+        return await self._place(request, None, permit, timeout_seconds)
+
+    async def place_when_ready(
+        self,
+        request: PlaceRequest,
+        *,
+        ready: Callable[[], Awaitable[object]],
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        """See `ports.PreparesOrders`."""
+        return await self._place(request, ready, permit, timeout_seconds)
+
+    async def _place(
+        self,
+        request: PlaceRequest,
+        ready: Callable[[], Awaitable[object]] | None,
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
         order = request.order
         name = self._symbols.at_venue(order.symbol)
         endpoint, params = endpoints.NEW_ORDER, order_params(request, name)
@@ -198,6 +218,7 @@ class UsdmExecutionClient(AccountAccess):
                 timeout_seconds=timeout_seconds,
                 priority=Priority.ENTRY if order.opening else Priority.EXIT,
                 permit=permit,
+                ready=ready,
                 patience_seconds=min(timeout_seconds, max(window_ms, 0) / 2000),
                 stamped=True,
             )

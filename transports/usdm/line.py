@@ -6,7 +6,7 @@ made once (`session`), and tells the link's health what became of it (`health`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -76,14 +76,16 @@ class Line:
         timeout_seconds: float,
         priority: Priority,
         permit: Callable[[], object] | None = None,
+        ready: Callable[[], Awaitable[object]] | None = None,
         patience_seconds: float | None = None,
         stamped: bool = False,
     ) -> Reply:
         """One attempt, after the link's health was told.
 
+        :param ready, permit: as of `session.Attempt`.
         :param patience_seconds: for its turn; by default as long as for the answer.
         :param stamped: the parameters have time stamp and window already.
-        :raises NotSent, NoReply: and whatever the permit raises.
+        :raises NotSent, NoReply: and whatever `ready` and the permit raise.
         """
         began = self.clock.monotonic()
         if patience_seconds is None:
@@ -91,7 +93,7 @@ class Line:
         cost = Cost(endpoint.weight, endpoint.orders)
         await self.pacer.admit(cost, priority, patience_seconds=patience_seconds)
         left_seconds = max(timeout_seconds - (self.clock.monotonic() - began), 0.001)
-        attempt = Attempt(timeout_seconds=left_seconds, permit=permit)
+        attempt = Attempt(timeout_seconds=left_seconds, permit=permit, ready=ready)
         if endpoint.security is Security.SIGNED and not stamped:
             params = [
                 *params,
@@ -104,7 +106,8 @@ class Line:
             await self._sign_and_make(endpoint, params, attempt)
             reply = attempt.result()
         except NotSent as error:
-            self._health.down(f"nothing can be sent: {error}")
+            if not attempt.held_up:  # it was no fault of the line
+                self._health.down(f"nothing can be sent: {error}")
             raise
         except NoReply as error:
             if error.timed_out:

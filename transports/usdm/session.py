@@ -14,7 +14,7 @@ happened: the frames in between hold key and signature, and a traceback shows it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -79,46 +79,70 @@ class _Resend(aiohttp.ClientError):
     """aiohttp was about to send an attempt again."""
 
 
+class _Gone(aiohttp.ClientError):
+    """There is no connection any more to write to."""
+
+
 class Attempt:
     """One request on its way, and what came of it.
 
+    :param ready: awaited when everything is, before `permit`.
     :param permit: asked at the last moment before the write.
+    :ivar held_up: `ready` is waited for.
     :ivar left: the write has begun.
     """
 
     __slots__ = (
         "_failure",
         "_permit",
+        "_ready",
         "_refusal",
         "_refused_at",
         "_reply",
         "_timeout_seconds",
+        "held_up",
         "left",
     )
 
     def __init__(
-        self, *, timeout_seconds: float, permit: Callable[[], object] | None = None
+        self,
+        *,
+        timeout_seconds: float,
+        permit: Callable[[], object] | None = None,
+        ready: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        self.held_up = False
         self.left = False
         self._timeout_seconds = timeout_seconds
         self._permit = permit
+        self._ready = ready
         self._refusal: BaseException | None = None
         self._refused_at: TracebackType | None = None
         self._failure: NotSent | NoReply | None = None
         self._reply: Reply | None = None
 
-    def before_write(self) -> None:
-        """:raises BaseException: what the permit says, or that this would be a second time."""
+    async def before_write(self, conn: Connection) -> None:
+        """:raises BaseException: what `ready` or the permit says, that this would be a second
+        time, or that the connection is gone.
+        """
         if self.left:
             raise _Resend("an attempt leaves only once")
-        if self._permit is not None:
-            try:
+        try:
+            if self._ready is not None:
+                self.held_up = True
+                await self._ready()
+                self.held_up = False
+                if conn.protocol is None or not conn.protocol.is_connected():
+                    raise _Gone("the venue has closed the connection meanwhile")
+            if self._permit is not None:
                 self._permit()
-            except BaseException as refusal:  # whatever it is must reach the caller as it is
-                self._refusal = refusal
-                traceback = refusal.__traceback__
-                self._refused_at = traceback.tb_next if traceback is not None else None
-                raise
+        except _Gone:
+            raise
+        except Exception as refusal:  # whatever it is must reach the caller as it is
+            self._refusal = refusal
+            traceback = refusal.__traceback__
+            self._refused_at = traceback.tb_next if traceback is not None else None
+            raise
         self.left = True
 
     async def make(self, session: aiohttp.ClientSession, request: HttpRequest) -> None:
@@ -169,7 +193,7 @@ class GuardedRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> ClientResponse:
         attempt = _attempt.get()
         if attempt is not None:
-            attempt.before_write()
+            await attempt.before_write(conn)
         return await super().send(conn)
 
 
