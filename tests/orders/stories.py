@@ -404,19 +404,6 @@ def seeded(seed: int) -> Story:
     return Story(seed=seed, parts=tuple(parts), conditions=conditions)
 
 
-def plain(story: Story) -> Story:
-    """Without what the exchange of another process is not asked to show."""
-    parts = [
-        msgspec.structs.replace(part, want="exit rest" if part.want in EXITS else "rest")
-        if isinstance(part, Submit) and part.want in CONDITIONAL
-        else part
-        for part in story.parts
-        if not isinstance(part, Price)
-    ]
-    conditions = msgspec.structs.replace(story.conditions, hedged=False)
-    return msgspec.structs.replace(story, parts=tuple(parts), conditions=conditions)
-
-
 def _perhaps_conditional(part: AnyPart, dice: _Dice) -> AnyPart:
     if isinstance(part, Submit) and dice.chance(CONDITIONAL_CHANCE):
         return msgspec.structs.replace(part, want=dice.pick("stop", *CONDITIONAL))

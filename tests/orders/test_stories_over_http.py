@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 from http_stage import Exchange, served_exchange, stage_of
-from stories import plain, seeded
+from stories import seeded
 from story_world import Verdict, World, silence, verdict_of
 from test_stories import BASE_SEED
 
@@ -29,7 +29,8 @@ def test_one_execution_each_and_none_lost(
 
     async def tell(exchange: Exchange, first: int) -> None:
         for seed in range(first, first + STORIES):
-            world = World(plain(seeded(seed)), await stage_of(exchange))
+            story = seeded(seed)
+            world = World(story, await stage_of(exchange, story))
             await world.play()
             verdicts.append(verdict_of(world))
 

@@ -52,6 +52,21 @@ async def test_a_conditional_order_waits_until_it_is_cancelled(wire: Wire) -> No
     assert await wire.refused("GET", ALGO) == -1102
 
 
+@wire_test(f"POST {ALGO}")
+async def test_an_observer_reads_the_log_of_those_that_wait_and_those_that_do_not(
+    wire: Wire,
+) -> None:
+    await wire.trade("BUY", "0.010")
+    for name, price in (("kept", "48000"), ("met", "49000")):
+        await wire.signed("POST", ALGO, **stop(clientAlgoId=name, triggerPrice=price))
+    await wire.control("price", {"symbol": BTC, "price": "48900"})
+    _, log = await wire.ask("GET", "/control/conditional")
+    made = wire.venue.order_log[-1].order_id
+    seen = [(entry["clientAlgoId"], entry["status"], entry["orderId"]) for entry in log]
+    assert seen == [("kept", "open", None), ("met", "filled", made)]
+    assert (await wire.ask("GET", "/control/conditional", "after=1"))[1] == log[1:]
+
+
 @wire_test(f"POST {ALGO}", f"GET {ALGO}", "GET /fapi/v1/order")
 async def test_its_trigger_makes_an_order_of_it(wire: Wire) -> None:
     await wire.trade("BUY", "0.010")

@@ -8,6 +8,7 @@ what there is, with the fields of each command:
 | `GET /control` | what the control API offers |
 | `GET /control/state` | prices, positions, open orders, armed faults, connections |
 | `GET /control/orders?after=N` | the order log from entry N on |
+| `GET /control/conditional?after=N` | the log of conditional orders, in the same way |
 | `GET /control/requests?after=N` | what was asked, answered or not |
 | `POST /control/price` | a trade of the market |
 | `POST /control/quote` | the best prices of the rest of the market |
@@ -46,7 +47,7 @@ from .fault_points import POINTS, fault_at
 from .faults import Action, Fault, RequestKind
 from .ledger import ZERO
 from .market import MarketData
-from .records import OrderTicket, VenueOrder
+from .records import ConditionalOrder, OrderTicket, VenueOrder
 from .requests import RequestLog
 from .rules import VenueError
 from .wire import order_json, positions_json, rounded, text
@@ -210,6 +211,8 @@ class ControlApi:
                         return _json(catalogue())
                     case "/control/orders":
                         return _json(self.orders(after=int(params.get("after", "0"))))
+                    case "/control/conditional":
+                        return _json(self.conditional(after=int(params.get("after", "0"))))
                     case "/control/requests":
                         return _json(self._requests.after(int(params.get("after", "0"))))
                     case "/control/state":
@@ -226,6 +229,10 @@ class ControlApi:
     def orders(self, *, after: int = 0) -> list[dict[str, Any]]:
         """The order log from entry number `after` on."""
         return [log_json(order) for order in self._venue.order_log[max(0, after) :]]
+
+    def conditional(self, *, after: int = 0) -> list[dict[str, Any]]:
+        """The log of conditional orders, those that do not wait any more among them."""
+        return [conditional_json(order) for order in self._venue.conditional_log[max(0, after) :]]
 
     def state(self) -> dict[str, Any]:
         venue = self._venue
@@ -388,10 +395,32 @@ def log_json(order: VenueOrder) -> dict[str, Any]:
     }
 
 
+def conditional_json(order: ConditionalOrder) -> dict[str, Any]:
+    """One entry of the log of conditional orders; `orderId` is that of the order made of it."""
+    return {
+        "algoId": order.algo_id,
+        "clientAlgoId": order.client_id,
+        "symbol": order.market.name,
+        "side": order.side,
+        "type": order.type,
+        "quantity": None if order.quantity is None else text(order.quantity),
+        "triggerPrice": None if order.trigger_price is None else text(order.trigger_price),
+        "reduceOnly": order.reduce_only,
+        "positionSide": order.position_side,
+        "status": order.snapshot().status.value,
+        "orderId": None if order.actual is None else order.actual.order_id,
+        "foreign": order.foreign,
+        "updatedMs": order.updated_ms,
+    }
+
+
 def catalogue() -> dict[str, Any]:
     """What there is to ask for, and to command: fields with their types, `?` for optional."""
     return {
-        "get": ["/control", "/control/state", "/control/orders", "/control/requests"],
+        "get": [
+            *("/control", "/control/state", "/control/orders", "/control/conditional"),
+            "/control/requests",
+        ],
         "post": {
             f"/control/{name}": {
                 "does": " ".join((kind.__doc__ or "").split()),
