@@ -43,12 +43,14 @@ class Broadcast:
         self._waiting.append(one)
         timer = loop.call_later(seconds, self._give_up, one)
         try:
-            return await one
+            told = await one
         except BaseException:
+            timer.cancel()
             self._forget(one)
             raise
-        finally:
+        if told:
             timer.cancel()
+        return told
 
     def _give_up(self, one: asyncio.Future[bool]) -> None:
         if not one.done():

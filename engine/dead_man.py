@@ -64,6 +64,7 @@ class DeadManSwitch:
         self._venue = venue if countdown_seconds is not None else None
         self._symbols = tuple(symbols)
         self._countdown_seconds = countdown_seconds or 0.0
+        self._interval_seconds = self._countdown_seconds / RENEWALS_PER_COUNTDOWN
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._may_renew = may_renew
@@ -122,10 +123,6 @@ class DeadManSwitch:
             was_able = True
             if not await self._arm(venue):
                 await anyio.sleep(RETRY_SECONDS)
-
-    @property
-    def _interval_seconds(self) -> float:
-        return self._countdown_seconds / RENEWALS_PER_COUNTDOWN
 
     async def _arm(self, venue: CountsDown) -> bool:
         began = self._clock.monotonic()

@@ -7,6 +7,7 @@ the venue deduplicates open orders by, and what an order is found by after a cra
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from math import inf
 from typing import Final, NamedTuple
 
@@ -43,8 +44,13 @@ def client_order_id(bot: str, *, incarnation: int, fencing_token: int, number: i
     Carries the lease's fencing token, since the venue checks none: after a takeover the
     orders of the former holder can be told apart.
     """
-    tail = f"{base36(incarnation % 36**6)}-{base36(fencing_token % 36**7)}-{base36(number)}"
-    return prefix(bot) + tail
+    return _of_holder(bot, incarnation, fencing_token) + base36(number)
+
+
+@lru_cache(maxsize=64)
+def _of_holder(bot: str, incarnation: int, fencing_token: int) -> str:
+    """What all orders of one holder of the lease have in common."""
+    return f"{prefix(bot)}{base36(incarnation % 36**6)}-{base36(fencing_token % 36**7)}-"
 
 
 class Stage(StrEnum):

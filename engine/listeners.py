@@ -59,7 +59,9 @@ class Listeners(Generic[_T]):
             except Exception:  # the user's code: whatever it was, the engine goes on
                 log.exception("a listener failed")
             else:
-                if inspect.iscoroutine(answer):  # as of a lambda that calls such a function
+                if answer is not None and inspect.iscoroutine(
+                    answer
+                ):  # as of a lambda that calls such a function
                     answer.close()
                     log.error("a listener is asynchronous and was not run: %r", listener)
 

@@ -155,16 +155,16 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def opening(self) -> bool:
         """Whether it could open or grow a position, as far as the order itself tells."""
-        return _opens(self.side, self.position_side, reduce_only=self.reduce_only)
+        if self.position_side == "BOTH":
+            return not self.reduce_only
+        return _opens_hedged(self.side, self.position_side)
 
     @property
     def signed_quantity(self) -> Decimal:
         return self.quantity if self.side == "buy" else -self.quantity
 
 
-def _opens(side: Side, position_side: PositionSide, *, reduce_only: bool) -> bool:
-    if position_side == "BOTH":
-        return not reduce_only
+def _opens_hedged(side: Side, position_side: PositionSide) -> bool:
     # Hedge mode knows no reduceOnly; the closing side says it (Binance, "New Order").
     return (position_side == "LONG") == (side == "buy")
 
@@ -204,9 +204,11 @@ class OrderStatus(StrEnum):
     EXPIRED = "expired"
     REJECTED = "rejected"
 
-    @property
-    def final(self) -> bool:
-        return self not in (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+    final: bool
+    """Whether it is the last word. Kept with the value: it is asked a dozen times an order."""
+
+    def __init__(self, value: str) -> None:
+        self.final = value not in ("open", "partially_filled")
 
 
 class OrderSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -241,7 +243,9 @@ class OrderSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def opening(self) -> bool:
         """Whether what is left of it could open or grow a position."""
-        return _opens(self.side, self.position_side, reduce_only=self.reduce_only)
+        if self.position_side == "BOTH":
+            return not self.reduce_only
+        return _opens_hedged(self.side, self.position_side)
 
 
 class Fill(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -252,6 +252,8 @@ class Outbox:
         while connection == self._connection:
             while self._window.has_room([sent.size for sent in in_flight]):
                 if not waiting:
+                    if after >= self._last_record:
+                        break
                     self._check_all_is_read(after)
                     page = self._journal.read(after=after, limit=self._batch_events, kinds=(EVENT,))
                     if not page:

@@ -66,7 +66,8 @@ class Outcomes:
             yield
         finally:
             del self._driven[intent.client_order_id]
-            self.changes.notify()
+            if not intent.has_ended():  # it is the resolver's now
+                self.changes.notify()
 
     def is_driven(self, intent: Intent) -> bool:
         return intent.client_order_id in self._driven

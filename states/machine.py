@@ -30,6 +30,8 @@ from .table import INITIAL, SHUTTING, TABLE, Row, State, Trigger
 # At INFO it formats every trigger, which makes each four times slower.
 logging.getLogger("transitions").setLevel(logging.WARNING)
 
+_STATES = {state.value: state for state in State}
+
 MAX_PENDING = 1024
 """Bound on triggers that wait inside one run to completion; more is a loop in a listener."""
 
@@ -103,7 +105,7 @@ class Machine:
 
     @property
     def state(self) -> State:
-        return State(self._model.state)
+        return _STATES[self._model.state]
 
     def fire(self, trigger: Trigger, cause: str) -> None:
         """Process `trigger`; when this returns (outermost call), the state is final.

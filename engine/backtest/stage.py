@@ -200,8 +200,15 @@ class Stage(World):
         )
 
     def _sample(self, time_ms: int) -> None:
-        self.equity.append((time_ms, float(self.worth() - self.deposit)))
-        self._look_at_exposure()
+        worth, exposure = self.venue.wallet_balance, Decimal(0)
+        for book, _, holding in self.venue.positions():
+            mark, last = book.mark, book.last
+            assert mark is not None
+            assert last is not None
+            worth += holding.unrealized(mark)
+            exposure += abs(holding.quantity) * last
+        self.equity.append((time_ms, float(worth - self.deposit)))
+        self.max_exposure = max(self.max_exposure, exposure)
         if self._told is not None:
             self._told(self.feed.done)
 

@@ -99,8 +99,7 @@ class MemoryDisk:
         digest.update(b"%d %d" % (self.next_seq, self.acked))
         for segment in self.segments:
             for seq, kind, incarnation, body in segment.records:
-                digest.update(b"|%d %d %d %d|" % (seq, kind, incarnation, len(body)))
-                digest.update(body)
+                digest.update(b"|%d %d %d %d|%b" % (seq, kind, incarnation, len(body), body))
         return digest.hexdigest()
 
 
@@ -355,6 +354,8 @@ class MemoryJournal:
 
     def _drop(self) -> None:
         segments = self._disk.segments
+        if len(segments) == 1:
+            return
         count = droppable(
             (Extent(s.last_seq, s.bytes, s.acked_at_seconds) for s in segments[:-1]),
             durable_acked=self._synced_acked,

@@ -298,31 +298,45 @@ class SimLoop(asyncio.BaseEventLoop):
         return handle
 
     def _run_once(self) -> None:
+        """Pass after pass until the loop is to stop; a call for each is not needed here."""
         ready = self._ready
-        if not ready and not self._stopping:
-            self._advance()
-        timers = self._timers
-        while timers and timers[0][0] <= self._now_ns:
-            timer = heapq.heappop(timers)[3]
-            timer._scheduled = False
-            if timer._cancelled:
-                self._timers_cancelled -= 1
-                continue
-            if timer._when > self._now_seconds:
-                self._now_seconds = timer._when
-            self.timers_fired += 1
-            ready.append(timer)
-        # Only what is ready now: what these callbacks add runs in the next pass.
-        due = len(ready)
-        self.steps += due
-        if self.steps > self._step_limit:
-            self._end_with(self._escape or self._livelock())
-        handle: asyncio.Handle | None
-        for _ in range(due):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
-        handle = None  # breaks the cycle of an exception's traceback with its handle
+        while True:
+            if not ready and not self._stopping:
+                self._advance()
+            timers = self._timers
+            while timers and timers[0][0] <= self._now_ns:
+                timer = heapq.heappop(timers)[3]
+                timer._scheduled = False
+                if timer._cancelled:
+                    self._timers_cancelled -= 1
+                    continue
+                if timer._when > self._now_seconds:
+                    self._now_seconds = timer._when
+                self.timers_fired += 1
+                ready.append(timer)
+            # Only what is ready now: what these callbacks add runs in the next pass.
+            due = len(ready)
+            self.steps += due
+            if self.steps > self._step_limit:
+                self._end_with(self._escape or self._livelock())
+            handle: Any
+            for _ in range(due):
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                # As `Handle._run`, without the call.
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # the program's: asyncio has a handler for it
+                    what = f"Exception in callback {describe_callback(handle._callback)}"
+                    self.call_exception_handler(
+                        {"message": what, "exception": error, "handle": handle}
+                    )
+            handle = None  # breaks the cycle of an exception's traceback with its handle
+            if self._stopping:
+                return
 
     def play(self, source: Source) -> None:
         """Let the things of `source` happen, each at its time, before the timers of that instant.
