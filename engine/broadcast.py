@@ -54,7 +54,7 @@ class Broadcast:
 
     def _give_up(self, one: asyncio.Future[bool]) -> None:
         if not one.done():
-            self._forget(one)
+            self._waiting.remove(one)
             one.set_result(False)
 
     def _forget(self, one: asyncio.Future[bool]) -> None:

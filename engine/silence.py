@@ -27,7 +27,7 @@ class Silence:
     @property
     def seconds(self) -> float:
         """How long it lasts from now; 0: there is none."""
-        return max(self._until - self._monotonic(), 0.0)
+        return 0.0 if self._until == -inf else max(self._until - self._monotonic(), 0.0)
 
     @property
     def reason(self) -> str:

@@ -122,9 +122,8 @@ def from_closes(
     before: float | None = None
     for close in closes:
         opened = close if before is None else before
-        made.append(
-            Candle(time_ms, opened, max(opened, close), min(opened, close), close, volume=1.0)
-        )
+        high, low = (opened, close) if opened > close else (close, opened)
+        made.append(Candle(time_ms, opened, high, low, close, 1.0))
         before, time_ms = close, time_ms + INTERVALS[interval]
     return made
 
@@ -138,11 +137,11 @@ def walk(
     interval: str = "1m",
 ) -> list[Candle]:
     """A random walk of closes around `price`, in steps of a tenth, the same for the same seed."""
-    entropy, tenths = SeededEntropy(seed, "walk"), round(price * 10)
+    random, tenths = SeededEntropy(seed, "walk").random, round(price * 10)
     reach = max(1, tenths // 1000)
     closes: list[float] = []
     for _ in range(count):
-        tenths = max(1, tenths + int((2 * entropy.random() - 1) * reach))
+        tenths = max(1, tenths + int((2 * random() - 1) * reach))
         closes.append(tenths / 10)
     return from_closes(closes, start=start, interval=interval)
 

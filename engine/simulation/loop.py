@@ -83,6 +83,11 @@ class SimTask(asyncio.Task[Any]):
     def __hash__(self) -> int:
         return self.sequence
 
+    def __repr__(self) -> str:
+        # Not where it stands: anyio and asyncio put this into texts that nobody reads, at each
+        # cancellation and each end of a run. `describe_task` tells it to those who do.
+        return f"<SimTask {self.get_name()}>"
+
 
 class SimHandle(asyncio.Handle):
     """A callback; the attributes are those of asyncio's own, which have no public names.
@@ -247,8 +252,8 @@ class SimLoop(asyncio.BaseEventLoop):
             # the float (`while time() < deadline: sleep(deadline - time())` has to end).
             due_ns += int(delay * 1e9 + 0.5) or 1
         # Rounding may not add up: beyond half a nanosecond the integer is right.
-        when = min(when, due_ns / 1e9 + 0.5e-9)
-        return self._set_timer(due_ns, when, callback, args, context)
+        latest = due_ns / 1e9 + 0.5e-9
+        return self._set_timer(due_ns, when if when < latest else latest, callback, args, context)
 
     def call_at(
         self,

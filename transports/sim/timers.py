@@ -86,10 +86,9 @@ class Timers:
         self._find_due()
 
     def _find_due(self) -> None:
-        due = [
-            at
-            for book in self._books.values()
-            for at in (book.countdown_ms, book.next_funding_ms)
-            if at is not None
-        ]
-        self.due_ms = min(due, default=None)
+        due: int | None = None
+        for book in self._books.values():
+            for at in (book.countdown_ms, book.next_funding_ms):
+                if at is not None and (due is None or at < due):
+                    due = at
+        self.due_ms = due
