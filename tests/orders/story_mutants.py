@@ -328,7 +328,7 @@ def persons_word_taken_while_the_venue_may_still_accept(patch: pytest.MonkeyPatc
 
 def exits_of_hedge_mode_taken_for_entries(patch: pytest.MonkeyPatch) -> None:
     """They carry no reduceOnly."""
-    patch.setattr(model, "_opens", lambda side, position_side, *, reduce_only: not reduce_only)
+    patch.setattr(model, "_opens_hedged", lambda side, position_side: True)
 
 
 def sides_of_a_hedged_position_netted(patch: pytest.MonkeyPatch) -> None:
