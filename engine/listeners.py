@@ -59,9 +59,8 @@ class Listeners(Generic[_T]):
             except Exception:  # the user's code: whatever it was, the engine goes on
                 log.exception("a listener failed")
             else:
-                if answer is not None and inspect.iscoroutine(
-                    answer
-                ):  # as of a lambda that calls such a function
+                # As of a lambda that calls such a function.
+                if answer is not None and inspect.iscoroutine(answer):
                     answer.close()
                     log.error("a listener is asynchronous and was not run: %r", listener)
 

@@ -187,11 +187,12 @@ class MarketSide:
     def candles_of(self, symbol: str) -> Callable[[float, float, float, float, float], None]:
         """`on_candle` for one symbol and floats, of which a backtest has millions."""
         book, timers, general = self._by_name[symbol], self._timers, self.on_candle
-        nothing_is_due = timers.nothing_is_due
+        now_ms = timers.now_ms
 
         def on_candle(open_: float, high: float, low: float, close: float, volume: float) -> None:
+            due_ms = timers.due_ms
             if (
-                (timers.due_ms is None or nothing_is_due())
+                (due_ms is None or now_ms() < due_ms)
                 and book.quiet_low < low <= open_ <= high < book.quiet_high
                 and low <= close <= high
             ):

@@ -20,6 +20,7 @@ class Timers:
     """The timers of one venue.
 
     :ivar due_ms: venue time of the next one, or None.
+    :ivar now_ms: the venue's clock.
     """
 
     def __init__(
@@ -36,16 +37,13 @@ class Timers:
         self._account = account
         self._matching = matching
         self._liquidations = liquidations
-        self._now_ms = now_ms
-
-    def nothing_is_due(self) -> bool:
-        return self.due_ms is None or self._now_ms() < self.due_ms
+        self.now_ms = now_ms
 
     def run(self) -> None:
         """Do what is due."""
-        if self.nothing_is_due():
+        now = self.now_ms()
+        if self.due_ms is None or now < self.due_ms:
             return
-        now = self._now_ms()
         for book in self._books.values():
             if book.countdown_ms is not None and book.countdown_ms <= now:
                 book.countdown_ms = None
@@ -58,7 +56,7 @@ class Timers:
 
     def count_down(self, book: Book, milliseconds: int) -> None:
         """Cancel what rests in so many milliseconds; 0 stops that."""
-        book.countdown_ms = self._now_ms() + milliseconds if milliseconds > 0 else None
+        book.countdown_ms = self.now_ms() + milliseconds if milliseconds > 0 else None
         self._find_due()
 
     def fund(self, book: Book, rate: Decimal, price: Decimal | None = None) -> None:
@@ -82,7 +80,7 @@ class Timers:
             book.next_funding_ms = None
         elif book.next_funding_ms is None:
             interval = book.funding_interval_ms
-            book.next_funding_ms = (self._now_ms() // interval + 1) * interval
+            book.next_funding_ms = (self.now_ms() // interval + 1) * interval
         self._find_due()
 
     def _find_due(self) -> None:
