@@ -33,7 +33,8 @@ class Waits:
         self._attempts: dict[str, int] = {}
         self._failed: dict[str, tuple[float, float]] = {}
         """When the latest attempt has ended, and for how long the venue asked to wait."""
-        self._silent_until = 0.0
+        self.silent_until = 0.0
+        """The venue has asked to be left alone until then."""
 
     def places(self, request: PlaceRequest) -> None:
         """The transport was asked to place, perhaps to connect first."""
@@ -43,7 +44,7 @@ class Waits:
 
     def leaves(self, what: str) -> None:
         """A request of an order's own is about to be sent."""
-        left = self._silent_until - self._now()
+        left = self.silent_until - self._now()
         if left > ROUNDING_SECONDS:
             self._breach("silence", f"{what} sent {left:.3f} s before the venue's silence is over")
 
@@ -58,21 +59,26 @@ class Waits:
         if deadline is not None and waited >= deadline:
             self._breach("orders", f"{cid} written {waited:.3f} s after it was asked for")
         if cid in self._failed:
-            self._check_wait(cid, now)
+            self._check_wait(request, now)
 
-    def _check_wait(self, cid: str, now: float) -> None:
+    def _check_wait(self, request: PlaceRequest, now: float) -> None:
         """At least the backoff, after the latest failure."""
-        (failed_at, asked_for), waits = self._failed[cid], self._settings.backoff_seconds
-        wait = waits[min(self._attempts[cid] - 1, len(waits)) - 1]
-        least = max(wait * (1 - self._settings.backoff_jitter), asked_for)
+        cid = request.client_order_id
+        failed_at, asked_for = self._failed[cid]
+        least = max(self._backoff_seconds(cid) * (1 - self._settings.backoff_jitter), asked_for)
         if now - failed_at < least - ROUNDING_SECONDS:
             self._breach(
                 "orders", f"{cid} sent again after {now - failed_at:.3f} s, not {least:g} s"
             )
+
+    def _backoff_seconds(self, cid: str) -> float:
+        """Before the latest attempt, without jitter; the last one ever again, for an exit."""
+        waits = self._settings.backoff_seconds
+        return waits[min(self._attempts[cid] - 1, len(waits)) - 1]
 
     def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
         """The process has learnt of the outcome of the latest attempt."""
         now, asked_for = self._now(), outcome.retry_after_seconds or 0.0
         self._failed[request.client_order_id] = (now, asked_for)
         if asked_for:
-            self._silent_until = max(self._silent_until, now + asked_for)
+            self.silent_until = max(self.silent_until, now + asked_for)

@@ -1,31 +1,73 @@
 """Watches the port to the venue over all lives of a story: what was sent, when, and after what.
 
-Nothing here asks the engine why. What an order's way allows is worked out from the replies that
-went through the port: whether it may be sent again, when at the earliest, and whether anything
-may be sent at all. It stands where the campaign's witness stands (`campaign.ports`).
+Nothing here asks the engine why. Whether an order may be sent again, and when at the earliest, is
+worked out by what the campaign's witness works it out by (`campaign.attempts`, `doubts`, `waits`),
+from the replies that went through the port. Added is what only a story can tell: that nothing is
+waited for in vain, and whether the gate was shut since an order was asked for. It stands where the
+campaign's witness stands (`campaign.ports`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from holdfast.campaign.attempts import PROVING, Attempts
+from holdfast.campaign.attempts import Attempts
+from holdfast.campaign.doubts import Doubts
 from holdfast.campaign.ports import Life, WatchedClient
+from holdfast.campaign.waits import Waits
 from holdfast.errors import LinkDown
 from holdfast.model import ExecutionReport, OutcomeKind, PlaceOutcome, PlaceRequest, QueryKind
 from holdfast.settings import OrderSettings
 
-ROUNDING_SECONDS: Final = 1e-6
-NOTHING_LEARNT: Final = (OutcomeKind.UNKNOWN, OutcomeKind.EXISTS)
+WAITED_FOR_THE_SAME: Final = (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED)
+"""After others absence or the venue's clock was waited for as well."""
+
+
+class PromptWaits(Waits):
+    """Of one life: an attempt is made after its wait, and not much later.
+
+    :param slack_seconds: by how much it may come later than its wait asks for.
+    :ivar reached_at: when the venue could be reached again, for which an exit waits.
+    """
+
+    def __init__(self, *, slack_seconds: float, **known: Any) -> None:
+        super().__init__(**known)
+        self._slack_seconds = slack_seconds
+        self._ended: dict[str, OutcomeKind] = {}
+        self.reached_at = 0.0
+
+    def writes(self, request: PlaceRequest) -> None:
+        super().writes(request)
+        cid = request.client_order_id
+        if self._attempts[cid] > 1 and cid not in self._ended:
+            self._breach("orders", f"{cid} sent again by a process that was never told of a reply")
+
+    def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
+        super().placed(request, outcome)
+        self._ended[request.client_order_id] = outcome.kind
+
+    def _check_wait(self, request: PlaceRequest, now: float) -> None:
+        super()._check_wait(request, now)
+        cid = request.client_order_id
+        kind, (failed_at, asked_for) = self._ended[cid], self._failed[cid]
+        if kind not in WAITED_FOR_THE_SAME:
+            return
+        wait = self._backoff_seconds(cid) * (1 + self._settings.backoff_jitter)
+        most = max(wait, asked_for, self.silent_until - failed_at)
+        if not request.order.opening:
+            most = max(most, self.reached_at - failed_at)
+        most += self._slack_seconds
+        if now - failed_at > most:
+            self._breach("late", f"{cid} sent again after {now - failed_at:.3f} s, not {most:.3f}")
 
 
 class Witness:
     """
     :param now: seconds, as the engine's monotonic clock.
     :param breach: told the promise and what was seen.
-    :param slack_seconds: by how much an attempt may come later than its wait asks for.
+    :param slack_seconds: as of `PromptWaits`.
     """
 
     def __init__(
@@ -36,16 +78,16 @@ class Witness:
         breach: Callable[[str, str], None],
         slack_seconds: float,
     ) -> None:
-        self.settings = settings
         self._now = now
         self._breach = breach
-        self._slack_seconds = slack_seconds
+        self._new_waits = lambda: PromptWaits(
+            settings=settings, now=now, breach=breach, slack_seconds=slack_seconds
+        )
+        self._waits = self._new_waits()
         self.attempts = Attempts(breach)
+        self._doubts = Doubts(self.attempts)
         self.writes_of: dict[str, int] = {}
         """How many times each order was written, by its quantity in words."""
-        self.doubtful: dict[str, str] = {}
-        """Client id and symbol of orders whose latest attempt may have been executed."""
-        self.silent_until = 0.0
         self.link_is_up = False
         self.clock_unread = 0
         """How often the venue's clock could not be read."""
@@ -54,13 +96,12 @@ class Witness:
         refused everything, the process died, the disk took nothing."""
         self.opened: int = 0
         self.is_open = False
-        self._first_asked: dict[str, tuple[float, int]] = {}
-        self._ended: dict[str, tuple[float, PlaceOutcome]] = {}
-        self._reached_at = 0.0
-        self._count: dict[str, int] = {}
-        self._seen: set[str] = set()
-        self._lost: set[str] = set()
-        """Orders that were being sent when a process died."""
+        self._first_asked: dict[str, int] = {}
+        """How often the gate had been opened by then."""
+
+    @property
+    def silent_until(self) -> float:
+        return self._waits.silent_until
 
     # --- lives -----------------------------------------------------------------------
 
@@ -68,11 +109,8 @@ class Witness:
         """What was on its way then, nobody knows of any more."""
         self.is_open = self.link_is_up = False
         self.upsets += 1
-        self._ended.clear()
-        self.silent_until = 0.0  # the next life has not heard of it
-        lost = self.attempts.on_their_way - self._lost - self._seen
-        self._lost |= lost
-        self.doubtful |= {cid: "" for cid in lost if not self.attempts.absent(cid)}
+        self._waits = self._new_waits()  # the next life has heard of nothing
+        self._doubts.died()
 
     def gate_opened(self) -> None:
         self.opened += 1
@@ -84,7 +122,7 @@ class Witness:
 
     def link_up(self, link: str) -> None:
         if link == "exchange":
-            self.link_is_up, self._reached_at = True, self._now()
+            self.link_is_up, self._waits.reached_at = True, self._now()
 
     def link_down(self, link: str, reason: str) -> None:
         self.link_is_up = self.link_is_up and link != "exchange"
@@ -93,10 +131,7 @@ class Witness:
 
     def leaves(self, what: str) -> None:
         """A request is about to be sent."""
-        if self._now() < self.silent_until - ROUNDING_SECONDS:
-            self._breach(
-                "silence", f"{what} sent {self.silent_until - self._now():.3f} s before its end"
-            )
+        self._waits.leaves(what)
 
     def asks(self, question: str) -> None:
         """Something that is no order's own; the venue's client keeps such within its limits."""
@@ -105,13 +140,12 @@ class Witness:
         self.attempts.answered(client_order_id, asked_ms, answer)
         if answer.kind is QueryKind.FOUND:
             self.saw(client_order_id)
-        elif self.attempts.absent(client_order_id):
-            self.doubtful.pop(client_order_id, None)
+        else:
+            self._doubts.denied(client_order_id)
 
     def saw(self, client_order_id: str) -> None:
         """The venue has spoken of it: whatever its reply says, it has the order."""
-        self._seen.add(client_order_id)
-        self.doubtful.pop(client_order_id, None)
+        self._doubts.saw(client_order_id)
 
     def reported(self, client_order_id: str) -> None:
         """The stream has; what it brings late is told late (`_Reports`)."""
@@ -119,69 +153,29 @@ class Witness:
     # --- what is sent ----------------------------------------------------------------
 
     def places(self, request: PlaceRequest) -> None:
-        cid = request.client_order_id
-        self._first_asked.setdefault(cid, (self._now(), self.opened))
-        self._count[cid] = self._count.get(cid, 0) + 1
+        self._first_asked.setdefault(request.client_order_id, self.opened)
+        self._waits.places(request)
 
     def writes(self, request: PlaceRequest) -> None:
         """An order is on the wire from now on."""
-        cid, order, now = request.client_order_id, request.order, self._now()
-        self.leaves(cid)
+        cid, order = request.client_order_id, request.order
         self.attempts.writes(request)
+        self._waits.writes(request)
+        self._doubts.wrote(request)
         name = f"{order.quantity:f}"
         self.writes_of[name] = self.writes_of.get(name, 0) + 1
-        number = self._count[cid]
-        asked_at, opening = self._first_asked[cid]
-        deadline = order.deadline_seconds
         if order.opening:
-            deadline = deadline or self.settings.deadline_seconds
-        if deadline is not None and now - asked_at >= deadline:
-            self._breach("deadline", f"{cid} written {now - asked_at:.3f} s after it was asked for")
-        if number > 1:
-            self._check_wait(cid, number, opening=order.opening)
-        if order.opening:
-            if not self.is_open or opening != self.opened:
+            if not self.is_open or self._first_asked[cid] != self.opened:
                 self._breach("gate", f"{cid} written, and the gate was shut since it was asked for")
-            others = {c for c, s in self.doubtful.items() if s in ("", order.symbol)} - {cid}
-            if others:
+            if others := self._doubts.of(order.symbol, without=cid):
                 self._breach("gate", f"{cid} written while {', '.join(others)} is unknown")
 
     def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
         """The process has learnt of the outcome of the latest attempt."""
-        cid = request.client_order_id
         self.attempts.placed(request, outcome)
-        self._ended[cid] = (self._now(), outcome)
-        if outcome.retry_after_seconds is not None:
-            until = self._now() + outcome.retry_after_seconds
-            self.silent_until = max(self.silent_until, until)
-        if outcome.kind in NOTHING_LEARNT and cid not in self._seen:
-            self.doubtful[cid] = request.order.symbol
-        else:
-            self.doubtful.pop(cid, None)
+        self._waits.placed(request, outcome)
+        self._doubts.placed(request, outcome)
         self.upsets += outcome.kind in (OutcomeKind.BANNED, OutcomeKind.AUTH)
-
-    def _check_wait(self, cid: str, number: int, *, opening: bool) -> None:
-        """Backoff, after the latest failure; longer only where something else was waited for."""
-        failed_at, outcome = self._ended.get(cid, (None, None))
-        if failed_at is None or outcome is None:
-            self._breach("orders", f"{cid} sent again by a process that was never told of a reply")
-            return
-        waits: Sequence[float] = self.settings.backoff_seconds
-        wait = waits[min(number - 1, len(waits)) - 1]  # the last one ever again, for an exit
-        jitter, waited = self.settings.backoff_jitter * wait, self._now() - failed_at
-        least = max(wait - jitter, outcome.retry_after_seconds or 0.0)
-        if waited < least - ROUNDING_SECONDS:
-            self._breach("backoff", f"{cid} sent again after {waited:.3f} s of {least:g} s")
-        if outcome.kind not in (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED):
-            return  # absence or the venue's clock was waited for as well
-        most = max(least, wait + jitter, self.silent_until - failed_at)
-        if not opening:  # an exit waits for a venue that can not be reached
-            most = max(most, self._reached_at - failed_at)
-        most += self._slack_seconds
-        if waited > most:
-            self._breach("backoff", f"{cid} sent again after {waited:.3f} s, not {most:.3f} s")
-        if outcome.kind not in PROVING:
-            self._breach("orders", f"{cid} sent again after {outcome.kind}")
 
 
 class StoryClient(WatchedClient):
