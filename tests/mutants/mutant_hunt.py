@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import click
-from mutant_patches import Mutant, PatchError, copy_of_package, load, patched
+from mutant_patches import Mutant, PatchError, copy_of_package, for_the_campaign, patched
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
@@ -222,7 +222,7 @@ def main(names: tuple[str, ...], seeds: int, jobs: int, as_json: bool) -> None:
 
 
 def _chosen(names: Iterable[str]) -> dict[str, Mutant]:
-    mutants = load()
+    mutants = for_the_campaign()
     if not names:
         return mutants
     if unknown := [name for name in names if name not in mutants]:

@@ -1,5 +1,8 @@
 """Deliberate breakages of the engine, as patches: read from `patches/`, put into a copy.
 
+The campaign hunts them in a process of their own (`mutant_hunt`), the stories of an order in
+theirs (`mutant_in_place`, `tests/orders/test_story_mutants.py`): each patch says whose it is.
+
 A patch names its files and, for each, the exact text to find and what stands there instead. The
 text must be there exactly once. So when the code moves on, a patch that has lost its place is an
 error that names it, and never a breakage that breaks nothing.
@@ -25,7 +28,11 @@ PROMISES: Final = frozenset(
         "dead man", "exits", "silence",
     }
 )  # fmt: skip
-"""Of `campaign.world.Breach`. That the engine ended by itself is none: it may be the patch."""
+"""Of `campaign.world.Breach`, in the campaign. That the engine ended by itself is none: it may be
+the patch."""
+
+OF_STORIES: Final = frozenset({"gate", "orders", "books", "liveness", "exits", "silence", "truth"})
+"""Those that stories tell of."""
 
 
 class PatchError(Exception):
@@ -46,17 +53,21 @@ class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Mutant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     :ivar says: the mistake, in words.
-    :ivar breaks: the promises of which it must break one.
+    :ivar breaks: the promises of which it must break one in the campaign; none: it is not for it.
     :ivar first_seed: where the campaign begins. A world that catches it is near, for the code as
         it was when the patch was written; it may be any other.
     :ivar in_suite: whether the test suite hunts it; `make mutants` hunts them all.
+    :ivar stories: the promises of which the stories must see one broken; none: it is not for them.
+    :ivar first_story: as `first_seed`, of the stories.
     """
 
     says: str
-    breaks: frozenset[str]
     edits: tuple[Edit, ...]
+    breaks: frozenset[str] = frozenset()
     first_seed: int = 0
     in_suite: bool = False
+    stories: frozenset[str] = frozenset()
+    first_story: int = 0
 
 
 def load(folder: Path = FOLDER) -> dict[str, Mutant]:
@@ -77,13 +88,24 @@ def load(folder: Path = FOLDER) -> dict[str, Mutant]:
                 found[name] = mutant = msgspec.convert(value, Mutant)
             except msgspec.ValidationError as error:
                 raise PatchError(f"{path.name}: {name}: {error}") from None
-            unknown = sorted(mutant.breaks - PROMISES)
-            if unknown or not mutant.breaks:
-                raise PatchError(
-                    f"{path.name}: {name}: breaks = {unknown or '[]'}: give some of "
-                    f"{', '.join(sorted(PROMISES))}"
-                )
+            for field, known in (("breaks", PROMISES), ("stories", OF_STORIES)):
+                unknown = sorted(getattr(mutant, field) - known)
+                if unknown or not mutant.breaks | mutant.stories:
+                    raise PatchError(
+                        f"{path.name}: {name}: {field} = {unknown or '[]'}: give some of "
+                        f"{', '.join(sorted(known))}"
+                    )
     return found
+
+
+def for_the_campaign(folder: Path = FOLDER) -> dict[str, Mutant]:
+    """Of `load`, those that it hunts."""
+    return {name: mutant for name, mutant in load(folder).items() if mutant.breaks}
+
+
+def for_the_stories(folder: Path = FOLDER) -> dict[str, Mutant]:
+    """Of `load`, those that they hunt."""
+    return {name: mutant for name, mutant in load(folder).items() if mutant.stories}
 
 
 def copy_of_package(to: Path) -> Path:

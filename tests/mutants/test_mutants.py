@@ -11,9 +11,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from mutant_hunt import SEEDS, Result, check_the_control, hunt, hunt_all, main
-from mutant_patches import Edit, Mutant, PatchError, copy_of_package, load, patched, patched_files
+from mutant_patches import (
+    Edit,
+    Mutant,
+    PatchError,
+    copy_of_package,
+    for_the_campaign,
+    load,
+    patched,
+    patched_files,
+)
 
-MUTANTS = load()
+MUTANTS = for_the_campaign()
 IN_SUITE = [name for name, mutant in MUTANTS.items() if mutant.in_suite]
 FIND = "    return counted >= needed\n"
 
