@@ -33,7 +33,16 @@ from .intent import Intent
 from .journal import Durability
 from .market import Bar, MarketEvent
 from .metrics import Meter
-from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position
+from .model import (
+    Event,
+    Fill,
+    Instrument,
+    Order,
+    OrderReport,
+    OrderSnapshot,
+    Position,
+    PositionSide,
+)
 from .opening import OpeningEngine
 from .policy import Policy
 from .ports import Link
@@ -207,8 +216,8 @@ class BlockingEngine:
             self.engine.publish, type_, body, durability=durability, trace_id=trace_id
         )
 
-    def position(self, symbol: str) -> Decimal:
-        return self._ask(self.engine.position, symbol)
+    def position(self, symbol: str, position_side: PositionSide | None = None) -> Decimal:
+        return self._ask(self.engine.position, symbol, position_side)
 
     def positions(self) -> list[Position]:
         return self._ask(self.engine.positions)

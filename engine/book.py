@@ -306,6 +306,13 @@ class Book:
         holding = self.holdings.get((symbol, position_side))
         return ZERO if holding is None else holding.quantity
 
+    def net_position(self, symbol: str) -> Decimal:
+        """In hedge mode long and short set off against each other."""
+        one_way = self.holdings.get((symbol, "BOTH"))
+        if one_way is not None:
+            return one_way.quantity
+        return self.position(symbol, "LONG") + self.position(symbol, "SHORT")
+
     def counted_ids(self) -> frozenset[tuple[str, int]]:
         """Trade ids counted above `synced`, with their symbols."""
         return frozenset((symbol, t) for symbol, ids in self._seen.items() for t in ids)

@@ -29,7 +29,18 @@ from .journal import Durability, Journal
 from .lifetime import Lifetime
 from .market import INTERVALS, Bar, MarketEvent
 from .metrics import Meter, Metrics
-from .model import Event, Fill, Instrument, Order, OrderReport, OrderSnapshot, Position, is_text
+from .model import (
+    POSITION_SIDES,
+    Event,
+    Fill,
+    Instrument,
+    Order,
+    OrderReport,
+    OrderSnapshot,
+    Position,
+    PositionSide,
+    is_text,
+)
 from .operation import Operation
 from .policy import Policy
 from .ports import (
@@ -390,11 +401,25 @@ class Engine:
         finally:  # a bot that only publishes begins new segments too
             self._core.recorder.checkpoint_if_due()
 
-    def position(self, symbol: str) -> Decimal:
-        """Net quantity by our own fills; negative is short. One-way mode."""
-        return self._core.ledger.book.position(symbol)
+    def position(self, symbol: str, position_side: PositionSide | None = None) -> Decimal:
+        """Quantity held by our own fills, in the base asset; negative is short.
+
+        :param position_side: in hedge mode `"LONG"` (never below zero) or `"SHORT"` (never above),
+            each as orders name it. None: in one-way mode the position; in hedge mode both sides
+            set off against each other, so that 0 is no proof that nothing is held.
+        :raises InvalidOrder: it is no side.
+        """
+        book = self._core.ledger.book
+        if position_side is None:
+            return book.net_position(symbol)
+        if position_side not in POSITION_SIDES:
+            raise InvalidOrder(
+                f"position_side: {position_side!r} is not one of {', '.join(POSITION_SIDES)}"
+            )
+        return book.position(symbol, position_side)
 
     def positions(self) -> list[Position]:
+        """All that are not flat; in hedge mode long and short of a symbol are two."""
         return self._core.ledger.book.positions()
 
     def open_orders(self) -> list[OrderSnapshot]:

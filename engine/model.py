@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -19,6 +19,7 @@ from .errors import InvalidOrder
 Side = Literal["buy", "sell"]
 PositionSide = Literal["BOTH", "LONG", "SHORT"]
 """Binance's `positionSide`: BOTH in one-way mode, LONG or SHORT in hedge mode."""
+POSITION_SIDES: Final[tuple[PositionSide, ...]] = get_args(PositionSide)
 TimeInForce = Literal["GTC", "IOC", "GTX"]
 """Good till cancelled; immediate or cancel; post-only (Binance's names)."""
 Trigger = Literal["stop", "take_profit"]
@@ -106,7 +107,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
             raise InvalidOrder(f"symbol: {self.symbol!r} is no name; give e.g. 'BTC/USDT:USDT'")
         if self.side not in ("buy", "sell"):
             raise InvalidOrder(f"side: {self.side!r} is neither 'buy' nor 'sell'")
-        if self.position_side not in ("BOTH", "LONG", "SHORT"):
+        if self.position_side not in POSITION_SIDES:
             raise InvalidOrder(f"position_side: {self.position_side!r} is not BOTH, LONG or SHORT")
         if self.time_in_force not in (None, "GTC", "IOC", "GTX"):
             raise InvalidOrder(f"time_in_force: {self.time_in_force!r} is not GTC, IOC or GTX")

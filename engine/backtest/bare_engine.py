@@ -26,6 +26,7 @@ from holdfast.intent import Intent
 from holdfast.listeners import Listeners
 from holdfast.market import Bar, MarketEvent
 from holdfast.model import (
+    POSITION_SIDES,
     ExecutionReport,
     Fill,
     Instrument,
@@ -35,6 +36,7 @@ from holdfast.model import (
     OutcomeKind,
     PlaceRequest,
     Position,
+    PositionSide,
     QueryKind,
 )
 from holdfast.policy import Exposure, Policy, objection
@@ -85,7 +87,7 @@ class BareEngine:
         self._market = market
         self._reached = reached
         self._instruments: dict[str, Instrument] = {}
-        self._positions: dict[str, Decimal] = {}
+        self._positions: dict[tuple[str, PositionSide], Decimal] = {}
         self._open: dict[str, OrderSnapshot] = {}
         self._reports: dict[str, OrderReport] = {}
         self._fills: Listeners[Fill] = Listeners()
@@ -126,7 +128,7 @@ class BareEngine:
             except LinkDown:
                 await anyio.sleep(pause)
                 continue
-            self._positions = {position.symbol: position.quantity for position in held}
+            self._positions = {(p.symbol, p.position_side): p.quantity for p in held}
             self._open = {order.client_order_id: order for order in resting}
             return
 
@@ -150,8 +152,8 @@ class BareEngine:
             self._open[order.client_order_id] = order
         if fill is not None:
             sign = 1 if fill.side == "buy" else -1
-            held = self._positions.get(fill.symbol, Decimal(0))
-            self._positions[fill.symbol] = held + sign * fill.quantity
+            key = fill.symbol, fill.position_side
+            self._positions[key] = self.position(*key) + sign * fill.quantity
             self._fills.tell(fill)
 
     # --- orders ----------------------------------------------------------------------
@@ -216,16 +218,23 @@ class BareEngine:
         """:raises InvalidOrder:"""
         if not isinstance(order, Order):
             raise InvalidOrder(f"order: {order!r} is no Order(…)")
-        venue_limits.check(order, self._instruments, held=abs(self.position(order.symbol)))
+        held = abs(self.position(order.symbol, order.position_side))
+        venue_limits.check(order, self._instruments, held=held)
 
     def _ask_policy(self, order: Order) -> None:
         if self.policy is None:
             return
+        grown = order.symbol, order.position_side, order.side
         pending = sum(
-            (o.quantity - o.filled for o in self._open.values() if o.side == order.side), Decimal(0)
+            (
+                o.quantity - o.filled
+                for o in self._open.values()
+                if o.opening and (o.symbol, o.position_side, o.side) == grown
+            ),
+            Decimal(0),
         )
         exposure = Exposure(
-            self.position(order.symbol),
+            self.position(order.symbol, order.position_side),
             pending if order.side == "buy" else -pending,
             self._stage.venue.book(order.symbol).last,
             len(self._open),
@@ -254,11 +263,17 @@ class BareEngine:
         report = self._reports.get(name)
         return name if report is None else report.client_order_id
 
-    def position(self, symbol: str) -> Decimal:
-        return self._positions.get(symbol, Decimal(0))
+    def position(self, symbol: str, position_side: PositionSide | None = None) -> Decimal:
+        if position_side is None:
+            return sum((self.position(symbol, side) for side in POSITION_SIDES), Decimal(0))
+        return self._positions.get((symbol, position_side), Decimal(0))
 
     def positions(self) -> list[Position]:
-        return [Position(symbol, held) for symbol, held in self._positions.items() if held]
+        return [
+            Position(symbol, held, None, side)
+            for (symbol, side), held in self._positions.items()
+            if held
+        ]
 
     def open_orders(self) -> list[OrderSnapshot]:
         return list(self._open.values())

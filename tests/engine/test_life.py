@@ -581,6 +581,34 @@ def test_an_order_that_closes_a_hedged_side_is_an_exit() -> None:
 
 
 @in_a_world
+async def test_each_side_of_a_hedged_position_is_told(world: World) -> None:
+    world.venue.hedge_mode = True
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        await engine.submit(Order(BTC, "buy", "0.030", position_side="LONG"))
+        assert engine.position(BTC) == Decimal("0.030"), "who does not ask for a side sees it, too"
+        await engine.submit(Order(BTC, "sell", "0.030", position_side="SHORT"))
+        assert engine.position(BTC, "LONG") == Decimal("0.030")
+        assert engine.position(BTC, "SHORT") == Decimal("-0.030")
+        assert engine.position(BTC) == engine.position(BTC, "BOTH") == 0
+        assert {p.position_side: p.quantity for p in engine.positions()} == {
+            "LONG": Decimal("0.030"),
+            "SHORT": Decimal("-0.030"),
+        }
+        with pytest.raises(InvalidOrder, match="position_side: 'long' is not one of BOTH, LONG"):
+            engine.position(BTC, "long")  # type: ignore[arg-type]
+
+
+@in_a_world
+async def test_a_position_of_one_way_mode_is_of_no_side(world: World) -> None:
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        await engine.submit(Order(BTC, "sell", "0.030"))
+        assert engine.position(BTC) == engine.position(BTC, "BOTH") == Decimal("-0.030")
+        assert engine.position(BTC, "SHORT") == 0
+
+
+@in_a_world
 async def test_leaving_active_cancels_entries_of_a_hedged_account_and_keeps_its_exits(
     world: World,
 ) -> None:
