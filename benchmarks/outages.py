@@ -10,11 +10,12 @@ time of one seed stands beside it, and that of the same day without an outage, w
 much of it is the day and how much are the outages.
 
 Most of a day is not its outages but the day itself. Two fifths are the renewals of the dead-man
-switch: some 630, of which each also breaks in on the candles that a bot would be told without a pass
-of the loop. A third are some 65 orders with what the stream tells of them; the rest are the 1440
-candles through feed, venue and bot (a tenth), the audits, the points of the equity curve, the start
-and the end of a life. It is spread thin: a renewal is about 150 calls of Python and an order 1000, of
-which no function takes more than a twentieth, but for the loop with its handles, timers and futures.
+switch: some 630, of which each also breaks in on the candles that a bot would be told without a
+pass of the loop. A third are some 65 orders with what the stream tells of them; the rest are the
+1440 candles through feed, venue and bot (a tenth), the audits, the points of the equity curve, the
+start and the end of a life. It is spread thin: a renewal is some 150 calls of Python and an order
+1000, of which no function takes more than a twentieth, but for the loop with its handles, timers
+and futures.
 
 A run in which a promise was broken, a bot raised or a position was wrong in the end is no sample:
 it ends the benchmark with an error.

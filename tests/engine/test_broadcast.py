@@ -6,10 +6,10 @@ import anyio
 import pytest
 
 from holdfast.broadcast import Broadcast
+from holdfast.simulation import SimDeadlock, run
 
-pytestmark = pytest.mark.anyio
 
-
+@pytest.mark.anyio
 async def test_all_who_wait_are_woken_and_nobody_who_comes_later() -> None:
     news, woken = Broadcast(), []
 
@@ -30,6 +30,7 @@ async def test_all_who_wait_are_woken_and_nobody_who_comes_later() -> None:
     assert woken == ["first", "second", "late"]
 
 
+@pytest.mark.anyio
 async def test_who_gives_up_is_forgotten_and_the_others_are_woken() -> None:
     news, woken = Broadcast(), []
 
@@ -48,3 +49,17 @@ async def test_who_gives_up_is_forgotten_and_the_others_are_woken() -> None:
             cancelled.cancel_scope.cancel()
             news.notify()  # in the moment between the cancellation and its delivery
     assert woken == [None]
+
+
+def test_who_was_told_leaves_no_timer_behind() -> None:
+    async def main() -> None:
+        news = Broadcast()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(news.wait_at_most, 3600)
+            await anyio.wait_all_tasks_blocked()
+            news.notify()
+        await anyio.sleep_forever()
+
+    with pytest.raises(SimDeadlock, match=r"at 0\.0"):
+        run(main)
