@@ -200,6 +200,7 @@ class Core:
             recorder=self.recorder,
             orders=self.execution.orders,
             outcomes=self.execution.outcomes,
+            silence=self.execution.silence,
             clock=clock,
             count=self.execution.reports.count,
             meter=meter,

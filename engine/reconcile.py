@@ -410,6 +410,21 @@ def rules_from(overrides: Mapping[str, str]) -> dict[Kind, Rule]:
     return rules
 
 
+def just_traded(view: View, snapshot: Snapshot, *, within_ms: int) -> list[Fill]:
+    """Fills so shortly before the snapshot that what the venue says of positions may be of before
+    them: it may lag.
+
+    One of another hand can then be missing on both sides, which makes them equal. One of ours can
+    not, for it is counted or a difference by itself; but positions that are taken for true then
+    would lack it.
+    """
+    return [
+        fill
+        for fill in snapshot.fills
+        if fill.symbol in view.symbols and fill.time_ms >= snapshot.wallets_asked_ms - within_ms
+    ]
+
+
 def confirmed(first: Sequence[Difference], second: Sequence[Difference]) -> list[Difference]:
     """Those of `second` that were there in `first` too; the others may be a race."""
     before = {d.identity for d in first}

@@ -30,13 +30,16 @@ from .reconcile import (
     Kind,
     Rule,
     Snapshot,
+    View,
     confirmed,
     differences,
+    just_traded,
     plan,
 )
 from .recorder import Recorder
 from .repairs import Repairs
 from .settings import ReconcileSettings
+from .silence import Silence
 
 log = logging.getLogger("holdfast.reconcile")
 
@@ -61,7 +64,8 @@ _POSITIONS = (
 """Kinds that an order on its way may be the reason for, or may be about to end."""
 
 _LOOKS: Final = 4
-"""At most, before a person's `flatten` closes what is held, explained or not."""
+"""At most, before a person's `flatten` closes what is held, explained or not, and before what he
+adopts is adopted, whether it holds still or not."""
 
 
 class Settlement(NamedTuple):
@@ -109,6 +113,7 @@ class Reconciler:
         recorder: Recorder,
         orders: OrderPath,
         outcomes: Outcomes,
+        silence: Silence,
         clock: Clock,
         count: Callable[[Fill], None],
         meter: Meter,
@@ -119,6 +124,7 @@ class Reconciler:
         self._observer = observer
         self._ledger: Ledger = recorder.ledger
         self._outcomes = outcomes
+        self._silence = silence
         self._repairs = Repairs(
             symbols=symbols,
             settings=settings,
@@ -127,6 +133,7 @@ class Reconciler:
             recorder=recorder,
             orders=orders,
             outcomes=outcomes,
+            silence=silence,
             clock=clock,
             count=count,
             meter=meter,
@@ -150,6 +157,11 @@ class Reconciler:
         progress = self._progress
         before: list[Difference] | None = None
         while True:
+            if self._silence.seconds:  # asking on would make it longer, and then a ban
+                before = None
+                with waiting(f"venue: {self._silence.reason}"):
+                    await anyio.sleep(self._silence.seconds)
+                continue
             view, snapshot = await self._observer.observe()
             found = differences(view, snapshot)
             progress.seen.update(d.identity for d in found)
@@ -167,6 +179,12 @@ class Reconciler:
                     await anyio.sleep(self._settings.settle_seconds)
                 before = None
                 continue
+            recent = self._just_traded(view, snapshot)
+            others = any(not f.client_order_id.startswith(view.prefix) for f in recent)
+            if not found and others:
+                before = None
+                await anyio.sleep(self._settings.settle_seconds)
+                continue
             if not found:
                 self._conclude(snapshot)
                 self._hold(())
@@ -176,7 +194,12 @@ class Reconciler:
                 before = found
                 await anyio.sleep(self._settings.settle_seconds)
                 continue
-            lasting, before = confirmed(before, found), None
+            lasting = confirmed(before, found)
+            if recent and any(d.kind in _POSITIONS for d in lasting):
+                before = found
+                await anyio.sleep(self._settings.settle_seconds)
+                continue
+            before = None
             held, in_doubt = [], False
             causes_wait = any(d.fill is not None or d.kind is Kind.CASH_FLOW for d in lasting)
             for action in plan(lasting, self._rules):
@@ -309,7 +332,7 @@ class Reconciler:
         :returns: the differences that were settled by it.
         :raises LinkDown:
         """
-        view, snapshot = await self._observer.observe()
+        view, snapshot = await self._settled_look()
         found = differences(view, snapshot)
         orphans = [d for d in found if d.kind is Kind.ORPHAN_ORDER]
         for difference in orphans:
@@ -320,13 +343,25 @@ class Reconciler:
         for difference in facts:
             await self._repairs.adopt_fact(difference)
         if orphans or facts:  # the account may have moved meanwhile
-            _, snapshot = await self._observer.observe()
+            _, snapshot = await self._settled_look()
         self._repairs.adopt_all(snapshot, by=by)
         for difference in found:
             if difference.kind is Kind.UNPROTECTED_POSITION:
                 self._repairs.accept_unprotected(difference, by=by)
         self.decided.notify()
         return found
+
+    def _just_traded(self, view: View, snapshot: Snapshot) -> list[Fill]:
+        return just_traded(view, snapshot, within_ms=round(1000 * self._settings.settle_seconds))
+
+    async def _settled_look(self) -> tuple[View, Snapshot]:
+        """Both sides, with positions that lag behind no trade; at most so many looks."""
+        for _ in range(_LOOKS):
+            view, snapshot = await self._observer.observe()
+            if not self._just_traded(view, snapshot):
+                break
+            await anyio.sleep(self._settings.settle_seconds)
+        return view, snapshot
 
     def _conclude(self, snapshot: Snapshot) -> None:
         """Both sides are equal: remember up to which fill, and that it was so once."""

@@ -25,6 +25,7 @@ from .reconcile import Difference, Kind, Snapshot
 from .recorder import Recorder
 from .records import Adopted, Balanced, ProtectionLifted
 from .settings import ReconcileSettings
+from .silence import Silence
 
 log = logging.getLogger("holdfast.reconcile")
 
@@ -48,6 +49,7 @@ class Repairs:
         recorder: Recorder,
         orders: OrderPath,
         outcomes: Outcomes,
+        silence: Silence,
         clock: Clock,
         count: Callable[[Fill], None],
         meter: Meter,
@@ -60,6 +62,7 @@ class Repairs:
         self._ledger = recorder.ledger
         self._orders = orders
         self._outcomes = outcomes
+        self._silence = silence
         self._clock = clock
         self._count = count
         self._meter = meter
@@ -228,6 +231,8 @@ class Repairs:
         now_ms = await self._client.venue_time_ms(
             timeout_seconds=self._settings.snapshot_timeout_seconds
         )
+        if self._silence.seconds:  # asked for meanwhile, by the answer to an exit
+            return None
         answer = await self._client.query(
             difference.symbol,
             difference.client_order_id,

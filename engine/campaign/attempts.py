@@ -13,6 +13,8 @@ from holdfast.model import OutcomeKind, PlaceOutcome, PlaceRequest, QueryKind, Q
 
 PROVING: Final = (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED, OutcomeKind.CLOCK)
 """Replies that prove that an attempt was not executed."""
+REFUSING: Final = (*PROVING, OutcomeKind.BANNED, OutcomeKind.AUTH)
+"""Those, and what the venue says to every order: it is not sent again, and was not executed."""
 
 
 class Attempt(NamedTuple):
@@ -73,6 +75,21 @@ class Attempts:
         """Whether the venue has proven by now that it has none of its attempts."""
         made = self._made.get(client_order_id, ())
         return all(self._proofs(client_order_id, a) >= 2 for a in made if a.outcome not in PROVING)
+
+    def ended(self, client_order_id: str) -> None:
+        """The engine has said that the order was not executed."""
+        for attempt in self._made.get(client_order_id, ()):
+            proofs = self._proofs(client_order_id, attempt)
+            if attempt.outcome not in REFUSING and proofs < 2:
+                self._breach(
+                    "orders",
+                    f"{client_order_id} was said to be not executed without proof of it: attempt "
+                    f"ended {attempt.outcome}, {proofs} answers after its window",
+                )
+
+    def __contains__(self, client_order_id: object) -> bool:
+        """Whether it was ever written."""
+        return client_order_id in self._made
 
     @property
     def on_their_way(self) -> set[str]:

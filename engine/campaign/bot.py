@@ -39,6 +39,7 @@ class Bot:
     :param alive: whether its process still is; what a dead one says is not written down.
     :param now: seconds by its machine's monotonic clock.
     :param refused: told of every order that the engine did not let it send, and why.
+    :param ended: told of every report on an order that has ended.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Bot:
         alive: Callable[[], bool],
         now: Callable[[], float],
         refused: Callable[[Order, str], None],
+        ended: Callable[[OrderReport], None],
     ) -> None:
         self._diary = diary
         self._symbol = symbol
@@ -59,6 +61,7 @@ class Bot:
         self._alive = alive
         self._now = now
         self._refused = refused
+        self._told_end = ended
         self._busy: set[int] = set()
         self.journal_failed = False
         """The engine has said that it can not write any more until it is started anew."""
@@ -154,6 +157,7 @@ class Bot:
 
     def _ended(self, decision: Decision, report: OrderReport | None) -> None:
         if report is not None and self._alive():
+            self._told_end(report)
             decision.learn(report, at_seconds=self._now(), power_losses=self._diary.power_losses)
 
     async def _publish(self, engine: Engine, type_: str, number: int) -> None:

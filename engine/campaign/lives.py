@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -57,7 +59,8 @@ class Lives(ABC, Generic[_P]):
         self.process: _P | None = None
         self.second: _P | None = None
         self._tasks = tasks
-        self._kills: list[Kill] = []
+        self._plans: list[tuple[str, Callable[[], object]]] = []
+        """Moments that are waited for, and what happens then."""
         self._down_seconds = RESTART_AFTER_CRASH_SECONDS
         self._copies = 0
         self._finishing = False
@@ -83,6 +86,9 @@ class Lives(ABC, Generic[_P]):
 
     def lift_hold(self) -> None:
         """He does not any more."""
+
+    def have_policy_set(self) -> None:
+        """The operator wants another policy, and sets it at the bot's console."""
 
     # --- one after the other -------------------------------------------------------------
 
@@ -116,13 +122,23 @@ class Lives(ABC, Generic[_P]):
         if fault.point == "now":
             self._kill(fault)
         else:
-            self._kills.append(fault)
+            self.plan(fault.point, partial(self._kill, fault))
+
+    def stall(self, seconds: float) -> None:
+        """Nothing runs for so long."""
+        self.stood_still(seconds)
+        self.world.loop.stall(seconds)
+
+    def plan(self, point: str, strike: Callable[[], object]) -> None:
+        """Have `strike` called when the next moment of that kind comes."""
+        self._plans.append((point, strike))
 
     def reached(self, point: str) -> None:
-        for fault in self._kills:
-            if fault.point == point:
-                self._kills.remove(fault)
-                self._kill(fault)
+        for plan in self._plans:
+            awaited, strike = plan
+            if awaited == point:
+                self._plans.remove(plan)
+                strike()
                 return
 
     def _kill(self, fault: Kill) -> None:
@@ -141,8 +157,8 @@ class Lives(ABC, Generic[_P]):
         count_down(fault.passes)
 
     def disarm(self) -> None:
-        """No more kills; the second copy is stopped, the hold is lifted."""
-        self._kills.clear()
+        """Nothing is waited for any more; the second copy is stopped, the hold is lifted."""
+        self._plans.clear()
         self.stop_second_copy()
         self.lift_hold()
 

@@ -62,12 +62,14 @@ class Flap(Fault, frozen=True, tag="flap"):
 class PolicyChange(Fault, frozen=True, tag="policy_change"):
     """Somebody stores another policy, whether the bot can reach the store or not.
 
-    :ivar overtakes: not now, but when the bot is about to store one of its own: just before.
+    :ivar point: at once; when the venue has next refused an order, which waits to be sent again;
+        or when the bot's operator, who is asked to, is about to store one of his own: just before.
+        `afterwards` as of `StreamFault`.
     """
 
     mode: Mode
     max_order_notional: Decimal | None = None
-    overtakes: bool = False
+    point: Literal["now", "refused", "storing", "afterwards"] = "now"
 
 
 class ExchangeOutage(Fault, frozen=True, tag="exchange_outage"):
@@ -82,6 +84,7 @@ class OrderFault(Fault, frozen=True, tag="order_fault"):
     """What happens to the next orders. `late` ones are taken `delay_seconds` after they arrive.
 
     :ivar retry_after_seconds: with `refused`: for how long the venue asks for silence.
+    :ivar unheard: the user stream loses as many frames as tell of so many orders, too.
     """
 
     effect: Literal["lost_request", "lost_reply", "reset", "refused", "late"]
@@ -90,10 +93,18 @@ class OrderFault(Fault, frozen=True, tag="order_fault"):
     status: int = 400
     delay_seconds: float = 0.0
     retry_after_seconds: int | None = None
+    unheard: bool = False
 
 
 class SnapshotFault(Fault, frozen=True, tag="snapshot_fault"):
     """The next questions for positions, open orders, fills or instruments are not answered."""
+
+    effect: Literal["lost_reply", "reset", "refused"]
+    count: int = 1
+
+
+class QuestionFault(Fault, frozen=True, tag="question_fault"):
+    """The next questions for a single order are not answered."""
 
     effect: Literal["lost_reply", "reset", "refused"]
     count: int = 1
@@ -106,18 +117,36 @@ class ForeignTrade(Fault, frozen=True, tag="foreign_trade"):
     quantity: Decimal
 
 
+class Funding(Fault, frozen=True, tag="funding"):
+    """A funding fee is due: cash goes, or comes, of which no fill tells.
+
+    :ivar rate: of the position's value; who is long pays a positive one.
+    """
+
+    rate: Decimal
+
+
 class LaggingReads(Fault, frozen=True, tag="lagging_reads"):
-    """New orders are invisible to the venue's queries for a while."""
+    """New orders are invisible to the venue's queries for a while.
+
+    :ivar positions_ms: so old is what the venue says of positions, meanwhile.
+    """
 
     seconds: float
     lag_ms: int
+    positions_ms: int = 0
 
 
 class StreamFault(Fault, frozen=True, tag="stream_fault"):
-    """The venue's user stream drops, doubles or swaps messages."""
+    """The venue's user stream drops, doubles or swaps messages.
+
+    :ivar point: at once; or, of a campaign, `afterwards`: when all other faults are over and the
+        bot trades again, so that no recovery follows which would have looked at everything.
+    """
 
     action: Literal["drop", "duplicate", "swap"]
     count: int = 1
+    point: Literal["now", "afterwards"] = "now"
 
 
 class VenueClockSkew(Fault, frozen=True, tag="venue_clock_skew"):
@@ -139,9 +168,14 @@ class Suspend(Fault, frozen=True, tag="suspend"):
 
 
 class Stall(Fault, frozen=True, tag="stall"):
-    """The process stands still while time goes on."""
+    """The process stands still while time goes on.
+
+    :ivar point: at once, or when the venue has answered the last question of a look at its books:
+        what the process was told is that old when it goes on.
+    """
 
     stall_seconds: float
+    point: Literal["now", "look"] = "now"
 
 
 class DiskFull(Fault, frozen=True, tag="disk_full"):
@@ -197,7 +231,9 @@ AnyFault = (
     | ExchangeOutage
     | OrderFault
     | SnapshotFault
+    | QuestionFault
     | ForeignTrade
+    | Funding
     | LaggingReads
     | StreamFault
     | VenueClockSkew

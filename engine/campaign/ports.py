@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -23,6 +24,7 @@ from holdfast.model import (
     Gap,
     Instrument,
     OrderSnapshot,
+    OutcomeKind,
     PlaceOutcome,
     PlaceRequest,
     Position,
@@ -51,7 +53,7 @@ from .witness import Witness
 
 _T = TypeVar("_T")
 Point = Callable[[str], None]
-"""Told when a moment has come at which a kill may have been planned."""
+"""Told when a moment has come at which a fault may have been planned."""
 
 
 class Life:
@@ -173,9 +175,9 @@ class WatchedStore:
 
     async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
         self._life.check()
+        sent_at = self._life.witness.terms.now()
         grant = await self._lease.acquire(owner, ttl_seconds=ttl_seconds, above=above)
-        if grant is not None:
-            self._life.witness.granted(grant.fencing_token)
+        self._life.witness.lease_answered(grant, sent_at=sent_at)
         return grant
 
     async def release(self, owner: str) -> None:
@@ -200,8 +202,7 @@ class _ExecutionWatch(_Watch):
 
     def report(self, report: ExecutionReport) -> None:
         if self._life.alive:
-            self._life.witness.reported(report.order.client_order_id)
-            self._execution_watch.report(report)
+            self._life.witness.reported(report, partial(self._execution_watch.report, report))
 
 
 class WatchedClient:
@@ -239,6 +240,8 @@ class WatchedClient:
         outcome = await self._inner.place(request, permit=write, timeout_seconds=timeout_seconds)
         if life.alive:
             life.witness.placed(request, outcome)
+            if outcome.kind is OutcomeKind.NOT_EXECUTED:
+                life.reached("refused")
         return outcome
 
     async def cancel(
@@ -292,13 +295,17 @@ class WatchedClient:
         self, symbol: str, *, after_trade_id: int, timeout_seconds: float
     ) -> list[Fill]:
         self._life.asks("fills")
-        return await self._inner.fills(
+        listed = await self._inner.fills(
             symbol, after_trade_id=after_trade_id, timeout_seconds=timeout_seconds
         )
+        self._life.witness.listed(listed)
+        return listed
 
     async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
         self._life.asks("fills")
-        return await self._inner.newest_trade_id(symbol, timeout_seconds=timeout_seconds)
+        newest = await self._inner.newest_trade_id(symbol, timeout_seconds=timeout_seconds)
+        self._life.witness.newest_trade(symbol, newest)
+        return newest
 
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         self._life.check()
@@ -322,19 +329,40 @@ class WatchedClient:
 
 
 class WatchedAccount(WatchedClient):
-    """As `WatchedClient`, and the venue tells of the account's cash."""
+    """As `WatchedClient`, and the venue tells of the account's cash.
+
+    :param on_untold: called when it does not tell what has become of it.
+    """
+
+    def __init__(
+        self,
+        inner: CountingClient,
+        life: Life,
+        *,
+        venue_ms: Callable[[], int],
+        on_untold: Callable[[], None],
+    ) -> None:
+        super().__init__(inner, life, venue_ms=venue_ms)
+        self._on_untold = on_untold
 
     async def balances(self, *, timeout_seconds: float) -> list[Balance]:
         self._life.asks("balances")
-        return await self._inner.balances(timeout_seconds=timeout_seconds)
+        told = await self._inner.balances(timeout_seconds=timeout_seconds)
+        if self._life.alive:
+            self._life.reached("look")
+        return told
 
     async def cash_flows(
         self, *, since_ms: int, until_ms: int, timeout_seconds: float
     ) -> list[CashFlow]:
         self._life.check()
-        return await self._inner.cash_flows(
-            since_ms=since_ms, until_ms=until_ms, timeout_seconds=timeout_seconds
-        )
+        try:
+            return await self._inner.cash_flows(
+                since_ms=since_ms, until_ms=until_ms, timeout_seconds=timeout_seconds
+            )
+        except LinkDown:
+            self._on_untold()
+            raise
 
 
 class PerilousJournal(MemoryJournal):

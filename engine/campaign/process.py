@@ -69,7 +69,8 @@ class Process:
         self.close = anyio.Event()
         """Set: the process ends as a careful operator would end it."""
         self.ended = anyio.Event()
-        self.killed = False
+        self.killed_at: float | None = None
+        """By the loop."""
         self._on_step = on_step
         self.name = f"copy {copy}, life {life}"
         self.entropy: SeededEntropy = world.entropy.child(self.name)
@@ -88,6 +89,7 @@ class Process:
             published=self._last_published,
             on_bus=lambda: world.bus_server.log.last_sequences.get(self._producer, 0),
             orders=self._settings.orders,
+            lease=self._settings.lease,
             now=clock.monotonic,
         )
         self.life = Life(self.witness, reached)
@@ -149,7 +151,9 @@ class Process:
             bus=WatchedBus(ports.bus, self.life, on_gap=self._on_gap),
             policy=watched,
             lease=watched,
-            exchange=WatchedAccount(ports.client, self.life, venue_ms=world.venue.now_ms),
+            exchange=WatchedAccount(
+                ports.client, self.life, venue_ms=world.venue.now_ms, on_untold=self._on_untold
+            ),
             market=world.new_market(),
             clock=self.clock,
             entropy=self.entropy,
@@ -159,6 +163,9 @@ class Process:
         """Number of the last event of this life that its bot was told to be published."""
         latest = self.diary.published[-1:]
         return next((p.sequence for p in latest if p.producer == self._producer), 0)
+
+    def _on_untold(self) -> None:
+        self.world.history_untold = True
 
     def _on_gap(self, gap: Gap) -> None:
         self.world.note(f"{self.name}: {gap}")
@@ -191,7 +198,7 @@ class Process:
         if not self.life.alive:
             return
         self.life.alive = False
-        self.killed = True
+        self.killed_at = self.world.now()
         self.witness.killed(at_seconds=self.world.loop.time())
         self.disk.crash(lose_unsynced=power_loss)
         if power_loss:

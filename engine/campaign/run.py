@@ -22,12 +22,15 @@ from holdfast.simulation import Simulation, SimulationError
 
 from .lives import Lives, Mortal
 from .plan import FaultPlan
-from .promises import check_cash, check_events, check_orders
+from .promises import check_events, check_orders, check_repairs
 from .script import Script
 from .seeded import seeded
 from .supervisor import Supervisor
 from .world import Breach, World
 
+AFTERWARDS_SECONDS: Final = 2.0
+"""For which the bot goes on trading where something fails once more: so long that it hears of some
+orders, and shorter than an audit takes to come."""
 RECOVERY_SECONDS: Final = 60.0
 """Virtual time from the last fault within which trading must be possible again."""
 QUIET_AUDITS: Final = 2.4
@@ -105,7 +108,7 @@ async def _play(world: World) -> None:
         )
     check_events(world)
     check_orders(world, supervisor)
-    check_cash(world)
+    check_repairs(world)
 
 
 async def act(
@@ -150,6 +153,11 @@ async def recover(world: World, supervisor: Supervisor) -> None:
             break
         if not stop_trading:
             assert supervisor.process is not None
+            for strike in world.afterwards:
+                strike()
+            if world.afterwards:
+                await anyio.sleep(AFTERWARDS_SECONDS)
+                world.venue.faults.clear()
             supervisor.process.stop.set()
             await anyio.sleep(QUIET_AUDITS * world.plan.conditions.audit_seconds)
     else:
@@ -157,6 +165,9 @@ async def recover(world: World, supervisor: Supervisor) -> None:
         differs = world.books_differ(engine)
         if differs is not None:
             world.breach("books", f"in the end {differs}")
+        problem = engine.status()["policy_problem"]
+        if problem is not None:
+            world.breach("liveness", f"HEALTHY in the end, and no policy to trade on: {problem}")
     supervisor.finish()
 
 

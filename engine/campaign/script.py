@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -21,12 +22,14 @@ from .plan import (
     ExchangeOutage,
     Flap,
     ForeignTrade,
+    Funding,
     Hold,
     Kill,
     LaggingReads,
     LostAcks,
     OrderFault,
     PolicyChange,
+    QuestionFault,
     RefusedAppend,
     Restart,
     SecondCopy,
@@ -40,6 +43,8 @@ from .plan import (
 )
 from .world import World
 
+FRAMES_OF_AN_ORDER: Final = 2
+"""Of the user stream: that it is taken, and that it is filled."""
 _P = TypeVar("_P", bound=Mortal)
 
 
@@ -105,24 +110,32 @@ class Script(Generic[_P]):
                 world.bus_server.refuse_append("planned refusal", after=after)
             case ForeignTrade(side=side, quantity=quantity):
                 world.trade_by_another_hand(side, quantity)
+            case Funding(rate=rate):
+                for symbol in world.symbols:
+                    world.venue.on_funding(symbol, rate)
             case Flap(server=name):
                 world.server(name).drop_connections("the network hiccuped")
-            case PolicyChange(mode=mode, max_order_notional=notional, overtakes=overtakes):
-                if overtakes:
-                    world.overtaking.append((mode, notional))
-                else:
-                    world.change_policy(mode, notional)
+            case PolicyChange():
+                self._policy_change(fault)
             case ExchangeOutage():
                 self._exchange_outage(fault)
             case OrderFault():
                 faults.arm("place", _venue_fault(fault), count=fault.count)
+                if fault.unheard:
+                    faults.arm_stream("drop", count=FRAMES_OF_AN_ORDER * fault.count)
             case SnapshotFault(count=count):
-                faults.arm("snapshot", _refused_snapshot(fault), count=count)
-            case LaggingReads(seconds=seconds, lag_ms=lag):
-                faults.query_lag_ms = lag
-                self._for(seconds, "lag", lambda: setattr(faults, "query_lag_ms", 0))
-            case StreamFault(action=action, count=count):
-                faults.arm_stream(action, count=count)
+                faults.arm("snapshot", _unanswered(fault), count=count)
+            case QuestionFault(count=count):
+                faults.arm("query", _unanswered(fault), count=count)
+            case LaggingReads(seconds=seconds, lag_ms=lag, positions_ms=positions_lag):
+                faults.query_lag_ms, faults.position_lag_ms = lag, positions_lag
+                self._for(seconds, "lag", self._catch_up)
+            case StreamFault(action=action, count=count, point=point):
+                arm = partial(faults.arm_stream, action, count=count)
+                if point == "now":
+                    arm()
+                else:
+                    world.afterwards.append(arm)
             case VenueClockSkew(seconds=seconds, skew_ms=skew):
                 faults.clock_skew_ms = skew
                 self._for(seconds, "skew", lambda: setattr(faults, "clock_skew_ms", 0))
@@ -133,9 +146,10 @@ class Script(Generic[_P]):
                 # Time goes on for all; it is the timers that do not know.
                 for clock in (world.clock, *self._lives.clocks):
                     clock.suspend(seconds)
-            case Stall(stall_seconds=seconds):
-                self._lives.stood_still(seconds)
-                world.loop.stall(seconds)
+            case Stall(stall_seconds=seconds, point="now"):
+                self._lives.stall(seconds)
+            case Stall(stall_seconds=seconds, point=moment):
+                self._lives.plan(moment, partial(self._lives.stall, seconds))
             case DiskFull(seconds=seconds):
                 world.disk.full = True
                 self._for(seconds, "disk", lambda: setattr(world.disk, "full", False))
@@ -165,6 +179,24 @@ class Script(Generic[_P]):
         name = "server" if world.bus_server is world.store_server else fault.server
         self._for(fault.seconds, name, server.up)
 
+    def _policy_change(self, fault: PolicyChange) -> None:
+        world = self._world
+        change = partial(world.change_policy, fault.mode, fault.max_order_notional)
+        match fault.point:
+            case "now":
+                change()
+            case "refused":
+                self._lives.plan("refused", change)
+            case "storing":
+                world.overtaking.append(change)
+                self._lives.have_policy_set()
+            case "afterwards":
+                world.afterwards.append(change)
+
+    def _catch_up(self) -> None:
+        faults = self._world.venue.faults
+        faults.query_lag_ms = faults.position_lag_ms = 0
+
     def _exchange_outage(self, fault: ExchangeOutage) -> None:
         line = self._world.line
         line.set_down(
@@ -188,7 +220,7 @@ class Script(Generic[_P]):
         self._world.loop.call_later(seconds, lift)
 
 
-def _refused_snapshot(fault: SnapshotFault) -> VenueFault:
+def _unanswered(fault: SnapshotFault | QuestionFault) -> VenueFault:
     match fault.effect:
         case "lost_reply":
             return VenueFault.lost_reply()

@@ -29,6 +29,7 @@ from .plan import (
     FaultPlan,
     Flap,
     ForeignTrade,
+    Funding,
     Hold,
     Kill,
     LaggingReads,
@@ -36,6 +37,7 @@ from .plan import (
     Noise,
     OrderFault,
     PolicyChange,
+    QuestionFault,
     RefusedAppend,
     Restart,
     SecondCopy,
@@ -128,6 +130,7 @@ def _order_fault(at: float, dice: Dice) -> AnyFault:
         status=status,
         delay_seconds=dice.between(0.1, 3.5),
         retry_after_seconds=dice.whole(1, 6) if status in ASK_FOR_SILENCE else None,
+        unheard=dice.chance(0.4),
     )
 
 
@@ -145,7 +148,10 @@ def _policy_change(at: float, dice: Dice) -> AnyFault:
     notional = dice.pick(None, Decimal(1000), Decimal(3000))
     mode = dice.pick(Mode.NORMAL, Mode.NORMAL, Mode.DEFENSIVE, Mode.HALT)
     return PolicyChange(
-        at_seconds=at, mode=mode, max_order_notional=notional, overtakes=dice.chance(0.3)
+        at_seconds=at,
+        mode=mode,
+        max_order_notional=notional,
+        point=dice.pick("now", "now", "refused", "storing", "afterwards"),
     )
 
 
@@ -173,10 +179,16 @@ KINDS: Final[dict[str, Callable[[float, Dice], AnyFault]]] = {
         count=dice.whole(1, 20),
     ),
     "lagging reads": lambda at, dice: LaggingReads(
-        at_seconds=at, seconds=dice.between(1, 15), lag_ms=dice.whole(50, 450)
+        at_seconds=at,
+        seconds=dice.between(1, 15),
+        lag_ms=dice.whole(50, 450),
+        positions_ms=dice.pick(0, dice.whole(20, 200)),
     ),
     "stream fault": lambda at, dice: StreamFault(
-        at_seconds=at, action=dice.pick("drop", "duplicate", "swap"), count=dice.whole(1, 3)
+        at_seconds=at,
+        action=dice.pick("drop", "duplicate", "swap"),
+        count=dice.whole(1, 3),
+        point=dice.pick("now", "now", "afterwards"),
     ),
     "skew": _skew,
     "wall clock": lambda at, dice: WallClockJump(
@@ -186,7 +198,9 @@ KINDS: Final[dict[str, Callable[[float, Dice], AnyFault]]] = {
         at_seconds=at, asleep_seconds=dice.pick(0.1, 1, 10) * dice.between(0.5, 6)
     ),
     "stall": lambda at, dice: Stall(
-        at_seconds=at, stall_seconds=dice.pick(0.1, 1) * dice.between(0.5, 8)
+        at_seconds=at,
+        stall_seconds=dice.pick(0.1, 1) * dice.between(0.5, 8),
+        point=dice.pick("now", "now", "look"),
     ),
     "disk full": lambda at, dice: DiskFull(at_seconds=at, seconds=dice.between(0.2, 8)),
     "disk error": lambda at, dice: DiskError(at_seconds=at, syncs=dice.pick(1, 2)),
@@ -195,6 +209,14 @@ KINDS: Final[dict[str, Callable[[float, Dice], AnyFault]]] = {
     "second copy": lambda at, dice: SecondCopy(at_seconds=at, seconds=dice.between(1, 15)),
     "hold": lambda at, dice: Hold(
         at_seconds=at, seconds=dice.between(1, 8), flatten=dice.chance(0.4)
+    ),
+    "funding": lambda at, dice: Funding(
+        at_seconds=at, rate=Decimal(dice.pick(-1, 1) * dice.whole(1, 30)) / 10_000
+    ),
+    "question fault": lambda at, dice: QuestionFault(
+        at_seconds=at,
+        effect=dice.pick("lost_reply", "reset", "refused"),
+        count=dice.whole(1, 6),
     ),
 }
 

@@ -42,7 +42,7 @@ class Supervisor(Lives[Process]):
     ) -> None:
         super().__init__(world, tasks)
         self._glance_seconds = glance_seconds
-        self._held = self._flatten = False
+        self._held = self._flatten = self._sets_policy = False
         self._stirred = Broadcast()
         """Notified when there may be something for the operator to do."""
         self._halted = False
@@ -95,6 +95,7 @@ class Supervisor(Lives[Process]):
             alive=lambda: process.alive,
             now=process.clock.monotonic,
             refused=process.witness.refused,
+            ended=process.witness.ended,
         )
 
     def _look_at_remains(self, process: Process, *, died_ns: int) -> None:
@@ -133,13 +134,18 @@ class Supervisor(Lives[Process]):
     def lift_hold(self) -> None:
         self._held = self._flatten = False
 
+    def have_policy_set(self) -> None:
+        self._sets_policy = True
+        self._stirred.notify()
+
     async def operate(self) -> None:
         """Look at the console now and then; at one that shows HEALTHY when it shows another state,
         for there is nothing else to be seen: a day of such glances costs more than what trades."""
         while True:
             await anyio.sleep(self._glance_seconds)
             process = self.process
-            if process is not None and process.is_healthy and not self._held:
+            idle = not (self._held or self._sets_policy)
+            if process is not None and process.is_healthy and idle:
                 await self._stirred.wait()
                 continue
             if process is None or not process.alive or process.engine is None:
@@ -167,10 +173,15 @@ class Supervisor(Lives[Process]):
         elif on_hold and not self._held:
             self._halted = False
             await engine.resume(by="campaign")
-        elif any(reason.startswith("policy:") for reason in waiting):
+        elif self._sets_policy or any(reason.startswith("policy:") for reason in waiting):
+            self._sets_policy = False
             self.world.note("operator: sets a policy")
             with anyio.move_on_after(self._glance_seconds):
                 await engine.set_policy(Policy(Mode.NORMAL))
-        elif any("differences" in reason for reason in waiting) and self._others_traded():
+        elif any("differences" in reason for reason in waiting):
+            if not self._others_traded():
+                told = ", ".join(map(str, engine.status()["differences"]))
+                self.world.breach("books", f"nobody else has traded, and a person is asked: {told}")
+                return
             self.world.note("operator: adopts what another hand has left")
             await engine.adopt(by="campaign")

@@ -8,20 +8,32 @@ kept by a counter, since much happens at one virtual instant.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Final
 
 from holdfast.engine import Engine
-from holdfast.model import Order, PlaceOutcome, PlaceRequest, QueryKind, QueryOutcome
+from holdfast.model import (
+    ExecutionReport,
+    Fill,
+    Order,
+    OrderReport,
+    PlaceOutcome,
+    PlaceRequest,
+    QueryKind,
+    QueryOutcome,
+)
 from holdfast.policy import Mode, Policy
-from holdfast.ports import Batch, StoredPolicy
-from holdfast.settings import OrderSettings
+from holdfast.ports import Batch, LeaseGrant, StoredPolicy
+from holdfast.settings import LeaseSettings, OrderSettings
 from holdfast.states.machine import Step
 from holdfast.states.table import State, Trigger
 
 from .attempts import Attempts
 from .doubts import Doubts
+from .strangers import Strangers
+from .terms import Terms
 from .waits import Waits
+from .words import Words
 
 LINKS: Final = ("bus", "policy", "exchange", "stream")
 EXITS_WAIT_FOR: Final = (
@@ -50,7 +62,7 @@ class Witness:
     :param unnamed: takes the ids of orders that no decision of a bot stands behind.
     :param published: number of the last event that the bot was told to be published, in this
         life; `on_bus` that of the last one of this life which the bus has.
-    :param orders: how orders are set up to be sent.
+    :param orders: how orders are set up to be sent; `lease` how the lease is.
     :param now: seconds by the machine's monotonic clock.
     """
 
@@ -69,6 +81,7 @@ class Witness:
         published: Callable[[], int],
         on_bus: Callable[[], int],
         orders: OrderSettings,
+        lease: LeaseSettings,
         now: Callable[[], float],
     ) -> None:
         self.engine: Engine | None = None
@@ -91,6 +104,8 @@ class Witness:
         self._told_up = dict.fromkeys(LINKS, False)
         self._last_fault = 0
         self._last_bus_loss = 0
+        self._last_stranger = 0
+        """When a fill was first told of that this bot has no order for."""
         self._why = "the process began"
         self._asked: dict[str, int] = {}
         self._entered: dict[State, int] = {}
@@ -103,7 +118,10 @@ class Witness:
         self._first_asked_for: dict[str, int] = {}
         self.attempts = Attempts(breach)
         self._doubts = Doubts(self.attempts)
+        self._strangers = Strangers(self.attempts)
         self._waits = Waits(settings=orders, now=now, breach=breach)
+        self._words = Words(breach)
+        self.terms = Terms(settings=lease, now=now)
 
     def _now(self) -> int:
         self._count += 1
@@ -145,6 +163,7 @@ class Witness:
         """What an earlier life has read may not be forgotten, if its disk took it down."""
         self._newest_read = earlier._newest_read if could_write else None
         self.attempts, self._doubts = earlier.attempts, earlier._doubts
+        self._strangers = earlier._strangers
         self._doubts.died()
 
     # --- what it asks ----------------------------------------------------------------
@@ -165,13 +184,27 @@ class Witness:
         """The venue has spoken of an order that it has."""
         self._doubts.saw(client_order_id)
 
-    def reported(self, client_order_id: str) -> None:
-        """The venue's user stream has spoken of it."""
-        self.saw(client_order_id)
+    def reported(self, report: ExecutionReport, pass_on: Callable[[], None]) -> None:
+        """The venue's user stream has spoken of an order; the engine hears it by `pass_on`."""
+        self.saw(report.order.client_order_id)
+        if report.fill is not None and self._strangers.told(report.fill):
+            self._last_stranger = self._now()
+        assert self.engine is not None
+        self._words.tell(report.order, self.engine, pass_on)
 
-    def granted(self, fencing_token: int) -> None:
-        """The lease is this life's, for a term."""
-        self._tokens.add(fencing_token)
+    def listed(self, fills: Sequence[Fill]) -> None:
+        """The venue has listed these, asked for what was filled."""
+        self._strangers.listed(fills)
+
+    def newest_trade(self, symbol: str, trade_id: int) -> None:
+        """The venue was asked for no more than the newest one."""
+        self._strangers.newest(symbol, trade_id)
+
+    def lease_answered(self, grant: LeaseGrant | None, *, sent_at: float) -> None:
+        """The store has granted the lease, or not, to a request that was sent then."""
+        self.terms.answered(grant, sent_at=sent_at)
+        if grant is not None:
+            self._tokens.add(grant.fencing_token)
 
     # --- what it does ----------------------------------------------------------------
 
@@ -203,6 +236,8 @@ class Witness:
             )
             if asked.get(what, 0) <= since
         ]
+        if asked.get("positions", 0) <= self._last_stranger:
+            late.append("the positions were last asked for before a fill of another hand")
         if recovering <= self._last_fault:
             late.append(f"RECOVERING was entered before {self._why}")
         down = [link for link, up in self._told_up.items() if not up]
@@ -249,6 +284,8 @@ class Witness:
             self._breach("gate", f"{cid} written although the operator has halted the bot")
         if others := self._others_open(self):
             self._breach("lease", f"{cid} written while {others} trades as well")
+        if (why := self.terms.problem()) is not None:
+            self._breach("lease", f"{cid} written although {why}")
         if not order.opening:
             return
         assert self.engine is not None
@@ -260,6 +297,8 @@ class Witness:
         healthy = self._entered.get(State.HEALTHY, 0)
         if healthy <= self._last_fault:
             wrong.append(f"not HEALTHY since {self._why}")
+        if healthy <= self._last_stranger:
+            wrong.append("the books were not compared since another hand has traded")
         if self._first_asked_for.get(cid, 0) < healthy:
             wrong.append("it was first asked for before the gate was last opened")
         if unknown := self._doubts.of(order.symbol, without=cid):
@@ -289,6 +328,11 @@ class Witness:
         self.attempts.placed(request, outcome)
         self._waits.placed(request, outcome)
         self._doubts.placed(request, outcome)
+
+    def ended(self, report: OrderReport) -> None:
+        """The engine has told the bot how an order of it has ended."""
+        if report.status == "not_executed":
+            self.attempts.ended(report.client_order_id)
 
     def refused(self, order: Order, reason: str) -> None:
         """The engine did not let the bot send an order: getting out must stay possible."""

@@ -106,8 +106,12 @@ class World:
         self.price = FIRST_PRICE
         self.venue_events = 0
         self.foreign_trades = 0
-        self.overtaking: list[tuple[Mode, Decimal | None]] = []
-        """Policies that are stored just before the bot stores one of its own."""
+        self.history_untold = False
+        """The venue was asked for the history of its cash flows, and has not answered."""
+        self.overtaking: list[Callable[[], None]] = []
+        """Each stores a policy; called just before the bot stores one of its own."""
+        self.afterwards: list[Callable[[], None]] = []
+        """Faults that strike when all else works again."""
         self.unnamed: set[str] = set()
         """Client ids of orders that the engine sent for its operator."""
         self.venue.subscribe(self._on_venue_event)
@@ -224,7 +228,7 @@ class World:
 
     def _overtake(self) -> None:
         while self.overtaking:
-            self.change_policy(*self.overtaking.pop())
+            self.overtaking.pop()()
 
     def policy_in_force(self) -> Policy | None:
         """The newest policy that was stored so long ago that it must be known wherever the

@@ -12,9 +12,11 @@ import pytest
 
 from holdfast.campaign import FaultPlan, run_plan, run_seed, seeded
 from holdfast.campaign.hunt import hunt
-from holdfast.campaign.plan import Kill, Noise, ServerOutage
+from holdfast.campaign.plan import Kill, Noise, PolicyChange, ServerOutage
 from holdfast.campaign.seeded import KINDS
 from holdfast.campaign.shrink import shrink
+from holdfast.policy import Mode
+from holdfast.policy_cell import PolicyCell
 
 SEEDS = 100
 PARTS = 4
@@ -91,6 +93,16 @@ def test_a_quiet_world_is_healthy_and_trades() -> None:
     assert verdict.events > 60
     entered = [what for _, what in verdict.log if "->" in what]
     assert len(entered) == 3  # up once, and never down
+
+
+def test_what_strikes_afterwards_is_mended_by_no_recovery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change = PolicyChange(at_seconds=1.0, mode=Mode.NORMAL, point="afterwards")
+    plan = FaultPlan(seed=1, horizon_seconds=2.0, faults=(change,))
+    assert run_plan(plan).kept
+    monkeypatch.setattr(PolicyCell, "changed", lambda self: None)
+    assert [breach.promise for breach in run_plan(plan).breaches] == ["liveness"]
 
 
 def test_a_hunt_covers_every_seed_once() -> None:

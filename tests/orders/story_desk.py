@@ -132,6 +132,7 @@ class Desk:
             recorder=self.recorder,
             orders=self.orders,
             outcomes=self.execution.outcomes,
+            silence=self.execution.silence,
             clock=clock,
             count=self.execution.reports.count,
             meter=Metrics(),

@@ -147,8 +147,15 @@ class Witness:
         """The venue has spoken of it: whatever its reply says, it has the order."""
         self._doubts.saw(client_order_id)
 
-    def reported(self, client_order_id: str) -> None:
+    def reported(self, report: ExecutionReport, pass_on: Callable[[], None]) -> None:
         """The stream has; what it brings late is told late (`_Reports`)."""
+        pass_on()
+
+    def listed(self, fills: Any) -> None:
+        """Who has traded besides is no part of a story."""
+
+    def newest_trade(self, symbol: str, trade_id: int) -> None:
+        """Nor is this."""
 
     # --- what is sent ----------------------------------------------------------------
 

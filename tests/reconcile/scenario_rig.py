@@ -25,7 +25,7 @@ from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
 from holdfast.errors import TradingHalted
 from holdfast.model import Order, OrderSnapshot, Side
-from holdfast.ports import ExecutionClient
+from holdfast.ports import ExecutionClient, PreparesOrders
 from holdfast.settings import LinkSettings, OrderSettings, ReconcileSettings
 from holdfast.simulation import run
 from holdfast.states.machine import Step
@@ -127,17 +127,20 @@ class Stage:
             self.openings.append(Opening(not self.engine.gate.is_open, self.mismatch()))
 
     def _watch_what_is_sent(self, client: Any) -> None:
-        place = client.place
+        def watch(place: Any) -> Any:
+            async def watched(request: Any, *, permit: Callable[[], object], **more: Any) -> Any:
+                def written() -> object:
+                    leave = permit()
+                    self.sent.append(request.order)
+                    return leave
 
-        async def watched(request: Any, *, permit: Callable[[], object], **more: Any) -> Any:
-            def written() -> object:
-                leave = permit()
-                self.sent.append(request.order)
-                return leave
+                return await place(request, permit=written, **more)
 
-            return await place(request, permit=written, **more)
+            return watched
 
-        client.place = watched
+        client.place = watch(client.place)
+        if isinstance(client, PreparesOrders):
+            client.place_when_ready = watch(client.place_when_ready)  # type: ignore[method-assign]
 
     def kill_at_record(self, number: int) -> None:
         """The machine stops before the record of that number, from now on, is written."""

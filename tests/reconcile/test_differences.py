@@ -20,6 +20,7 @@ from holdfast.reconcile import (
     View,
     confirmed,
     differences,
+    just_traded,
     plan,
     rules_from,
 )
@@ -197,6 +198,21 @@ def test_rules_are_checked_by_name() -> None:
         rules_from({"orphan_ordr": "cancel"})
     with pytest.raises(ValueError, match="only"):
         rules_from({"phantom_position": "flatten"})
+
+
+@pytest.mark.parametrize(
+    ("cid", "changes", "waits"),
+    [
+        (THEIRS, {"time_ms": 750}, True),
+        (THEIRS, {"time_ms": 1400}, True),  # the clocks differ by a little
+        (THEIRS, {"time_ms": 749}, False),
+        (THEIRS, {"time_ms": 900, "symbol": ETH}, False),
+        (OURS, {"time_ms": 900}, True),
+    ],
+)
+def test_positions_may_be_of_before_a_trade(cid: str, changes: dict[str, Any], waits: bool) -> None:
+    snapshot = replace(SNAPSHOT, fills=(fill(cid, **changes),), wallets_asked_ms=1000)
+    assert bool(just_traded(VIEW, snapshot, within_ms=250)) is waits
 
 
 def test_only_what_was_seen_twice_is_confirmed() -> None:

@@ -102,6 +102,44 @@ def test_a_first_start_with_anything_in_the_account_trades_nothing_without_conse
     run(main)
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_venue_whose_positions_lag_hides_no_trade_of_another_hand(told: bool) -> None:
+    """It is in the list of trades already, or else the books would be found equal."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await healthy(engine)
+            world.venue.faults.position_lag_ms = 200
+            if not told:
+                world.venue.faults.arm_stream("drop", count=2)
+            world.venue.place(ticket())
+            engine.fault("bus", "it hiccuped")
+            with anyio.move_on_after(5):
+                await engine.until_healthy()
+            assert engine.state is State.RECONCILING
+            assert [d.split()[0] for d in engine.status()["differences"]] == ["orphan_position"]
+
+    run(main)
+
+
+def test_what_is_adopted_lacks_no_trade_of_a_moment_before() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await healthy(engine)
+            world.venue.faults.position_lag_ms = 200
+            world.venue.place(ticket())
+            await anyio.sleep(2)
+            assert engine.status()["differences"]
+            world.venue.place(ticket(client_order_id="web_2", side="sell", quantity=Decimal(1)))
+            await engine.adopt(by="owner")
+            await healthy(engine)
+            equal(engine, world)
+
+    run(main)
+
+
 def test_the_owner_may_settle_it_at_the_venue_instead() -> None:
     async def main() -> None:
         world = World()

@@ -84,11 +84,13 @@ class VenueFaults:
     :ivar clock_skew_ms: added to the venue's clock.
     :ivar query_lag_ms: for so long a new order is invisible to queries and snapshots
         (reported of Binance: ccxt#6615, Binance.Net#692).
+    :ivar position_lag_ms: so old is what the client in this process is told of positions.
     :ivar decide: asked for each request that no armed fault takes.
     """
 
     clock_skew_ms: int
     query_lag_ms: int
+    position_lag_ms: int
     decide: Decide | None
 
     def __init__(self) -> None:
@@ -100,6 +102,7 @@ class VenueFaults:
         """Disarm everything, skew and lag included."""
         self.clock_skew_ms = 0
         self.query_lag_ms = 0
+        self.position_lag_ms = 0
         self.decide = None
         self._armed.clear()
         self._stream.clear()

@@ -158,7 +158,7 @@ class SimExecutionClient:
 
     async def positions(self, *, timeout_seconds: float) -> list[Position]:
         def act() -> list[Position]:
-            return [
+            held = [
                 Position(
                     symbol=book.market.symbol,
                     quantity=holding.quantity,
@@ -167,8 +167,27 @@ class SimExecutionClient:
                 )
                 for book, side, holding in self._core.positions()
             ]
+            lag_ms = self._core.faults.position_lag_ms
+            return self._before(held, lag_ms) if lag_ms else held
 
         return await self._read("snapshot", act, timeout_seconds)
+
+    def _before(self, held: list[Position], lag_ms: int) -> list[Position]:
+        """What was held before the trades of so many milliseconds; without a price where it is
+        not what is held now."""
+        earlier = {(p.symbol, p.position_side): p for p in held}
+        since_ms = self._core.now_ms() - lag_ms
+        for book in self._core.books.values():
+            for trade in reversed(book.trades):
+                if trade.time_ms <= since_ms:
+                    break
+                fill = trade.fill()
+                key = fill.symbol, fill.position_side
+                now = earlier[key].quantity if key in earlier else Decimal(0)
+                earlier[key] = Position(
+                    fill.symbol, now - fill.signed_quantity, None, fill.position_side
+                )
+        return [p for p in earlier.values() if p.quantity]
 
     async def fills(
         self, symbol: str, *, after_trade_id: int, timeout_seconds: float
