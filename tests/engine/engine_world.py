@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from holdfast.engine import Engine
-from holdfast.journal import MemoryDisk, MemoryJournal
+from holdfast.journal import Appended, MemoryDisk, MemoryJournal
 from holdfast.model import Event
 from holdfast.policy import Mode, Policy
 from holdfast.ports import Clock, ExecutionClient
@@ -133,3 +133,23 @@ async def healthy(engine: Engine, *, seconds: float = 60) -> None:
     """Wait until it is; a way up that never ends fails."""
     with anyio.fail_after(seconds):
         await engine.until_healthy()
+
+
+class SlowRecord:
+    """A record whose level takes its time to be reached, as on a disk that is slow.
+
+    :param appended: what the journal itself has returned.
+    """
+
+    is_under_way = False
+
+    def __init__(self, appended: Appended, seconds: float) -> None:
+        self._appended = appended
+        self._seconds = seconds
+
+    def __await__(self) -> Generator[object, None, int]:
+        return self._reached().__await__()
+
+    async def _reached(self) -> int:
+        await anyio.sleep(self._seconds)
+        return await self._appended
