@@ -21,6 +21,8 @@ ZERO = Decimal(0)
 
 MAX_EARLY: Final = 1000
 """Orders with fills that came before the order itself; more would be somebody else's."""
+MAX_ENDED: Final = 256
+"""Ended orders that are remembered, for a fill that comes after all; the oldest go first."""
 MAX_COUNTED: Final = 2000
 """Trade ids kept of one symbol above `Book.synced`. With one more, the older half is let go."""
 MAX_FOLLOWED: Final = 10_000
@@ -135,6 +137,10 @@ class Book:
         self._trails: list[Trail] = []
         self._early: dict[str, Decimal] = {}
         """Fills counted before their order was known to be open, by client order id."""
+        self.ended: dict[str, Decimal] = {}
+        """Orders that are done with, and how much of each was never filled."""
+        self._closing: dict[str, Position] = {}
+        """As `close_with_fills` has it, by client order id."""
         self.protection: dict[tuple[str, str], str] = {}
         """The latest stop of ours that protects a position, by its client order id. Forgotten
         when it was filled, when the bot itself cancelled it, or when the position is closed:
@@ -146,11 +152,14 @@ class Book:
         if self.has_counted(fill):
             return False
         self._remember(fill.symbol, fill.trade_id)
+        self._take_over_what_it_closes(fill.client_order_id, fill.quantity)
         self._add((fill.symbol, fill.position_side), fill.signed_quantity, fill.price)
         order = self.orders.get(fill.client_order_id)
         if order is not None:
             order.counted += fill.quantity
             self._forget_when_done(fill.client_order_id, order)
+        elif fill.client_order_id in self.ended:
+            self.ended[fill.client_order_id] -= fill.quantity
         else:
             self._early[fill.client_order_id] = (
                 self._early.get(fill.client_order_id, ZERO) + fill.quantity
@@ -171,6 +180,25 @@ class Book:
         """Add what the venue has shown to be held besides; fills of it are not known."""
         self._add((part.symbol, part.position_side), part.quantity, part.entry_price)
         self._unfollowed()
+
+    def close_with_fills(self, client_order_id: str, part: Position) -> None:
+        """A repair was sent to close this, which is not known here, and nobody will tell how it
+        ended: what its fills close, and no more, is taken over with each of them.
+        """
+        self._closing[client_order_id] = part
+        self._take_over_what_it_closes(client_order_id, self.counted_early(client_order_id))
+
+    def _take_over_what_it_closes(self, client_order_id: str, quantity: Decimal) -> None:
+        part = self._closing.get(client_order_id)
+        if part is None or not quantity:
+            return
+        closed = min(quantity, abs(part.quantity)).copy_sign(part.quantity)
+        self.take_over(msgspec.structs.replace(part, quantity=closed))
+        left = part.quantity - closed
+        if left:
+            self._closing[client_order_id] = msgspec.structs.replace(part, quantity=left)
+        else:
+            del self._closing[client_order_id]
 
     def _remember(self, symbol: str, trade_id: int) -> None:
         ids = self._seen.setdefault(symbol, set())
@@ -255,6 +283,9 @@ class Book:
         # exposure that is on its way.
         if order.snapshot.status.final and order.expected == 0:
             self.orders.pop(client_order_id, None)
+            self.ended[client_order_id] = order.unfilled
+            if len(self.ended) > MAX_ENDED:
+                del self.ended[next(iter(self.ended))]
         if order.snapshot.status is OrderStatus.FILLED:
             self.lift_protection(client_order_id)
 
@@ -294,6 +325,7 @@ class Book:
         for order in self.orders.values():
             if order.snapshot.symbol in scope:
                 order.adopted = ZERO  # whatever it leaves is part of what was adopted now
+        self._closing = {cid: p for cid, p in self._closing.items() if p.symbol not in scope}
         self._unfollowed()
 
     def _unfollowed(self) -> None:
@@ -338,6 +370,8 @@ class BookState(msgspec.Struct, frozen=True):
     early: dict[str, Decimal] = {}
     protection: tuple[tuple[str, str, str], ...] = ()
     """Symbol, position side, client order id of the stop."""
+    ended: dict[str, Decimal] = {}
+    closing: dict[str, Position] = {}
 
     @classmethod
     def of(cls, book: Book) -> BookState:
@@ -348,6 +382,8 @@ class BookState(msgspec.Struct, frozen=True):
             {symbol: tuple(sorted(ids)) for symbol, ids in book._seen.items()},
             dict(book._early),
             tuple((symbol, side, cid) for (symbol, side), cid in book.protection.items()),
+            dict(book.ended),
+            dict(book._closing),
         )
 
     def restore(self) -> Book:
@@ -358,4 +394,6 @@ class BookState(msgspec.Struct, frozen=True):
         book._seen = {symbol: set(ids) for symbol, ids in self.seen.items()}
         book._early = dict(self.early)
         book.protection = {(symbol, side): cid for symbol, side, cid in self.protection}
+        book.ended = dict(self.ended)
+        book._closing = dict(self.closing)
         return book

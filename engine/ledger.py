@@ -215,7 +215,7 @@ class Ledger:
             return known.unfilled
         intent = self.intents.get(client_order_id)
         if intent is None:
-            return None
+            return self.book.ended.get(client_order_id)
         return intent.order.quantity - self.book.counted_early(client_order_id)
 
     def exposure(
@@ -321,11 +321,13 @@ class Ledger:
         report = fact.report
         intent = self.intents.pop(report.client_order_id, None)
         adopts = None if intent is None or report.status != "accepted" else intent.adopts
-        if adopts is not None:
-            self.book.take_over(adopts)
         if fact.order is not None:
+            if adopts is not None:
+                self.book.take_over(adopts)
             adopted = Decimal(0) if adopts is None else adopts.quantity
             self.book.opened(fact.order, adopted=adopted)
+        elif adopts is not None:  # by a person's word, who does not say how much it has closed
+            self.book.close_with_fills(report.client_order_id, adopts)
         if report.key is not None:
             if self.by_key.get(report.key) is intent:
                 self.by_key.pop(report.key, None)

@@ -136,7 +136,8 @@ class Observer:
         )
 
     def _unfilled(self) -> dict[str, Decimal]:
-        left = {cid: order.unfilled for cid, order in self._ledger.book.orders.items()}
+        book = self._ledger.book
+        left = book.ended | {cid: order.unfilled for cid, order in book.orders.items()}
         for cid in self._ledger.intents:
             unfilled = self._ledger.unfilled(cid)
             if unfilled is not None:

@@ -24,7 +24,8 @@ class Intended(msgspec.Struct, frozen=True, omit_defaults=True):
     :ivar adopts: of a repair that closes what the book does not know: how much that is. It is
         taken for true in the moment in which it is known that the venue has the order, whoever
         learns of that, and in whichever life: never without the order, never twice. What the
-        order has not closed when it has ended is unknown again, so that it is seen.
+        order has not closed when it has ended is unknown again, so that it is seen. Where only a
+        person has told of the order, what its fills close is taken for true, with each of them.
     """
 
     client_order_id: str

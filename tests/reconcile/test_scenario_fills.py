@@ -173,6 +173,26 @@ async def test_more_is_filled_than_was_ordered_while_it_trades(
         await stage.settled(told=["adopt overfill"], position="0.015")
 
 
+@pytest.mark.parametrize("when", ["while it trades", "while it is out of reach"])
+@wire_scenario
+async def test_more_is_filled_when_all_was_filled_and_counted(stage: Stage, when: str) -> None:
+    """The order is done with by then, and remembered for that."""
+    async with stage.healthy_life() as engine:
+        await engine.submit(ENTRY)
+        await stage.until(lambda: engine.position(BTC) == Decimal("0.010"), "it is counted")
+        assert not engine.open_orders()
+        stage.begin()
+        venue = stage.venue
+        with_it = (venue.book(BTC), venue.order_log[-1], Decimal("0.005"), Decimal(64_000))
+        if when == "while it trades":
+            venue._matching.fill(*with_it, maker=False)
+        else:
+            async with stage.outage():
+                venue._matching.fill(*with_it, maker=False)
+        await stage.until(lambda: stage.openings, "it was compared")
+        await stage.settled(told=["adopt overfill"], position="0.015")
+
+
 # --- a cancel that meets a fill ----------------------------------------------------------
 
 

@@ -11,9 +11,9 @@ from engine_world import BTC
 from scenario_rig import CASH, ENTRY, Stage, orders, scenario, wire_scenario
 
 from holdfast.ledger import Ledger
-from holdfast.model import Order, Position
+from holdfast.model import Fill, Order, OrderSnapshot, OrderStatus, Position
 from holdfast.outcomes import report_of
-from holdfast.records import Intended, Resolved
+from holdfast.records import Filled, Intended, Resolved
 from holdfast.states.table import State
 from holdfast.transports.sim import Fault
 
@@ -282,5 +282,57 @@ def test_what_a_repair_adopts_is_part_of_a_checkpoint() -> None:
     after.begin()
     (intent,) = after.unknown
     assert after.book.position(BTC) == 0
-    after.apply(Resolved(report_of(intent, "accepted", "found")))
+    found = OrderSnapshot(
+        BTC, intent.client_order_id, "1", "sell", Decimal("0.030"), None, Decimal(0),
+        OrderStatus.OPEN, reduce_only=True,
+    )  # fmt: skip
+    after.apply(Resolved(report_of(intent, "accepted", "found", snapshot=found), found))
     assert after.book.position(BTC) == Decimal("0.030")
+
+
+@pytest.mark.parametrize("kept", ["lived", "checkpoint"])
+def test_of_a_repair_a_person_has_told_of_only_what_it_closed_is_known(kept: str) -> None:
+    """It has closed a third of what it was to close, before or after that was said."""
+    ledger = Ledger(keys_kept=100)
+    order, cid = Order(BTC, "sell", "0.030", reduce_only=True), "hf-alpha-1-0-1"
+    ledger.apply(Intended(cid, order, 0, 0, 2000, adopts=Position(BTC, Decimal("0.030"))))
+    for trade_id in (1, 2, 3):
+        if trade_id == 2:
+            report = report_of(ledger.intents[cid], "accepted", "owner says so")
+            ledger.apply(Resolved(report))
+        if kept == "checkpoint":
+            body, ledger = ledger.checkpoint(limit_bytes=1 << 20), Ledger(keys_kept=100)
+            ledger.restore(body)
+        ledger.apply(Filled(sold("0.005" if trade_id < 3 else "0.000001", trade_id, cid)))
+        if trade_id > 1:
+            assert ledger.book.position(BTC) == 0, "the rest is as unknown as it was"
+    ledger.apply(Filled(sold("0.030", 4, cid)))
+    assert ledger.book.position(BTC) == Decimal("-0.010001"), "more than it was to close"
+
+
+def sold(quantity: str, trade_id: int, cid: str) -> Fill:
+    return Fill(
+        BTC, trade_id, cid, "1", "sell", Decimal(quantity), Decimal(64_000), Decimal(0), "USDT", 0
+    )
+
+
+@scenario
+async def test_a_repair_the_owner_says_was_accepted_has_closed_what_its_fills_have(
+    stage: Stage,
+) -> None:
+    """The venue forgets the repair itself; of its fills it tells. What is left is seen."""
+    given = orders(timeout_seconds=0.2, deadline_seconds=0.5)
+    async with stage.healthy_life(rules=FLATTEN, orders=given) as engine:
+        async with stage.outage():
+            by_hand(stage, "0.030")
+            stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), *[Decimal("0.010")] * 2)
+            stage.venue.faults.arm("place", Fault.lost_reply())
+            stage.venue.faults.arm_stream("drop", count=100)
+        stage.venue.faults.decide = lambda kind, _now: NO_ANSWER if kind == "query" else None
+        await stage.until(lambda: engine._core.ledger.unknown, "the repair is in doubt")
+        await anyio.sleep(5)
+        (intent,) = engine._core.ledger.unknown
+        await engine.resolve(intent.client_order_id, "accepted", reason="its page shows it")
+        stage.venue.faults.clear()
+        stage.venue.on_quote(BTC, Decimal(64000), Decimal(64000), Decimal(5), Decimal(5))
+        await stage.settled(told=None, position="0", sent=["sell 0.030", "sell 0.020"])
