@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
@@ -135,21 +135,47 @@ async def healthy(engine: Engine, *, seconds: float = 60) -> None:
         await engine.until_healthy()
 
 
-class SlowRecord:
-    """A record whose level takes its time to be reached, as on a disk that is slow.
+Happening = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Delayed:
+    """What a journal's `append` returns, with what happens before its level is reached, and
+    between that and its caller's next step.
 
     :param appended: what the journal itself has returned.
     """
 
-    is_under_way = False
-
-    def __init__(self, appended: Appended, seconds: float) -> None:
+    def __init__(
+        self,
+        appended: Appended,
+        *,
+        before: Happening | None = None,
+        after: Happening | None = None,
+        is_under_way: bool = False,
+    ) -> None:
+        self.is_under_way = is_under_way
         self._appended = appended
-        self._seconds = seconds
+        self._before = before
+        self._after = after
 
     def __await__(self) -> Generator[object, None, int]:
         return self._reached().__await__()
 
     async def _reached(self) -> int:
-        await anyio.sleep(self._seconds)
-        return await self._appended
+        if self._before is not None:
+            await self._before()
+        seq = await self._appended
+        if self._after is not None:
+            await self._after()
+        return seq
+
+
+def delay_appends(journal: Any, **delay: Any) -> Callable[[], None]:
+    """As of `Delayed`, until what is returned is called."""
+    append = journal.append
+    journal.append = lambda *args, **level: Delayed(append(*args, **level), **delay)
+
+    def end() -> None:
+        journal.append = append
+
+    return end

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from engine_world import BTC, SlowRecord, World
+from engine_world import BTC, Delayed, World
 
 from holdfast import Limits, Mode, Order, OrderReport, Policy, Rejected, State, TradingHalted
 from holdfast.journal import MemoryJournal
@@ -40,8 +40,8 @@ def test_an_entry_whose_journalling_took_longer_than_its_deadline_is_not_written
 ) -> None:
     stalls = 0.0
 
-    def slow(self: MemoryJournal, *arguments: Any, **named: Any) -> SlowRecord:
-        return SlowRecord(append(self, *arguments, **named), stalls)
+    def slow(self: MemoryJournal, *arguments: Any, **named: Any) -> Delayed:
+        return Delayed(append(self, *arguments, **named), before=lambda: anyio.sleep(stalls))
 
     append = MemoryJournal.append
     monkeypatch.setattr(MemoryJournal, "append", slow)

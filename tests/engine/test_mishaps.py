@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from engine_world import BTC, SlowRecord, World
+from engine_world import BTC, Delayed, World
 
 from holdfast.errors import NotExecuted, Rejected, TradingHalted
 from holdfast.journal import JournalFailed, MemoryJournal
@@ -102,8 +102,8 @@ def test_an_attempt_is_judged_by_the_policy_of_its_own_moment() -> None:
 def test_orders_made_at_once_are_judged_together(monkeypatch: pytest.MonkeyPatch) -> None:
     append = MemoryJournal.append
 
-    def as_on_a_disk(self: MemoryJournal, *args: Any, **options: Any) -> SlowRecord:
-        return SlowRecord(append(self, *args, **options), 0.001)
+    def as_on_a_disk(self: MemoryJournal, *args: Any, **options: Any) -> Delayed:
+        return Delayed(append(self, *args, **options), before=lambda: anyio.sleep(0.001))
 
     monkeypatch.setattr(MemoryJournal, "append", as_on_a_disk)
 

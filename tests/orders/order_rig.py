@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from engine_world import BTC, World
@@ -18,52 +18,7 @@ ENTRY = Order(BTC, "buy", "0.010", price="64000")
 """Fills at once: the venue's price is 64,000."""
 RESTING = Order(BTC, "buy", "0.010", price="60000")
 EXIT = Order(BTC, "sell", "0.004", price="64000", reduce_only=True)
-Happening = Callable[[], Coroutine[Any, Any, None]]
 OVERLOADED = Fault.refusal(-1008, "overloaded", status=503)
-
-
-class Delayed:
-    """What a journal's `append` returns, with what happens before its level is reached, and
-    between that and its caller's next step."""
-
-    def __init__(
-        self,
-        appended: Any,
-        before: Happening | None,
-        after: Happening | None,
-        is_under_way: bool,
-    ) -> None:
-        self.is_under_way = is_under_way
-        self._appended = appended
-        self._before = before
-        self._after = after
-
-    def __await__(self) -> Generator[Any, Any, int]:
-        if self._before is not None:
-            yield from self._before().__await__()
-        seq: int = yield from self._appended.__await__()
-        if self._after is not None:
-            yield from self._after().__await__()
-        return seq
-
-
-def delay_appends(
-    journal: Any,
-    *,
-    before: Happening | None = None,
-    after: Happening | None = None,
-    under_way: bool = False,
-) -> Callable[[], None]:
-    """Until what is returned is called."""
-    append = journal.append
-    journal.append = lambda *args, **level: Delayed(
-        append(*args, **level), before, after, under_way
-    )
-
-    def end() -> None:
-        journal.append = append
-
-    return end
 
 
 class Asked(NamedTuple):

@@ -22,9 +22,9 @@ from typing import Any, Final, Literal
 
 import anyio
 import pytest
-from engine_world import World
+from engine_world import World, delay_appends
 from msgspec import structs
-from order_rig import BTC, EXIT, OVERLOADED, Rig, delay_appends
+from order_rig import BTC, EXIT, OVERLOADED, Rig
 from sim_rigs import PreparingClient
 
 from holdfast import admission, orders, recorder, retry, sending, venue_clock
@@ -360,7 +360,7 @@ async def order_prepared_while_the_disk_works_cut_short(at: int, how: How) -> bo
     world.kind_of_client = _RefusedOnce
     async with world.engine() as engine:
         await engine.until_healthy()
-        delay_appends(engine._core.journal, before=lambda: anyio.sleep(0.003), under_way=True)
+        delay_appends(engine._core.journal, before=lambda: anyio.sleep(0.003), is_under_way=True)
         reached = await cut_short(engine.submit(MARKET), at, how)
         await anyio.sleep(40)
         try:

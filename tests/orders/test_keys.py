@@ -9,8 +9,8 @@ from typing import Any
 
 import anyio
 import pytest
-from engine_world import World
-from order_rig import BTC, OVERLOADED, Rig, delay_appends, healthy
+from engine_world import World, delay_appends
+from order_rig import BTC, OVERLOADED, Rig, healthy
 
 from holdfast.errors import InvalidOrder, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
 from holdfast.journal import JournalFull

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import anyio
 import pytest
-from engine_world import World
-from order_rig import BTC, ENTRY, ETH, EXIT, OVERLOADED, RESTING, Rig, delay_appends, healthy
+from engine_world import World, delay_appends
+from order_rig import BTC, ENTRY, ETH, EXIT, OVERLOADED, RESTING, Rig, healthy
 
 from holdfast.errors import (
     EngineClosed,

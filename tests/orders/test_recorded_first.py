@@ -16,9 +16,9 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from engine_world import World
+from engine_world import World, delay_appends
 from journal_rigs import FaultyFiles
-from order_rig import BTC, ENTRY, Rig, delay_appends, healthy
+from order_rig import BTC, ENTRY, Rig, healthy
 from sim_rigs import PreparingClient, http_rig
 from sim_rigs import Rig as VenueRig
 
@@ -196,7 +196,7 @@ def test_a_stamp_that_has_become_old_is_replaced_on_the_disk_first(
             slow = iter((1.5, 1.2, 0.9))  # of a window of 2 s
             delay_appends(
                 engine._core.journal,
-                under_way=True,
+                is_under_way=True,
                 before=lambda: anyio.sleep(next(slow)),
             )
             world.venue.faults.arm("place", Fault.lost_request())
