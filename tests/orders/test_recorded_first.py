@@ -27,7 +27,8 @@ from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
 from holdfast.intent import Attempt
 from holdfast.journal import FileJournal, JournalError, JournalFailed
-from holdfast.model import Order, PlaceOutcome, PlaceRequest
+from holdfast.model import Order, OrderReport, PlaceOutcome, PlaceRequest
+from holdfast.settings import OrderSettings
 from holdfast.simulation import run
 from holdfast.transports.memory import MemoryBus, MemoryServer, MemoryStore
 from holdfast.transports.sim import SimExecutionClient
@@ -41,7 +42,7 @@ MARKET = Order(BTC, "buy", "0.010")
 
 @asynccontextmanager
 async def trading(
-    venue: VenueRig, files: FaultyFiles, folder: Path
+    venue: VenueRig, files: FaultyFiles, folder: Path, **changes: Any
 ) -> AsyncIterator[tuple[Engine, FileJournal]]:
     clock, entropy = SystemClock(), SystemEntropy()
     server = MemoryServer(entropy=entropy)
@@ -55,7 +56,7 @@ async def trading(
     )
     assert venue.another is not None
     engine = Engine(
-        settings=World(clock=clock).settings(),
+        settings=World(clock=clock).settings(**changes),
         journal=journal,
         bus=MemoryBus(server),
         policy=store,
@@ -124,6 +125,39 @@ def test_nothing_leaves_while_the_device_is_at_it(device: str, tmp_path: Path) -
                 assert ended == [JournalFailed]
                 assert len(venue.requests("place")) == 1
                 assert engine.pending() == []
+
+    anyio.run(main)
+
+
+def test_a_device_that_outlasts_the_patience_for_the_venue_is_no_fault_of_the_venue(
+    tmp_path: Path,
+) -> None:
+    """The request made for it is given up, unsent; the order waits for the disk, and is sent."""
+
+    async def main() -> None:
+        files, patience = FaultyFiles(), OrderSettings(timeout_seconds=0.2, recv_window_ms=60_000)
+        async with (
+            http_rig() as venue,
+            trading(venue, files, tmp_path / "j", orders=patience) as (engine, journal),
+        ):
+            await engine.submit(MARKET)
+            await lone_sync(journal)
+            faults: list[str] = []
+            engine.on_transition(lambda step: faults.append(step.cause))
+            reports: list[OrderReport] = []
+
+            async def submit() -> None:
+                reports.append(await engine.submit(MARKET))
+
+            files.gate.clear()
+            async with anyio.create_task_group() as group:
+                group.start_soon(submit)
+                await anyio.sleep(3 * patience.timeout_seconds)
+                assert len(venue.requests("place")) == 1
+                files.gate.set()
+            assert [report.status for report in reports] == ["accepted"]
+            assert len(venue.requests("place")) == 2
+            assert faults == []
 
     anyio.run(main)
 

@@ -43,6 +43,7 @@ class KnownTriggers:
     def marked(self, order: OrderSnapshot) -> OrderSnapshot:
         """The same, with its trigger, if it was ever seen with one."""
         if order.trigger is not None:
+            self._known.pop(order.client_order_id, None)  # one that is still told of stays
             if len(self._known) >= MAX_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[order.client_order_id] = (order.trigger, order.trigger_price)

@@ -57,6 +57,7 @@ class OrderNames:
         self._known: dict[int, str] = {}
 
     def remember(self, number: int, client_order_id: str) -> None:
+        self._known.pop(number, None)  # one that is still told of stays
         if len(self._known) >= MAX_KNOWN_IDS:
             del self._known[next(iter(self._known))]
         self._known[number] = client_order_id
