@@ -17,12 +17,14 @@ more before the write (permit, lease, policy); a fifteenth writing down how it e
 and the shipping run while the next answer is waited for. binance:// adds ccxt's making and
 signing of the request, about twice what our own takes.
 
-What "power" adds to "process" is one fdatasync, for which the loop stands still, and about as
-much again: twice a thread has to be woken (40 us each on a virtual machine), it runs a little
-Python on a cold cache (60 us), and what the pause has cooled down is slower after it. One
-fdatasync after another, the yardstick of the goal, is also faster than one in each order: a
-device that has rested for a millisecond answers later. So there is a second figure, of an
-fdatasync after each order of the floor, and beside the goal what the bound would be with it.
+What "power" adds to "process" is one fdatasync, and what it takes to have a thread make it: twice
+one has to be woken (40 us each on a virtual machine), it runs a little Python on a cold cache
+(60 us), and what the pause has cooled down is slower after it. While the device is at it the
+request is made, signed and handed to the connection, up to the last step before the write, which
+takes about as long: of the two the longer one counts. One fdatasync after another, the yardstick
+of the goal, is also faster than one in each order: a device that has rested for a millisecond
+answers later. So there is a second figure, of an fdatasync after each order of the floor, and
+beside the goal what the bound would be with it.
 """
 
 from __future__ import annotations

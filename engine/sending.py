@@ -30,9 +30,10 @@ from .silence import Silence
 from .venue_clock import VenueClock
 from .wording import interruption
 
-STAMP_SHARE: Final = 0.5
-"""Of `recvWindow`: a stamp that has waited longer for the device is replaced. The other half is
-for the way to the venue."""
+STAMP_SHARE: Final = 0.75
+"""Of `recvWindow`: a stamp that has become older before the device was done is replaced. A
+request may wait half of it for its turn (`transports.usdm`), which alone is no reason to begin
+anew; the last quarter is for the way to the venue."""
 
 
 class Sender:

@@ -227,7 +227,7 @@ def test_a_stamp_that_has_become_old_is_replaced_on_the_disk_first(
         async with world.killed() as engine:
             await engine.until_healthy()
             stamps = signed(engine)
-            slow = iter((1.5, 1.2, 0.9))  # of a window of 2 s
+            slow = iter((1.8, 1.6, 1.4))  # of a window of 2 s
             delay_appends(
                 engine._core.journal,
                 is_under_way=True,
@@ -235,7 +235,7 @@ def test_a_stamp_that_has_become_old_is_replaced_on_the_disk_first(
             )
             world.venue.faults.arm("place", Fault.lost_request())
             asyncio.get_running_loop().create_task(engine.submit(ENTRY))
-            await anyio.sleep(4)
+            await anyio.sleep(6)
             (intent,) = engine.pending()
             assert intent.attempts_made == 1
             assert stamps == intent.attempts
@@ -251,7 +251,7 @@ def test_a_stamp_that_has_become_old_is_replaced_on_the_disk_first(
 
 def test_a_stamp_that_is_fresh_is_not_replaced() -> None:
     async def body(rig: Rig) -> None:
-        delay_appends(rig.core.journal, before=lambda: anyio.sleep(0.9))
+        delay_appends(rig.core.journal, before=lambda: anyio.sleep(1.4))
         report = await rig.engine.submit(ENTRY)
         assert (report.status, report.attempts) == ("accepted", 1)
         assert len(written(rig.engine)) == 1
@@ -261,7 +261,7 @@ def test_a_stamp_that_is_fresh_is_not_replaced() -> None:
 
 def test_a_disk_that_stays_slow_ends_an_entry_at_its_deadline() -> None:
     async def body(rig: Rig) -> None:
-        delay_appends(rig.core.journal, before=lambda: anyio.sleep(1.2))
+        delay_appends(rig.core.journal, before=lambda: anyio.sleep(1.6))
         with pytest.raises(Exception, match="deadline"):
             await rig.engine.submit(ENTRY)
         assert rig.orders == []
