@@ -45,6 +45,7 @@ from holdfast.ports import (
     MessageBus,
     PolicyStore,
     PolicyWatch,
+    PreparesOrders,
     StoredPolicy,
 )
 from holdfast.transports.faults import CountingClient
@@ -227,6 +228,30 @@ class WatchedClient:
     async def place(
         self, request: PlaceRequest, *, permit: Callable[[], object], timeout_seconds: float
     ) -> PlaceOutcome:
+        return await self._place(self._inner.place, request, permit, timeout_seconds)
+
+    async def place_when_ready(
+        self,
+        request: PlaceRequest,
+        *,
+        ready: Callable[[], Awaitable[object]],
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
+        inner: object = self._inner
+        if isinstance(inner, PreparesOrders):
+            place = partial(inner.place_when_ready, ready=ready)
+            return await self._place(place, request, permit, timeout_seconds)
+        await ready()
+        return await self.place(request, permit=permit, timeout_seconds=timeout_seconds)
+
+    async def _place(
+        self,
+        place: Callable[..., Awaitable[PlaceOutcome]],
+        request: PlaceRequest,
+        permit: Callable[[], object],
+        timeout_seconds: float,
+    ) -> PlaceOutcome:
         life = self._life
         life.check()
         life.witness.places(request)
@@ -237,7 +262,7 @@ class WatchedClient:
             life.witness.writes(request)
             life.reached("order")
 
-        outcome = await self._inner.place(request, permit=write, timeout_seconds=timeout_seconds)
+        outcome = await place(request, permit=write, timeout_seconds=timeout_seconds)
         if life.alive:
             life.witness.placed(request, outcome)
             if outcome.kind is OutcomeKind.NOT_EXECUTED:

@@ -30,7 +30,8 @@ class Waits:
         self._now = now
         self._breach = breach
         self._asked_at: dict[str, float] = {}
-        self._attempts: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
+        """How many attempts the process has learnt the outcome of."""
         self._failed: dict[str, tuple[float, float]] = {}
         """When the latest attempt has ended, and for how long the venue asked to wait."""
         self.silent_until = 0.0
@@ -40,7 +41,6 @@ class Waits:
         """The transport was asked to place, perhaps to connect first."""
         cid = request.client_order_id
         self._asked_at.setdefault(cid, self._now())
-        self._attempts[cid] = self._attempts.get(cid, 0) + 1
 
     def leaves(self, what: str) -> None:
         """A request of an order's own is about to be sent."""
@@ -74,11 +74,13 @@ class Waits:
     def _backoff_seconds(self, cid: str) -> float:
         """Before the latest attempt, without jitter; the last one ever again, for an exit."""
         waits = self._settings.backoff_seconds
-        return waits[min(self._attempts[cid] - 1, len(waits)) - 1]
+        return waits[min(self._ended[cid], len(waits)) - 1]
 
     def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
         """The process has learnt of the outcome of the latest attempt."""
         now, asked_for = self._now(), outcome.retry_after_seconds or 0.0
-        self._failed[request.client_order_id] = (now, asked_for)
+        cid = request.client_order_id
+        self._ended[cid] = self._ended.get(cid, 0) + 1
+        self._failed[cid] = (now, asked_for)
         if asked_for:
             self.silent_until = max(self.silent_until, now + asked_for)

@@ -35,23 +35,27 @@ class PromptWaits(Waits):
     def __init__(self, *, slack_seconds: float, **known: Any) -> None:
         super().__init__(**known)
         self._slack_seconds = slack_seconds
-        self._ended: dict[str, OutcomeKind] = {}
+        self._kinds: dict[str, OutcomeKind] = {}
+        """Of the latest attempts that have ended."""
+        self._on_their_way: set[str] = set()
         self.reached_at = 0.0
 
     def writes(self, request: PlaceRequest) -> None:
         super().writes(request)
         cid = request.client_order_id
-        if self._attempts[cid] > 1 and cid not in self._ended:
+        if cid in self._on_their_way:
             self._breach("orders", f"{cid} sent again by a process that was never told of a reply")
+        self._on_their_way.add(cid)
 
     def placed(self, request: PlaceRequest, outcome: PlaceOutcome) -> None:
         super().placed(request, outcome)
-        self._ended[request.client_order_id] = outcome.kind
+        self._kinds[request.client_order_id] = outcome.kind
+        self._on_their_way.discard(request.client_order_id)
 
     def _check_wait(self, request: PlaceRequest, now: float) -> None:
         super()._check_wait(request, now)
         cid = request.client_order_id
-        kind, (failed_at, asked_for) = self._ended[cid], self._failed[cid]
+        kind, (failed_at, asked_for) = self._kinds[cid], self._failed[cid]
         if kind not in WAITED_FOR_THE_SAME:
             return
         wait = self._backoff_seconds(cid) * (1 + self._settings.backoff_jitter)
