@@ -266,6 +266,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     :ivar adopt_positions: the rule for positions that differ: the venue is right. Otherwise a
         person is waited for.
+    :ivar flatten_positions: the rule for those that the book knows nothing of, or that stand on the
+        other side: they are closed.
     :ivar keep_resting: entries that rest stay at the venue when trading stops.
     :ivar liquidity: base units that the venue trades with us per tick; None: without bound.
     :ivar deadline_seconds: of an entry.
@@ -280,6 +282,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     separate_servers: bool = False
     on_empty: OnEmpty = "hold"
     adopt_positions: bool = False
+    flatten_positions: bool = False
     keep_resting: bool = False
     liquidity: Decimal | None = None
     retain_acked_seconds: float = 600.0

@@ -289,4 +289,5 @@ def _conditions(dice: Dice, kinds: set[str]) -> Conditions:
         dead_man_seconds=dice.pick(5.0, 5.0, 8.0, 120.0),
         deadline_seconds=dice.pick(2.0, 4.0, 10.0, 10.0),
         gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
+        flatten_positions=dice.chance(0.3),
     )

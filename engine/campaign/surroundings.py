@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from holdfast.ports import LeaseStore, MessageBus, PolicyStore
-from holdfast.reconcile import Kind
+from holdfast.reconcile import Kind, Rule
 from holdfast.settings import (
     GateSettings,
     LeaseSettings,
@@ -66,9 +66,19 @@ def settings_for(conditions: Conditions, symbols: tuple[str, ...]) -> Settings:
         ),
         reconcile=ReconcileSettings(
             audit_seconds=conditions.audit_seconds,
-            rules=dict.fromkeys(POSITIONS, "adopt") if conditions.adopt_positions else {},
+            rules=_rules(conditions),
         ),
         # A wall clock that jumps stays wrong here, since nobody sets it right; the promises
         # have to hold although it does.
         links=LinkSettings(max_clock_skew_seconds=None),
     )
+
+
+def _rules(conditions: Conditions) -> dict[str, Rule]:
+    """For positions that differ."""
+    rules: dict[str, Rule] = {}
+    if conditions.adopt_positions:
+        rules.update(dict.fromkeys(POSITIONS, "adopt"))
+    if conditions.flatten_positions:
+        rules.update(dict.fromkeys((Kind.ORPHAN_POSITION, Kind.SIDE_FLIP), "flatten"))
+    return rules

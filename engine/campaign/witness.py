@@ -280,6 +280,8 @@ class Witness:
         self._doubts.wrote(request)
         if order.key is None:
             self._unnamed.add(cid)
+            if order.opening:
+                self._breach("gate", f"{cid}, which no bot has decided on, opens a position")
         elif self._halted():
             self._breach("gate", f"{cid} written although the operator has halted the bot")
         if others := self._others_open(self):
