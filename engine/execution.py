@@ -168,6 +168,7 @@ class Execution:
         """Link or policy have changed: what could not be asked may be asked now, an entry that
         rests may not rest any more."""
         self.outcomes.changes.notify()
+        self.outcomes.questions.notify()
 
     def _entries_are_unwanted(self) -> bool:
         policy = self._policy.get()

@@ -55,6 +55,10 @@ class Outcomes:
         self._driven: dict[str, Intent] = {}
         self.changes = Broadcast()
         """Notified when an intent becomes unknown or settled, or the venue can be asked again."""
+        self.questions = Broadcast()
+        """Notified when there may be something to ask the venue for, or to settle without it: an
+        intent became unknown, lost its caller before it ended, or the venue can be asked again.
+        Most orders are settled by their reply; nobody has to look at them."""
 
     # --- whose it is -----------------------------------------------------------------
 
@@ -66,8 +70,8 @@ class Outcomes:
             yield
         finally:
             del self._driven[intent.client_order_id]
-            if not intent.has_ended():  # it is the resolver's now
-                self.changes.notify()
+            if not intent.has_ended():
+                self.questions.notify()
 
     def is_driven(self, intent: Intent) -> bool:
         return intent.client_order_id in self._driven
@@ -96,6 +100,7 @@ class Outcomes:
             # The journal holds the attempt already, which a restart takes for unknown too.
             self._ledger.apply(Doubted(intent.client_order_id, reason))
         self.changes.notify()
+        self.questions.notify()
 
     def found(self, intent: Intent, order: OrderSnapshot, where: str) -> None:
         """The venue has an order under our id; `where` that was seen, in words."""

@@ -61,15 +61,15 @@ class Resolver:
 
     async def run(self) -> None:
         """Ask for unknown orders until cancelled."""
-        changes = self._outcomes.changes
+        questions = self._outcomes.questions
         while True:
             waiting = [i for i in self._ledger.unknown if not self._settle_absent(i)]
             waiting = [i for i in waiting if not i.absent]
             if not waiting or not self._can_ask():
-                await changes.wait()
+                await questions.wait()
                 continue
             if self._silence.seconds:
-                await changes.wait_at_most(self._silence.seconds)
+                await questions.wait_at_most(self._silence.seconds)
                 continue
             now = self._clock.monotonic()
             due = [i for i in waiting if i.ask_at <= now]
@@ -77,7 +77,7 @@ class Resolver:
                 if not self._silence.seconds:  # it may have begun since
                     await self._ask(intent)
             if not due:
-                await changes.wait_at_most(min(i.ask_at for i in waiting) - now)
+                await questions.wait_at_most(min(i.ask_at for i in waiting) - now)
 
     def _settle_absent(self, intent: Intent) -> bool:
         """Close an intent proven absent whose caller has gone: it is never sent behind his back."""

@@ -39,7 +39,8 @@ class SeededEntropy:
 
     def random(self) -> float:
         """In [0, 1)."""
-        return self._stream().random()
+        generator = self._generator
+        return self._stream().random() if generator is None else generator.random()
 
     def randbits(self, bits: int) -> int:
         """A non-negative integer of at most `bits` bits."""
