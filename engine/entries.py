@@ -29,8 +29,8 @@ CANCEL_RETRY_SECONDS: Final = 1.0
 
 class RestingEntries:
     """
-    :param changes: notified when an order becomes settled, the venue can be asked again or the
-        policy has changed.
+    :param changes: notified when an entry may have begun to rest, the venue can be asked again or
+        the policy has changed.
     :param resting: our orders that rest, by the book.
     :param unwanted: whether they are to be cancelled now.
     :param epoch: changes with every fault; what the venue said before counts no more.

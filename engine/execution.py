@@ -132,7 +132,7 @@ class Execution:
         )
         self.entries = RestingEntries(
             orders=self.orders,
-            changes=self.outcomes.changes,
+            changes=self.outcomes.entries,
             resting=lambda: recorder.ledger.book.resting(),
             unwanted=self._entries_are_unwanted,
             epoch=lambda: gate.epoch,
@@ -169,6 +169,7 @@ class Execution:
         rests may not rest any more."""
         self.outcomes.changes.notify()
         self.outcomes.questions.notify()
+        self.outcomes.entries.notify()
 
     def _entries_are_unwanted(self) -> bool:
         policy = self._policy.get()

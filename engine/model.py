@@ -154,6 +154,11 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.trigger is not None
 
     @property
+    def can_rest(self) -> bool:
+        """Whether the venue may keep it open: all but what is filled or ended at once."""
+        return self.trigger is not None or (self.price is not None and self.time_in_force != "IOC")
+
+    @property
     def opening(self) -> bool:
         """Whether it could open or grow a position, as far as the order itself tells."""
         if self.position_side == "BOTH":

@@ -296,8 +296,7 @@ class OrderPath:
         told "accepted, nothing filled" might do it again.
         """
         order, known = intent.order, intent.snapshot
-        can_rest = order.conditional or (order.price is not None and order.time_in_force != "IOC")
-        if known is None or known.status.final or can_rest or self._silence.seconds:
+        if known is None or known.status.final or order.can_rest or self._silence.seconds:
             return
         answer = await self._client.query(
             order.symbol,

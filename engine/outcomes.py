@@ -59,6 +59,8 @@ class Outcomes:
         """Notified when there may be something to ask the venue for, or to settle without it: an
         intent became unknown, lost its caller before it ended, or the venue can be asked again.
         Most orders are settled by their reply; nobody has to look at them."""
+        self.entries = Broadcast()
+        """Notified when an entry may have begun to rest, or may not rest any more."""
 
     # --- whose it is -----------------------------------------------------------------
 
@@ -139,6 +141,8 @@ class Outcomes:
             self._ledger.apply(Resolved(report, snapshot))
         self._gate.release(order.symbol, intent.client_order_id)
         self.changes.notify()
+        if order.opening and order.can_rest:
+            self.entries.notify()
         self._on_closed(report)
         if doubted:
             self._on_resolved(intent, report)
