@@ -123,6 +123,7 @@ class Stage(World):
             stale_seconds=None,
         )
         super().__init__(plan, venue=venue)
+        self.names_orders = False  # a user's bot may, and need not
         self.states = StateLog(self.loop)
         self.tally = Tally()
         self.failure: BotFailure | None = None

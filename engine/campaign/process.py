@@ -86,6 +86,7 @@ class Process:
             counts_down=lambda: world.venue.counting_down or world.venue_clock_jumps,
             halted=halted,
             unnamed=world.unnamed,
+            names_orders=world.names_orders,
             published=self._last_published,
             on_bus=lambda: world.bus_server.log.last_sequences.get(self._producer, 0),
             orders=self._settings.orders,

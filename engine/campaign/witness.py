@@ -60,6 +60,8 @@ class Witness:
     :param counts_down: whether the venue's dead-man switch is armed.
     :param halted: whether the operator has halted this copy.
     :param unnamed: takes the ids of orders that no decision of a bot stands behind.
+    :param names_orders: whether the bot gives each of its orders a key, so that one without is
+        the engine's own.
     :param published: number of the last event that the bot was told to be published, in this
         life; `on_bus` that of the last one of this life which the bus has.
     :param orders: how orders are set up to be sent; `lease` how the lease is.
@@ -78,6 +80,7 @@ class Witness:
         counts_down: Callable[[], bool],
         halted: Callable[[], bool],
         unnamed: set[str],
+        names_orders: bool,
         published: Callable[[], int],
         on_bus: Callable[[], int],
         orders: OrderSettings,
@@ -94,6 +97,7 @@ class Witness:
         self._counts_down = counts_down
         self._halted = halted
         self._unnamed = unnamed
+        self._names_orders = names_orders
         self._published = published
         self._on_bus = on_bus
         self._to_be_replayed = 0
@@ -280,7 +284,7 @@ class Witness:
         self._doubts.wrote(request)
         if order.key is None:
             self._unnamed.add(cid)
-            if order.opening:
+            if order.opening and self._names_orders:
                 self._breach("gate", f"{cid}, which no bot has decided on, opens a position")
         elif self._halted():
             self._breach("gate", f"{cid} written although the operator has halted the bot")

@@ -112,6 +112,8 @@ class World:
         """Each stores a policy; called just before the bot stores one of its own."""
         self.afterwards: list[Callable[[], None]] = []
         """Faults that strike when all else works again."""
+        self.names_orders = True
+        """Whether the bot that trades here gives every order a key."""
         self.unnamed: set[str] = set()
         """Client ids of orders that the engine sent for its operator."""
         self.venue.subscribe(self._on_venue_event)

@@ -101,3 +101,14 @@ def test_the_fixtures_do_the_same(
         return anyio.current_time()
 
     assert virtual_time(sleep) == 86_400
+
+
+def test_a_bot_need_not_name_its_orders() -> None:
+    class Unnamed(Bot):
+        async def on_bar(self, bar: Bar) -> None:
+            if not self.engine.position(bar.symbol):
+                await self.engine.submit(Order(bar.symbol, "buy", "0.010"))
+
+    result = play(Unnamed, walk(5))
+    check(result)
+    assert result.counts.orders == 1
