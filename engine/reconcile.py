@@ -414,9 +414,9 @@ def just_traded(view: View, snapshot: Snapshot, *, within_ms: int) -> list[Fill]
     """Fills so shortly before the snapshot that what the venue says of positions may be of before
     them: it may lag.
 
-    One of another hand can then be missing on both sides, which makes them equal. One of ours can
-    not, for it is counted or a difference by itself; but positions that are taken for true then
-    would lack it.
+    Where another hand has traded since the last comparison, books may be equal by that alone: its
+    trade is missing on both sides, or on ours as much as one of ours is missing on the venue's.
+    And positions that are taken for true would lack it.
     """
     return [
         fill

@@ -180,8 +180,8 @@ class Reconciler:
                 before = None
                 continue
             recent = self._just_traded(view, snapshot)
-            others = any(not f.client_order_id.startswith(view.prefix) for f in recent)
-            if not found and others:
+            others = any(not f.client_order_id.startswith(view.prefix) for f in snapshot.fills)
+            if not found and recent and others:
                 before = None
                 await anyio.sleep(self._settings.settle_seconds)
                 continue

@@ -123,6 +123,26 @@ def test_a_venue_whose_positions_lag_hides_no_trade_of_another_hand(told: bool) 
     run(main)
 
 
+def test_an_exit_does_not_make_up_for_a_trade_of_another_hand() -> None:
+    """Of the same size: the book lacks that trade, and what the venue says lacks the exit."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await healthy(engine)
+            await engine.submit(Order(BTC, "buy", "0.060", price="64000"))
+            world.venue.faults.position_lag_ms = 200
+            world.venue.place(ticket(side="sell"))
+            await anyio.sleep(2)
+            assert engine.status()["differences"]
+            await engine.submit(Order(BTC, "sell", "0.030", reduce_only=True))
+            engine._core.reconciler.decided.notify()
+            await anyio.sleep(0.1)
+            assert engine.state is State.RECONCILING
+
+    run(main)
+
+
 def test_what_is_adopted_lacks_no_trade_of_a_moment_before() -> None:
     async def main() -> None:
         world = World()
