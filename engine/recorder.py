@@ -6,6 +6,7 @@ the journal's reserved space, so that a full disk never stops getting out.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import msgspec
@@ -24,6 +25,8 @@ from .journal import (
     largest_body,
 )
 from .ledger import Ledger
+
+log = logging.getLogger("holdfast.orders")
 
 
 class Recording:
@@ -158,7 +161,15 @@ class Recorder:
         """
         if not self.journal.wants_checkpoint:
             return
+        keys = len(self.ledger.keyed)
+        body = self.ledger.checkpoint(limit_bytes=self.largest_body)
+        if forgotten := keys - len(self.ledger.keyed):
+            log.warning(
+                "keys of orders forgotten before their time: a segment has no room for "
+                "orders.keys_kept of them; raise outbox.segment_bytes",
+                extra={"forgotten": forgotten, "kept": len(self.ledger.keyed)},
+            )
         try:
-            self.journal.checkpoint(self.ledger.checkpoint(limit_bytes=self.largest_body))
+            self.journal.checkpoint(body)
         except JournalError as error:
             self._on_fault(f"no checkpoint: {error}")

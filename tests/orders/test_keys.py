@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -13,7 +13,7 @@ from engine_world import World, delay_appends
 from order_rig import BTC, OVERLOADED, Rig, healthy
 
 from holdfast.errors import InvalidOrder, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
-from holdfast.journal import JournalFull
+from holdfast.journal import JournalFull, MemoryJournal
 from holdfast.model import Order, OrderReport
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.records import Resolved
@@ -150,6 +150,24 @@ def test_a_forgotten_key_leaves_nothing_behind() -> None:
         ledger.checkpoint(limit_bytes=4000)
         assert set(ledger.terms) == set(ledger.keyed)
         assert len(ledger.keyed) < 100
+
+    healthy(body, orders=OrderSettings(keys_kept=100))
+
+
+def test_keys_that_a_segment_has_no_room_for_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def body(rig: Rig) -> None:
+        for number in range(60):
+            await rig.engine.submit(keyed(f"k{number}", quantity="0.002"))
+        recorder = rig.core.recorder
+        journal = cast(MemoryJournal, recorder.journal)
+        journal.wants_checkpoint = True
+        recorder.checkpoint_if_due()
+        assert "raise outbox.segment_bytes" not in caplog.text
+        journal.wants_checkpoint, recorder.largest_body = True, 4000
+        recorder.checkpoint_if_due()
+        assert "raise outbox.segment_bytes" in caplog.text
 
     healthy(body, orders=OrderSettings(keys_kept=100))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sim_rigs import BTC, Rig, run_http
 
 from holdfast.model import OrderStatus, OutcomeKind, QueryKind
@@ -68,5 +69,24 @@ def test_a_cancel_reaches_the_order_made_of_it_also_for_a_client_that_comes_late
             assert rig.venue.open_orders() == []
         finally:
             await late.aclose()
+
+    run_http(case)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_reply_to_a_cancel_that_has_cancelled_nothing_is_no_answer(*, made: bool) -> None:
+    """A gateway's 200, for instance: the order is open still."""
+
+    async def case(rig: Rig) -> None:
+        assert (await rig.place("stop", **STOP_LIMIT)).kind is OutcomeKind.ACCEPTED
+        if made:
+            rig.price("51200")
+            rig.venue.faults.arm("cancel", Fault())  # of the conditional order: it is done with
+        rig.venue.faults.arm("cancel", Fault(executes=False, reply="error", status=200, body="{}"))
+        told = await rig.client.cancel(BTC, "stop", conditional=True, timeout_seconds=5)
+        assert (told.kind, told.order) == (QueryKind.UNANSWERED, None)
+        gone = await rig.client.cancel(BTC, "stop", conditional=True, timeout_seconds=5)
+        assert gone.order is not None
+        assert gone.order.status is OrderStatus.CANCELED
 
     run_http(case)

@@ -64,6 +64,14 @@ class _Found(NamedTuple):
     algo: AlgoOrderJson | None
 
 
+def _only_ended(found: QueryOutcome) -> QueryOutcome:
+    """What follows a cancel that was answered. One that the venue has open still was not done, or
+    is not seen yet: a reply with status 200 need not be the venue's own."""
+    if found.order is None or found.order.status.final:
+        return found
+    return unanswered("the cancel was answered, and the order is open still")
+
+
 class ConditionalCalls:
     """The questions of one client.
 
@@ -99,12 +107,12 @@ class ConditionalCalls:
         if found.kind is QueryKind.ABSENT and reply.status == 200:
             return unanswered("cancelled, and not shown any more")
         if algo is None or algo.made is None or found.order is None or found.order.status.final:
-            return found
+            return _only_ended(found)
         number = [("symbol", algo.symbol), ("orderId", str(algo.made))]
         reply = await self._send(endpoints.CANCEL_ORDER, number, deadline)
         if isinstance(reply, QueryOutcome):
             return reply
-        return (await self._find(symbol, client_order_id, deadline)).outcome
+        return _only_ended((await self._find(symbol, client_order_id, deadline)).outcome)
 
     async def _find(self, symbol: str, client_order_id: str, deadline: float) -> _Found:
         params = [("clientAlgoId", client_order_id)]
