@@ -15,6 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from holdfast.broadcast import Broadcast
 from holdfast.simulation import VirtualClock
 
 from .plan import Kill
@@ -62,6 +63,8 @@ class Lives(ABC, Generic[_P]):
         self._plans: list[tuple[str, Callable[[], object]]] = []
         """Moments that are waited for, and what happens then."""
         self._down_seconds = RESTART_AFTER_CRASH_SECONDS
+        self._calm = Broadcast()
+        """Notified when nothing more goes wrong."""
         self._copies = 0
         self._finishing = False
 
@@ -101,7 +104,7 @@ class Lives(ABC, Generic[_P]):
             await process.run()
             died_ns = self.world.clock.time_ns()
             if not self._finishing:
-                await anyio.sleep(self._down_seconds)
+                await self._calm.wait_at_most(self._down_seconds)
                 self._look_at_remains(process, died_ns=died_ns)
             if self._finishing:
                 return
@@ -157,8 +160,10 @@ class Lives(ABC, Generic[_P]):
         count_down(fault.passes)
 
     def disarm(self) -> None:
-        """Nothing is waited for any more; the second copy is stopped, the hold is lifted."""
+        """Nothing is waited for any more; who is down comes up, the second copy is stopped, the
+        hold is lifted."""
         self._plans.clear()
+        self._calm.notify()
         self.stop_second_copy()
         self.lift_hold()
 

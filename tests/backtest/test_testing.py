@@ -80,6 +80,12 @@ def test_a_second_copy_needs_the_lease_and_gets_it() -> None:
     check(play(Cross, walk(100), faults=[SecondCopy(at_seconds=600, seconds=1200)]))
 
 
+def test_who_is_down_when_the_data_ends_comes_up_and_is_judged() -> None:
+    result = play(Cross, walk(60), faults=[Kill(at_seconds=3500, seconds=900)])
+    check(result)
+    assert result.lives == 2
+
+
 def test_candles_are_made_from_closes() -> None:
     first, second = from_closes([10.0, 12.5], start="2026-01-01T00:00:00Z", interval="5m")
     assert second.time_ms - first.time_ms == 300_000
