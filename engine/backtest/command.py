@@ -76,12 +76,15 @@ def backtest(
 
 
 def _arguments(bot: str, given: tuple[str, ...]) -> dict[str, Any]:
+    if not given:
+        return {}
     arguments: dict[str, Any] = {}
+    found = find_bot(bot)
     for text in given:
         name, equals, words = text.partition("=")
         if not equals or not name.isidentifier():
             raise ConfigError(f"--set: {text!r} is not NAME=VALUE")
-        arguments[name] = read_value(find_bot(bot), name, words)
+        arguments[name] = read_value(found, name, words)
     return arguments
 
 

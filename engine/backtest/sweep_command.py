@@ -73,7 +73,8 @@ def sweep(
     Exits with 1 if a bot has raised or a promise was broken.
     """
     began = time.monotonic()
-    values = dict(_values(find_bot(bot), text) for text in grid)
+    found = find_bot(bot)
+    values = dict(_values(found, text) for text in grid)
     if len(values) != len(grid):
         raise ConfigError("--set: an argument is given twice; give all its values at once")
     count = prod(map(len, values.values()))

@@ -27,7 +27,7 @@ from holdfast.campaign.planfile import check_plan
 from holdfast.errors import ConfigError
 
 from .conduct import Recorded, backtest, record
-from .loading import MakeBot, load_bot
+from .loading import MakeBot, find_bot, load_bot
 from .result import Backtest
 from .stage import Account
 
@@ -67,8 +67,9 @@ def sweep(
     :raises ConfigError: as of `backtest`; of bot, arguments and plan before anything is run.
     """
     points = list(combinations(grid))
+    make = find_bot(bot) if isinstance(bot, str) else bot  # a file is run for that, so once
     for point in points:
-        load_bot(bot, point)
+        load_bot(make, point)
     faults = options.get("faults")
     if isinstance(faults, str | Path):
         check_plan(faults)

@@ -83,6 +83,16 @@ def _arguments(point: Point) -> str:
     return str(point.arguments)
 
 
+def test_a_bots_file_is_not_run_for_every_combination_before_the_work(
+    given: Given, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    noted = f"with open({str(trace)!r}, 'a') as trace:\n    trace.write('run ')\n"
+    (tmp_path / "mine.py").write_text(BOT + noted)
+    next(sweep(given.bot, [str(given.data)], {"every": list(range(100, 120))}))
+    assert trace.read_text().split() == ["run"] * 2  # to look at its arguments, and at the point
+
+
 def test_a_file_that_has_changed_is_read_again(given: Given) -> None:
     def candles() -> Iterator[int]:
         for point in sweep(given.bot, [str(given.data)], {"every": [1000]}):
