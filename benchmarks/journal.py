@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import os
-import queue
 import random
 import shutil
 import sqlite3
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from peers.journal import (
+    INSERT,
+    SqliteGroup,
+    missing_peers,
+    no_sync_peers,
+    open_sqlite,
+    syncing_queue,
+)
 from report import Figures, Goal, show
 
 from holdfast.clock import SystemClock
@@ -35,8 +40,6 @@ from holdfast.journal import FileJournal, JournalFull
 from holdfast.journal.files import Files
 
 BODY = random.Random(1).randbytes(200)
-PEERS = {"persistqueue": "persist-queue", "diskcache": "diskcache", "rocksdict": "rocksdict"}
-Clocked = Callable[[], float]
 
 
 class CountingFiles(Files):
@@ -60,62 +63,6 @@ async def open_journal(folder: Path, **options: Any) -> FileJournal:
     return await FileJournal.open(
         folder, clock=SystemClock(), randbits=random.getrandbits, on_fault=print, **options
     )
-
-
-def open_sqlite(path: Path, synchronous: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute(f"PRAGMA synchronous={synchronous}")
-    connection.execute("CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, body BLOB)")
-    return connection
-
-
-INSERT = "INSERT INTO event(body) VALUES (?)"
-
-
-class SqliteGroup:
-    """The best a careful user builds: one writer thread, one commit for all that wait."""
-
-    def __init__(self, path: Path, synchronous: str) -> None:
-        self._connection = open_sqlite(path, synchronous)
-        self._queue: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    async def append(self, body: bytes) -> None:
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put((body, done))
-        await done
-
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            with suppress(queue.Empty):
-                while True:
-                    item = self._queue.get_nowait()
-                    if item is None:
-                        last = True
-                        break
-                    batch.append(item)
-            self._connection.execute("BEGIN")
-            self._connection.executemany(INSERT, [(body,) for body, _ in batch])
-            self._connection.execute("COMMIT")
-            self._loop.call_soon_threadsafe(self._resolve, [done for _, done in batch])
-            if last:
-                return
-
-    @staticmethod
-    def _resolve(waiting: list[asyncio.Future[None]]) -> None:
-        for done in waiting:
-            done.set_result(None)
-
-    def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        self._connection.close()
 
 
 def seconds_per(count: int, action: Callable[[], object]) -> float:
@@ -146,40 +93,12 @@ async def together(publishers: int, each: int, action: Callable[[], Awaitable[ob
     return publishers * each / (time.perf_counter() - begun)
 
 
-def no_sync_peers(folder: Path) -> dict[str, Callable[[], object]]:
-    """Peers without an fsync per put; what they promise then is at most level `process`."""
-    peers: dict[str, Callable[[], object]] = {}
-    if importlib.util.find_spec("persistqueue"):
-        import persistqueue
-
-        put_queue = persistqueue.SQLiteQueue(str(folder / "pq"), auto_commit=True)
-        put_queue._putter.execute(  # type: ignore[attr-defined]
-            "PRAGMA synchronous=NORMAL"
-        )
-        peers["persist-queue"] = lambda: put_queue.put(BODY)
-    if importlib.util.find_spec("diskcache"):
-        import diskcache
-
-        deque = diskcache.Deque(directory=str(folder / "dc"))
-        peers["diskcache"] = lambda: deque.append(BODY)
-    if importlib.util.find_spec("rocksdict"):
-        import rocksdict
-
-        database, counter = rocksdict.Rdict(str(folder / "rocks")), iter(range(1 << 60))
-
-        def put() -> None:
-            database[next(counter)] = BODY
-
-        peers["rocksdict"] = put
-    return peers
-
-
 async def measure_process(folder: Path, figures: Figures, rounds: int, count: int) -> None:
     fd = os.open(folder / "raw", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     journal = await open_journal(folder / "journal")
     normal = open_sqlite(folder / "normal.db", "NORMAL")
     threaded = SqliteGroup(folder / "threaded.db", "NORMAL")
-    peers = no_sync_peers(folder)
+    peers = no_sync_peers(folder, BODY)
     journal.append_nowait(1, BODY)
     await asyncio.sleep(0.5)  # the spare segment is made once, not on every append
     for _ in range(rounds):
@@ -205,17 +124,7 @@ async def measure_power(folder: Path, figures: Figures, rounds: int, count: int)
     journal = await open_journal(folder / "journal-power")
     full = open_sqlite(folder / "full.db", "FULL")
     group = SqliteGroup(folder / "group.db", "FULL")
-    putting: Callable[[], object] | None = None
-    if importlib.util.find_spec("persistqueue"):
-        import persistqueue
-
-        put_queue = persistqueue.SQLiteQueue(
-            str(folder / "pq-power"), auto_commit=True, multithreading=True
-        )
-        put_queue._putter.execute(  # type: ignore[attr-defined]
-            "PRAGMA synchronous=FULL"
-        )
-        putting = lambda: put_queue.put(BODY)  # noqa: E731
+    putting = syncing_queue(folder, BODY)
 
     async def raw() -> None:
         os.write(fd, BODY)
@@ -467,13 +376,12 @@ def main() -> None:
         measure_capacity(folder, figures)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    missing = [name for module, name in PEERS.items() if not importlib.util.find_spec(module)]
     show(
         goals(figures),
         as_json=options.json,
         medians=figures.medians(),
         setting=f"SQLite {sqlite3.sqlite_version}, {options.rounds} rounds",
-        skipped=dict.fromkeys(missing, "not installed"),
+        skipped=dict.fromkeys(missing_peers(), "not installed"),
     )
 
 

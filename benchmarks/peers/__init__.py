@@ -1,0 +1,1 @@
+"""What the benchmarks measure holdfast beside, where it takes more than a call to set it up."""
