@@ -34,6 +34,8 @@ async def watch_disk(
         await anyio.sleep(RETRY_SECONDS)
         # Room may be had by letting go of the past, which takes a checkpoint first.
         recorder.checkpoint_if_due()
+        if recorder.has_outgrown:
+            continue
         try:
             recorder.write_within_limits(Probed(clock.time_ns()))
         except JournalError as error:

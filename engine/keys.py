@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
 
+from .checkpoint import Terms
 from .errors import InvalidOrder
 from .intent import Intent, Stage
-from .ledger import Ledger, Terms
+from .ledger import Ledger
 from .model import Order, OrderReport
 
 

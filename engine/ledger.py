@@ -13,22 +13,11 @@ from decimal import Decimal
 
 import msgspec
 
+from . import checkpoint
 from .book import Book, BookState
+from .checkpoint import Checkpoint, IntentState, Keyed, Terms
 from .intent import Attempt, Intent, Stage
-from .model import (
-    EndStatus,
-    Fill,
-    Order,
-    OrderReport,
-    OrderSnapshot,
-    OrderStatus,
-    Position,
-    PositionSide,
-    Side,
-    TimeInForce,
-    Trigger,
-    TriggerBy,
-)
+from .model import Fill, Order, OrderReport, OrderSnapshot
 from .policy import Exposure, Identity
 from .records import (
     Adopted,
@@ -51,118 +40,6 @@ from .wallets import Wallets
 
 MAX_PRODUCERS = 32
 """Lives of the bot whose last event is remembered; the bus is asked about each of them."""
-
-
-class _IntentState(msgspec.Struct, frozen=True):
-    client_order_id: str
-    order: Order
-    created_ns: int
-    attempts: tuple[tuple[int, int], ...]
-    doubt: str
-    adopts: Position | None = None
-    attempts_made: int = 0
-    """0: as many as are kept; written before more could be made."""
-
-
-class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What else an order is, beside what its report says: the same key is the same order."""
-
-    reduce_only: bool = False
-    position_side: PositionSide = "BOTH"
-    time_in_force: TimeInForce = "GTC"
-    """Also of an order that names none: what the venue takes it for."""
-    trigger: Trigger | None = None
-    trigger_price: Decimal | None = None
-    trigger_by: TriggerBy = "last"
-
-    @classmethod
-    def of(cls, order: Order) -> Terms:
-        return cls(
-            order.reduce_only,
-            order.position_side,
-            order.time_in_force or "GTC",
-            order.trigger,
-            order.trigger_price,
-            order.trigger_by,
-        )
-
-
-class _Keyed(msgspec.Struct, frozen=True, array_like=True):
-    """An ended intent with a key, without the words: a checkpoint holds thousands."""
-
-    key: str
-    client_order_id: str
-    symbol: str
-    side: Side
-    quantity: Decimal
-    status: EndStatus
-    filled: Decimal
-    average_price: Decimal | None
-    order_status: OrderStatus | None
-    code: int | None
-    venue_order_id: str | None = None
-    price: Decimal | None = None
-    updated_ms: int = 0
-    terms: Terms | None = None
-
-    @classmethod
-    def of(cls, report: OrderReport, terms: Terms | None) -> _Keyed:
-        assert report.key is not None
-        return cls(
-            report.key,
-            report.client_order_id,
-            report.symbol,
-            report.side,
-            report.quantity,
-            report.status,
-            report.filled,
-            report.average_price,
-            report.order_status,
-            report.code,
-            report.venue_order_id,
-            report.price,
-            report.updated_ms,
-            terms,
-        )
-
-    def report(self) -> OrderReport:
-        return OrderReport(
-            client_order_id=self.client_order_id,
-            symbol=self.symbol,
-            side=self.side,
-            quantity=self.quantity,
-            status=self.status,
-            filled=self.filled,
-            average_price=self.average_price,
-            venue_order_id=self.venue_order_id,
-            order_status=self.order_status,
-            evidence="remembered from an earlier call with this key",
-            key=self.key,
-            code=self.code,
-            price=self.price,
-            updated_ms=self.updated_ms,
-        )
-
-
-class _Checkpoint(msgspec.Struct, frozen=True):
-    book: BookState
-    intents: tuple[_IntentState, ...]
-    keyed: tuple[_Keyed, ...]
-    hold: str | None
-    policy: PolicySeen | None
-    consented: bool
-    foreign_orders: tuple[str, ...]
-    last_transition: int
-    bot: str = ""
-    last_sequences: dict[int, int] = {}
-    wallets: dict[str, Decimal] = {}
-    wallet_fills: int = 0
-    wallets_since_ms: dict[str, int] = {}
-    untold_fill: Fill | None = None
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Checkpoint)
 
 
 class Ledger:
@@ -333,8 +210,7 @@ class Ledger:
                 self.by_key.pop(report.key, None)
             if report.sent:  # what was never sent leaves its key free
                 self._remember(report, None if intent is None else Terms.of(intent.order))
-            while len(self.keyed) > self._keys_kept:
-                self._forget_oldest()
+            self._forget_beyond_bound()
         if intent is not None:
             intent.stage = Stage.CLOSED
             intent.report = report
@@ -352,10 +228,11 @@ class Ledger:
         if report.order_status is not None and not report.order_status.final:
             self._resting_keys[report.client_order_id] = report.key
 
-    def _forget_oldest(self) -> None:
-        key, forgotten = self.keyed.popitem(last=False)
-        self.terms.pop(key, None)
-        self._resting_keys.pop(forgotten.client_order_id, None)
+    def _forget_beyond_bound(self) -> None:
+        while len(self.keyed) > self._keys_kept:
+            key, forgotten = self.keyed.popitem(last=False)
+            self.terms.pop(key, None)
+            self._resting_keys.pop(forgotten.client_order_id, None)
 
     def _update_keyed(self, order: OrderSnapshot) -> None:
         """A later call with the same key is told how the order stands, not how it began."""
@@ -389,19 +266,13 @@ class Ledger:
                 return order.client_order_id
         return None
 
-    def checkpoint(self, *, limit_bytes: int) -> bytes:
-        """The folded state. Should it not fit, the oldest keys are forgotten until it does."""
-        while len(body := self._encoded()) > limit_bytes and self.keyed:
-            for _ in range(len(self.keyed) // 4 + 1):
-                self._forget_oldest()
-        return body
-
-    def _encoded(self) -> bytes:
-        return _encoder.encode(
-            _Checkpoint(
+    def checkpoint(self) -> bytes:
+        """The folded state, whole: of its keys none is left out for want of room."""
+        return checkpoint.encode(
+            Checkpoint(
                 book=BookState.of(self.book),
                 intents=tuple(
-                    _IntentState(
+                    IntentState(
                         i.client_order_id,
                         i.order,
                         i.created_ns,
@@ -413,7 +284,7 @@ class Ledger:
                     for i in self.intents.values()
                 ),
                 keyed=tuple(
-                    _Keyed.of(report, self.terms.get(key)) for key, report in self.keyed.items()
+                    Keyed.of(report, self.terms.get(key)) for key, report in self.keyed.items()
                 ),
                 hold=self.hold,
                 policy=self.policy_seen,
@@ -429,17 +300,18 @@ class Ledger:
             )
         )
 
-    def restore(self, checkpoint: bytes) -> None:
+    def restore(self, body: bytes) -> None:
         """Begin from a checkpoint.
 
         :raises msgspec.DecodeError: it was written by something else.
         """
-        state = _decoder.decode(checkpoint)
+        state = checkpoint.decode(body)
         self.book = state.book.restore()
         self.wallets = Wallets(state.wallets, state.wallet_fills, state.wallets_since_ms)
         self.keyed, self.terms, self._resting_keys = OrderedDict(), {}, {}
         for kept in state.keyed:
             self._remember(kept.report(), kept.terms)
+        self._forget_beyond_bound()  # which may have been a higher one
         self.hold = state.hold
         self.policy_seen = state.policy
         self.consented = state.consented

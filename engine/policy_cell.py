@@ -155,7 +155,7 @@ class PolicyCell:
     def _too_large(self, policy: Policy) -> str | None:
         """Why it could not be journalled; None when it could."""
         size = len(rules.encode(policy))
-        most = min(MAX_POLICY_BYTES, self._recorder.largest_body // 2)
+        most = min(MAX_POLICY_BYTES, self._recorder.largest_policy)
         if size > most:
             return f"it has {size} bytes, {most} at most"
         if policy.version > MAX_VERSION:

@@ -6,12 +6,12 @@ the journal's reserved space, so that a full disk never stops getting out.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import msgspec
 
 from . import records
+from .checkpoint import room_for_policy
 from .event_record import sequence_of
 from .intent import Intent
 from .journal import (
@@ -22,11 +22,9 @@ from .journal import (
     JournalDamaged,
     JournalError,
     RecordTooLarge,
-    largest_body,
+    largest_checkpoint,
 )
 from .ledger import Ledger
-
-log = logging.getLogger("holdfast.orders")
 
 
 class Recording:
@@ -76,8 +74,12 @@ class Recorder:
         self.journal = journal
         self.ledger = ledger
         self._on_fault = on_fault
-        self.largest_body = largest_body(segment_bytes)
-        """Bytes of what one record can hold."""
+        self.largest_policy = room_for_policy(largest_checkpoint(segment_bytes))
+        """Bytes that a policy may have."""
+        self.has_outgrown = False
+        """The last checkpoint would have been larger than a segment takes. To forget some of it
+        would be to forget what must not be done twice, so the disk counts as down until less has
+        to be remembered, or the process is started with larger segments."""
 
     def replay(self) -> None:
         """Fold what the journal holds into the ledger: the last checkpoint and all after it.
@@ -161,15 +163,12 @@ class Recorder:
         """
         if not self.journal.wants_checkpoint:
             return
-        keys = len(self.ledger.keyed)
-        body = self.ledger.checkpoint(limit_bytes=self.largest_body)
-        if forgotten := keys - len(self.ledger.keyed):
-            log.warning(
-                "keys of orders forgotten before their time: a segment has no room for "
-                "orders.keys_kept of them; raise outbox.segment_bytes",
-                extra={"forgotten": forgotten, "kept": len(self.ledger.keyed)},
-            )
+        self.has_outgrown = False
         try:
-            self.journal.checkpoint(body)
+            self.journal.checkpoint(self.ledger.checkpoint())
+        except RecordTooLarge as error:
+            # Keys have room (`Settings`), so it is all the rest: open orders without number.
+            self.has_outgrown = True
+            self._on_fault(f"no checkpoint: {error}; raise outbox.segment_bytes and start again")
         except JournalError as error:
             self._on_fault(f"no checkpoint: {error}")

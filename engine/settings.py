@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import force_setattr
 
+from .checkpoint import keys_with_room, room_for_keys
 from .errors import ConfigError
-from .journal import Durability
+from .journal import Durability, largest_checkpoint, segment_for_checkpoint
 from .market import INTERVALS
 from .policy import OnEmpty, Policy
 from .ports import Subscription
@@ -61,7 +62,8 @@ class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     cancels exits too, so it must outlast the outages that your exits shall survive. None:
     not used; also where the venue has no such switch."""
     keys_kept: int = 5_000
-    """So many of the latest `Order(key=…)` are remembered, across restarts."""
+    """So many of the latest `Order(key=…)` are remembered, across restarts. They need room in
+    the journal's segments (`outbox.segment_bytes`)."""
 
 
 class OutboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -194,6 +196,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 f"outbox.max_bytes: {outbox.max_bytes} is not above outbox.retain_acked_bytes by "
                 f"three times outbox.segment_bytes; {least} at least"
             )
+        keys, size = self.orders.keys_kept, outbox.segment_bytes
+        if keys > (most := keys_with_room(largest_checkpoint(size), self.symbols)):
+            enough = segment_for_checkpoint(room_for_keys(keys, self.symbols))
+            larger = "" if enough is None else f", or outbox.segment_bytes of {enough} at least"
+            raise ConfigError(
+                f"orders.keys_kept: {keys} keys have no room in segments of {size} bytes "
+                f"(outbox.segment_bytes); {most} at most{larger}"
+            )
 
     def _check_market(self) -> None:
         intervals = _names("market.intervals", self.market.intervals)
@@ -217,7 +227,7 @@ BOUNDS: Final[tuple[tuple[str, float, float], ...]] = (
     ("orders.absence_answers", 2, 20),
     ("orders.absence_spacing_seconds", 0, 60),
     ("orders.dead_man_seconds", 5, 3600),
-    ("orders.keys_kept", 100, 5_000),
+    ("orders.keys_kept", 1, 5_000),
     ("outbox.batch_events", 1, 5000),
     ("outbox.batches_in_flight", 1, 64),
     ("outbox.retain_acked_seconds", 0, 30 * 86_400),

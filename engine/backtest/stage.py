@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from holdfast.campaign.leases import TimedServer
 from holdfast.campaign.plan import FaultPlan
-from holdfast.campaign.surroundings import SEGMENT_BYTES
 from holdfast.campaign.world import World
 from holdfast.engine import Engine
 from holdfast.errors import ConfigError
@@ -37,9 +36,6 @@ from .recording import Recording
 from .result import BotFailure
 from .states import StateLog
 from .tally import Tally
-
-SEGMENT_FACTOR: Final = 256
-"""A bot of months remembers thousands of keys; a checkpoint with them fits into 16 MiB."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +119,7 @@ class Stage(World):
             stale_seconds=None,
         )
         super().__init__(plan, venue=venue)
+        self.segment_bytes = self.settings().outbox.segment_bytes  # thousands of keys may be kept
         self.names_orders = False  # a user's bot may, and need not
         self.states = StateLog(self.loop)
         self.tally = Tally()
@@ -144,9 +141,6 @@ class Stage(World):
         settings = super().settings()
         return msgspec.structs.replace(
             settings,
-            outbox=msgspec.structs.replace(
-                settings.outbox, segment_bytes=SEGMENT_BYTES * SEGMENT_FACTOR
-            ),
             market=self._market,
             alerts=AlertSettings(sample_seconds=None),
         )

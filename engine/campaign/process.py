@@ -137,7 +137,7 @@ class Process:
             clock=self.clock,
             randbits=self.entropy.child("journal").randbits,
             on_fault=self._on_disk_fault,
-            segment_bytes=settings.outbox.segment_bytes,
+            segment_bytes=world.segment_bytes,
             retain_acked_seconds=settings.outbox.retain_acked_seconds,
         )
         assert isinstance(journal, PerilousJournal)

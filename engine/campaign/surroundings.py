@@ -24,7 +24,9 @@ BOT_NAME: Final = "alpha"
 FRESHNESS_SECONDS: Final = 1.0
 """The bound on the age of a policy that the bot is configured with."""
 SEGMENT_BYTES: Final = 64 << 10
-"""Small, so that segments are closed, checkpointed and dropped within one run."""
+"""Of the journal: small, so that segments are closed, checkpointed and dropped within one run.
+Smaller than settings may say, which leave room for the longest keys; those of this bot are short.
+"""
 POSITIONS: Final = (
     Kind.ORPHAN_POSITION,
     Kind.PHANTOM_POSITION,
@@ -60,10 +62,7 @@ def settings_for(conditions: Conditions, symbols: tuple[str, ...]) -> Settings:
         gate=GateSettings(loop_lease_seconds=conditions.gate_lease_seconds),
         policy=PolicySettings(on_empty=conditions.on_empty, freshness_seconds=FRESHNESS_SECONDS),
         lease=lease,
-        outbox=OutboxSettings(
-            segment_bytes=SEGMENT_BYTES,
-            retain_acked_seconds=conditions.retain_acked_seconds,
-        ),
+        outbox=OutboxSettings(retain_acked_seconds=conditions.retain_acked_seconds),
         reconcile=ReconcileSettings(
             audit_seconds=conditions.audit_seconds,
             rules=_rules(conditions),

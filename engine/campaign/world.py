@@ -36,7 +36,7 @@ from holdfast.transports.sim.rules import Market, VenueError
 from .diary import Diary
 from .leases import TimedServer, TimedStore
 from .plan import FaultPlan, Server, VenueClockSkew
-from .surroundings import FRESHNESS_SECONDS, Ports, settings_for
+from .surroundings import FRESHNESS_SECONDS, SEGMENT_BYTES, Ports, settings_for
 
 SYMBOL: Final = "BTC/USDT:USDT"
 FIRST_PRICE: Final = Decimal(64_000)
@@ -94,6 +94,7 @@ class World:
         self.other_diaries: list[Diary] = []
         """Of further copies that somebody started."""
         self.disk = MemoryDisk()
+        self.segment_bytes = SEGMENT_BYTES
         self.noise = {
             "bus": FaultSwitch(plan.noise.bus),
             "store": FaultSwitch(plan.noise.store),

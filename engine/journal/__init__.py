@@ -13,7 +13,7 @@ from .errors import (
     RecordTooLarge,
 )
 from .file import FileJournal
-from .frame import largest_body
+from .frame import largest_body, largest_checkpoint, segment_for_checkpoint
 from .memory import MemoryDisk, MemoryJournal
 from .port import (
     CHECKPOINT,
@@ -50,4 +50,6 @@ __all__ = [
     "RecordTooLarge",
     "Span",
     "largest_body",
+    "largest_checkpoint",
+    "segment_for_checkpoint",
 ]

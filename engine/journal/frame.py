@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .errors import RecordTooLarge
-from .port import CHECKPOINT, MAX_BODY_BYTES, MAX_KIND, RandBits, Record
+from .port import CHECKPOINT, MAX_BODY_BYTES, MAX_CHECKPOINT_BYTES, MAX_KIND, RandBits, Record
 
 MAGIC = b"holdfast"
 VERSION = 1
@@ -276,9 +276,20 @@ def largest_body(segment_bytes: int) -> int:
     return min(MAX_BODY_BYTES, segment_bytes // 2)
 
 
-def frame_size(body: bytes, *, segment_bytes: int) -> int:
+def largest_checkpoint(segment_bytes: int) -> int:
+    """Bytes of the largest checkpoint that segments of this size take."""
+    return min(MAX_CHECKPOINT_BYTES, segment_bytes // 2)
+
+
+def segment_for_checkpoint(checkpoint_bytes: int) -> int | None:
+    """Bytes of the smallest segments that take a checkpoint of this size; None: there are none."""
+    return 2 * checkpoint_bytes if checkpoint_bytes <= MAX_CHECKPOINT_BYTES else None
+
+
+def frame_size(kind: int, body: bytes, *, segment_bytes: int) -> int:
     """:raises RecordTooLarge: the record fits no segment, whatever the disk has free."""
-    allowed = largest_body(segment_bytes)
+    largest = largest_checkpoint if kind == CHECKPOINT else largest_body
+    allowed = largest(segment_bytes)
     if len(body) > allowed:
         raise RecordTooLarge(
             f"a record of {len(body)} bytes: {allowed} at most in segments of {segment_bytes}"

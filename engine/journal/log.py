@@ -150,7 +150,7 @@ class SegmentLog:
         """
         check_kind(kind)
         if self._tail.end + FRAME_BYTES + len(body) > self._room:
-            self._make_room(body, reserve)
+            self._make_room(kind, body, reserve)
         self._limit = 0
         return self._tail.buffer(kind, body)
 
@@ -304,7 +304,7 @@ class SegmentLog:
     # Appending where the hot path ends.
 
     def _append_slowly(self, kind: int, body: bytes, reserve: bool) -> int:
-        self._make_room(body, reserve)
+        self._make_room(kind, body, reserve)
         self.flush()
         try:
             seq = self._tail.write(kind, body)
@@ -337,13 +337,13 @@ class SegmentLog:
 
     # Room.
 
-    def _make_room(self, body: bytes, reserve: bool) -> None:
+    def _make_room(self, kind: int, body: bytes, reserve: bool) -> None:
         """Rotate or begin a block where that is due.
 
         :raises ValueError: the record can never be appended.
         :raises JournalFull: there is no room for the record.
         """
-        size = frame_size(body, segment_bytes=self._segment_bytes)
+        size = frame_size(kind, body, segment_bytes=self._segment_bytes)
         self.collect()
         self.check_open()
         if self._pages.memory_bytes > MAX_UNSYNCED_BYTES:

@@ -211,7 +211,7 @@ class MemoryJournal:
             or self._failure is not None
             or self._monotonic() >= self._sync_due
         ):
-            segment = self._make_room(body, reserve)
+            segment = self._make_room(kind, body, reserve)
         if self._sync_due == float("inf"):
             self._sync_due = self._monotonic() + SYNC_INTERVAL_SECONDS
         seq = self._written + 1
@@ -271,7 +271,7 @@ class MemoryJournal:
         return page
 
     def checkpoint(self, body: bytes) -> int:
-        segment = self._make_room(body, reserve=True)
+        segment = self._make_room(CHECKPOINT, body, reserve=True)
         seq = self._written + 1
         segment.records.append(Record(seq, CHECKPOINT, self.incarnation, body))
         segment.bytes += FRAME_BYTES + len(body)
@@ -303,8 +303,8 @@ class MemoryJournal:
         self._failure = JournalFailed("the process of this journal was killed")
         return self._synced_seq, self._synced_acked, self._synced_checkpoint
 
-    def _make_room(self, body: bytes, reserve: bool) -> _Segment:
-        size = frame_size(body, segment_bytes=self._segment_bytes)
+    def _make_room(self, kind: int, body: bytes, reserve: bool) -> _Segment:
+        size = frame_size(kind, body, segment_bytes=self._segment_bytes)
         self._check_open()
         self._sync_if_due()
         rotates = self._current.bytes + size > self._segment_bytes

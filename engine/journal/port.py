@@ -17,6 +17,8 @@ MAX_KIND = 239
 CHECKPOINT = 240
 #: One record; a larger body is a mistake of the caller, not a matter of disk space.
 MAX_BODY_BYTES = 1 << 20
+#: One checkpoint: what the length field of a frame can tell (`frame`).
+MAX_CHECKPOINT_BYTES = (1 << 24) - 1
 #: The longest that a record of level `process` waits for its fdatasync.
 SYNC_INTERVAL_SECONDS = 0.05
 
@@ -257,7 +259,9 @@ class Journal(Protocol):
 
         Older segments can then be dropped once their records are acknowledged.
 
-        :raises ValueError, RecordTooLarge, JournalFull, JournalFailed: as `append_nowait`.
+        :raises RecordTooLarge: the body is larger than `MAX_CHECKPOINT_BYTES` or half a segment;
+            nothing was appended.
+        :raises JournalFull, JournalFailed: as `append_nowait`.
         """
 
     async def aclose(self) -> None:

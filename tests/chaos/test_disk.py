@@ -23,6 +23,7 @@ SMALL_SEGMENTS = {
     "max_bytes": 1 << 23,
     "retain_acked_bytes": 1 << 22,
 }
+FEW_KEYS = {"keys_kept": 6}
 
 
 def segments(state_dir: Path) -> dict[str, bytes]:
@@ -56,7 +57,7 @@ def where_is(state_dir: Path, numbers: range) -> list[tuple[Path, int]]:
 
 def test_damaged_segment(stage: Stage) -> None:
     """Events that nobody else has are damaged: a marker stands in the stream in their place."""
-    stage.configure(outbox=SMALL_SEGMENTS)
+    stage.configure(outbox=SMALL_SEGMENTS, orders=FEW_KEYS)
     bot = stage.start().opened()
     bot.until_healthy()
     assert bot.ask("submit", **BUY, key="before")["outcome"] == "accepted"
@@ -124,7 +125,7 @@ def test_full_disk(stage: Stage) -> None:
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no small disk can be mounted here: {error}")
     stage.configure(outbox={"segment_bytes": 1 << 16, "max_bytes": 1 << 23,
-                            "retain_acked_bytes": 1 << 16})  # fmt: skip
+                            "retain_acked_bytes": 1 << 16}, orders=FEW_KEYS)  # fmt: skip
     bot = stage.start(wrap=wrap).opened()
     bot.until_healthy()
     assert bot.ask("submit", **BUY)["outcome"] == "accepted"

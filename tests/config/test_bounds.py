@@ -68,6 +68,12 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(
             "outbox.max_bytes: 67108864 is not above.*three times outbox.segment_bytes",
         ),
         ("outbox", {"segment_bytes": 1 << 13}, "outbox.segment_bytes: 8192 is not between 16384"),
+        (
+            "outbox",
+            {"segment_bytes": 1 << 20},
+            r"orders.keys_kept: 5000 keys have no room in segments of 1048576 bytes "
+            r"\(outbox.segment_bytes\); 431 at most, or outbox.segment_bytes of 12146668 at least$",
+        ),
         ("outbox", {"segment_bytes": 1 << 29}, "outbox.segment_bytes: .* and 268435456"),
         (
             "links",
@@ -109,6 +115,11 @@ def test_symbols_are_names_and_each_stands_once(symbols: Any, words: str) -> Non
         Settings(symbols=symbols)
 
 
+def test_where_no_segment_is_large_enough_for_keys_only_fewer_keys_are_a_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"^orders.keys_kept: .*; 1613 at most$"):
+        Settings(symbols=("B" * 3000,))
+
+
 def test_a_bot_name_is_text() -> None:
     name: Any = 5
     with pytest.raises(ConfigError, match=r"^engine.bot: 5 is not"):
@@ -130,7 +141,7 @@ def test_words_and_lists_become_what_the_engine_reads() -> None:
 def test_the_smallest_and_the_unusual_are_allowed() -> None:
     Settings(
         symbols=SYMBOLS,
-        orders=OrderSettings(backoff_seconds=()),
+        orders=OrderSettings(backoff_seconds=(), keys_kept=6),
         outbox=OutboxSettings(
             segment_bytes=1 << 14, retain_acked_bytes=0, retain_acked_seconds=0, max_bytes=3 << 14
         ),

@@ -15,9 +15,12 @@ from msgspec.structs import replace
 from holdfast import book as book_module
 from holdfast import records
 from holdfast.book import Book, BookState
+from holdfast.checkpoint import keys_with_room, room_for_keys
 from holdfast.intent import Stage
 from holdfast.ledger import MAX_PRODUCERS, Ledger
 from holdfast.model import (
+    MAX_DIGITS,
+    MAX_KEY_LENGTH,
     Fill,
     Order,
     OrderReport,
@@ -28,7 +31,6 @@ from holdfast.model import (
 from holdfast.policy import Mode, Policy, encode
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
-LIMIT = 1 << 19
 
 
 def fill(trade_id: int, **changes: Any) -> Fill:
@@ -431,7 +433,7 @@ def test_a_checkpoint_and_what_follows_is_the_live_state(
     life = Life(data)
     for _ in range(before):
         life.step()
-    checkpoint = life.ledger.checkpoint(limit_bytes=LIMIT)
+    checkpoint = life.ledger.checkpoint()
     at = len(life.written)
     for _ in range(after):
         life.step()
@@ -445,18 +447,40 @@ def test_a_checkpoint_and_what_follows_is_the_live_state(
     assert all(i.stage is Stage.UNKNOWN and i.doubt for i in again.intents.values())
 
 
-def test_a_checkpoint_forgets_the_oldest_keys_rather_than_not_fit() -> None:
-    ledger = Ledger(keys_kept=100_000)
-    for number in range(3000):
+def test_with_a_lower_bound_than_before_a_checkpoint_brings_the_latest_keys() -> None:
+    ledger = Ledger(keys_kept=300)
+    for number in range(300):
         cid = f"hf-a-{number}"
         order = Order(BTC, "buy", "0.05", price="60000", key=f"key-{number}")
         ledger.apply(records.Intended(cid, order, 5, 1000, 2000))
         report = replace(report_of(CIDS[1], "rejected", None), client_order_id=cid, key=order.key)
         ledger.apply(records.Resolved(report, None))
-    body = ledger.checkpoint(limit_bytes=100_000)
-    assert len(body) <= 100_000
-    assert "key-2999" in ledger.keyed
-    assert "key-0" not in ledger.keyed
+    again = Ledger(keys_kept=100)
+    again.restore(ledger.checkpoint())
+    assert list(again.keyed) == [f"key-{number}" for number in range(200, 300)]
+    assert set(again.terms) == set(again.keyed)
+
+
+def test_the_longest_keys_have_the_room_that_is_counted_with() -> None:
+    room = room_for_keys(100, [BTC])
+    keys = keys_with_room(room, [BTC])
+    assert keys == 100
+    digits = Decimal("0." + "7" * MAX_DIGITS)
+    ledger = Ledger(keys_kept=keys)
+    for number in range(keys):
+        cid = f"{number:036}"
+        key = f"{number:03}" + "\U0001f511" * (MAX_KEY_LENGTH - 3)
+        order = Order(BTC, "buy", digits, digits, key=key, reduce_only=True, time_in_force="GTX",
+                      trigger="take_profit", trigger_price=digits, trigger_by="mark")  # fmt: skip
+        ledger.apply(records.Intended(cid, order, 5, 1000, 2000))
+        report = replace(
+            report_of(CIDS[1], "not_executed", None), client_order_id=cid, key=key, code=-2019,
+            quantity=digits, price=digits, filled=digits, average_price=digits, venue_order_id=cid,
+            order_status=OrderStatus.PARTIALLY_FILLED, updated_ms=1 << 48,
+        )  # fmt: skip
+        ledger.apply(records.Resolved(report, None))
+    assert len(ledger.keyed) == keys
+    assert 0.95 * room < len(ledger.checkpoint()) / 0.75 < room
 
 
 def test_a_checkpoint_remembers_how_far_each_life_had_counted() -> None:
@@ -466,7 +490,7 @@ def test_a_checkpoint_remembers_how_far_each_life_had_counted() -> None:
             ledger.published(incarnation, sequence)
     again = Ledger(keys_kept=100)
     again.published(1, 1)
-    again.restore(ledger.checkpoint(limit_bytes=LIMIT))
+    again.restore(ledger.checkpoint())
     assert list(again.last_sequences.items()) == [(9, 8), (7, 6), (8, 7)]
     again.published(7, 7)
     assert list(again.last_sequences.items()) == [(9, 8), (7, 7), (8, 7)]
@@ -483,7 +507,7 @@ def test_of_lives_the_oldest_are_forgotten() -> None:
 
 def test_a_checkpoint_of_before_lives_were_remembered_is_read() -> None:
     ledger = Ledger(keys_kept=100)
-    state = msgspec.msgpack.decode(ledger.checkpoint(limit_bytes=LIMIT))
+    state = msgspec.msgpack.decode(ledger.checkpoint())
     state.pop("last_sequences", None)
     ledger.restore(msgspec.msgpack.encode(state))
     assert ledger.last_sequences == {}
@@ -546,7 +570,7 @@ def test_a_key_restored_is_still_told_how_its_order_goes_on() -> None:
     ledger.apply(records.Intended(cid, order_of(cid), 5, 1000, 2000))
     ledger.apply(records.Resolved(report_of(cid, "accepted", snapshot(cid)), snapshot(cid)))
     again = Ledger(keys_kept=100)
-    again.restore(ledger.checkpoint(limit_bytes=LIMIT))
+    again.restore(ledger.checkpoint())
     filled = snapshot(cid, status=OrderStatus.FILLED, filled=Decimal("0.05"))
     again.apply(records.OrderSeen(filled))
     report = again.keyed[f"key-{cid}"]

@@ -111,7 +111,7 @@ def test_a_key_remembers_all_that_its_order_is_told_by() -> None:
     )
     ledger.apply(Resolved(report, snapshot))
     other = Ledger(keys_kept=100)
-    other.restore(ledger.checkpoint(limit_bytes=1 << 20))
+    other.restore(ledger.checkpoint())
     kept = other.keyed["entry"]
     assert (kept.venue_order_id, kept.price, kept.updated_ms) == ("17", D(60_000), 5)
     assert other.client_order_id(BTC, "17") == "c1"

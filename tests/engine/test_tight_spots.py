@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -23,7 +23,7 @@ from holdfast import (
     TradingHalted,
 )
 from holdfast.journal import JournalError
-from holdfast.settings import OutboxSettings, PolicySettings
+from holdfast.settings import OrderSettings, OutboxSettings, PolicySettings
 from holdfast.simulation import run
 from holdfast.transports.sim.faults import Fault
 
@@ -149,6 +149,10 @@ def test_cancel_of_an_order_nobody_knows_about_says_so() -> None:
 
 SMALL_SEGMENTS = {"segment_bytes": 1 << 14, "max_bytes": 1 << 20, "retain_acked_bytes": 1 << 16}
 LARGEST = 1 << 13
+SMALL: dict[str, Any] = {
+    "outbox": OutboxSettings(**SMALL_SEGMENTS),
+    "orders": OrderSettings(keys_kept=6),
+}
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])
@@ -157,7 +161,9 @@ async def test_an_event_that_no_segment_holds_is_refused_and_the_outbox_stays_wh
     world: World, durability: Literal["process", "power"]
 ) -> None:
     world.journal_options = dict(SMALL_SEGMENTS)
-    async with world.engine(outbox=OutboxSettings(**SMALL_SEGMENTS)) as engine:
+    async with world.engine(
+        outbox=OutboxSettings(**SMALL_SEGMENTS), orders=OrderSettings(keys_kept=6)
+    ) as engine:
         await healthy(engine)
         before = engine._core.journal.last_seq
         await engine.publish("small", 1)
@@ -178,7 +184,9 @@ async def test_a_policy_that_no_segment_holds_stops_trading_and_not_the_engine(
 ) -> None:
     world.journal_options = dict(SMALL_SEGMENTS)
     wide = Limits(allowed_symbols=(BTC, *(f"A{number}/USDT:USDT" for number in range(600))))
-    async with world.engine(outbox=OutboxSettings(**SMALL_SEGMENTS)) as engine:
+    async with world.engine(
+        outbox=OutboxSettings(**SMALL_SEGMENTS), orders=OrderSettings(keys_kept=6)
+    ) as engine:
         await healthy(engine)
         with pytest.raises(ConfigError, match="at most"):
             await engine.set_policy(Policy(Mode.NORMAL, wide))

@@ -171,6 +171,23 @@ async def test_oversized_bodies_are_refused(rig: Rig) -> None:
     assert journal.append_nowait(1, bytes(30_000)) == 1
 
 
+async def test_a_checkpoint_may_be_larger_than_any_other_record(rig: Rig) -> None:
+    state = bytes(range(256)) * (1 << 13)
+    room = {"segment_bytes": 1 << 22, "max_bytes": 1 << 24}
+    journal = await rig.open(**room)
+    journal.append_nowait(1, b"before")
+    journal.checkpoint(state)
+    journal.append_nowait(1, b"after")
+    for _ in range(2):
+        assert [body for *_, body in all_records(journal)] == [b"before", state, b"after"]
+        await rig.crash()
+        journal = await rig.open(**room)
+    with pytest.raises(RecordTooLarge):
+        journal.checkpoint(bytes((1 << 21) + 1))
+    with pytest.raises(RecordTooLarge):
+        journal.append_nowait(1, state)
+
+
 async def test_second_opening_is_refused(rig: Rig) -> None:
     await rig.open()
     with pytest.raises(JournalLocked):

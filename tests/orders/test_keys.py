@@ -19,6 +19,7 @@ from holdfast.policy import Limits, Mode, Policy
 from holdfast.records import Resolved
 from holdfast.settings import OrderSettings
 from holdfast.simulation import run
+from holdfast.states.table import State
 from holdfast.transports.sim.faults import Fault
 
 
@@ -147,29 +148,40 @@ def test_a_forgotten_key_leaves_nothing_behind() -> None:
             await rig.engine.submit(keyed(f"k{number}", quantity="0.002"))
         ledger = rig.core.ledger
         assert set(ledger.terms) == set(ledger.keyed)
-        ledger.checkpoint(limit_bytes=4000)
-        assert set(ledger.terms) == set(ledger.keyed)
-        assert len(ledger.keyed) < 100
+        assert len(ledger.keyed) == 100
 
     healthy(body, orders=OrderSettings(keys_kept=100))
 
 
-def test_keys_that_a_segment_has_no_room_for_are_told_of(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def body(rig: Rig) -> None:
-        for number in range(60):
-            await rig.engine.submit(keyed(f"k{number}", quantity="0.002"))
-        recorder = rig.core.recorder
-        journal = cast(MemoryJournal, recorder.journal)
-        journal.wants_checkpoint = True
-        recorder.checkpoint_if_due()
-        assert "raise outbox.segment_bytes" not in caplog.text
-        journal.wants_checkpoint, recorder.largest_body = True, 4000
-        recorder.checkpoint_if_due()
-        assert "raise outbox.segment_bytes" in caplog.text
+def test_what_outgrows_a_segment_stops_trading_and_no_key_is_forgotten() -> None:
+    """Open orders have no bound of their own: what is kept of them may not push keys out."""
 
-    healthy(body, orders=OrderSettings(keys_kept=100))
+    async def main() -> None:
+        world = World()
+        world.journal_options = {"segment_bytes": 1 << 14}
+        async with world.engine(orders=OrderSettings(on_leaving_active="keep")) as engine:
+            await engine.until_healthy()
+            resting = [
+                await engine.submit(keyed(f"k{number}", quantity="0.002", price="60000"))
+                for number in range(30)
+            ]
+            journal = cast(MemoryJournal, engine._core.journal)
+            journal.wants_checkpoint = True
+            await engine.publish("begin", "a new segment")
+            with pytest.raises(TradingHalted, match=r"no checkpoint: .*outbox\.segment_bytes"):
+                await engine.submit(keyed("one more"))
+            shut = engine._core.ledger.transitions
+            await anyio.sleep(5)
+            assert engine.state is State.DEGRADED
+            assert engine._core.ledger.transitions == shut, "that smaller records go is no reason"
+            assert set(engine._core.ledger.keyed) == {f"k{number}" for number in range(30)}
+            for report in resting[:25]:
+                await engine.cancel(BTC, report.client_order_id)
+            with anyio.fail_after(30):
+                await engine.until_healthy()
+            assert not journal.wants_checkpoint
+
+    run(main)
 
 
 def test_a_refused_call_leaves_the_key_free() -> None:

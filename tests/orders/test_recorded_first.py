@@ -281,7 +281,7 @@ def test_a_checkpoint_knows_of_what_is_on_its_way_to_the_disk() -> None:
             core = engine._core
 
             async def checkpoint() -> None:
-                core.journal.checkpoint(core.ledger.checkpoint(limit_bytes=1 << 20))
+                core.journal.checkpoint(core.ledger.checkpoint())
 
             delay_appends(core.journal, before=checkpoint)
             world.venue.faults.arm("place", Fault.lost_request())

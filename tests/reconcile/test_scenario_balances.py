@@ -312,7 +312,7 @@ def test_a_fill_counts_once_and_a_checkpoint_remembers() -> None:
     before.apply(Balanced({"USDT": Decimal(100)}, "a venue whose clock went back", since_ms=5))
     for _ in range(2):
         before.apply(Filled(fill()))
-    after.restore(before.checkpoint(limit_bytes=1 << 20))
+    after.restore(before.checkpoint())
     for ledger in (before, after):
         assert ledger.wallets.expected == {"USDT": Decimal("102.5")}
         assert ledger.wallets.fills == 1

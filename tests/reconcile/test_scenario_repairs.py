@@ -278,7 +278,7 @@ def test_what_a_repair_adopts_is_part_of_a_checkpoint() -> None:
     before, after = Ledger(keys_kept=100), Ledger(keys_kept=100)
     adopts = Position(BTC, Decimal("0.030"))
     before.apply(Intended("hf-alpha-1-0-1", order, 0, 0, 2000, adopts=adopts))
-    after.restore(before.checkpoint(limit_bytes=1 << 20))
+    after.restore(before.checkpoint())
     after.begin()
     (intent,) = after.unknown
     assert after.book.position(BTC) == 0
@@ -301,7 +301,7 @@ def test_of_a_repair_a_person_has_told_of_only_what_it_closed_is_known(kept: str
             report = report_of(ledger.intents[cid], "accepted", "owner says so")
             ledger.apply(Resolved(report))
         if kept == "checkpoint":
-            body, ledger = ledger.checkpoint(limit_bytes=1 << 20), Ledger(keys_kept=100)
+            body, ledger = ledger.checkpoint(), Ledger(keys_kept=100)
             ledger.restore(body)
         ledger.apply(Filled(sold("0.005" if trade_id < 3 else "0.000001", trade_id, cid)))
         if trade_id > 1:
