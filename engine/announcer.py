@@ -11,6 +11,7 @@ from typing import Final
 
 from . import events
 from .alerts import Alert, Severity
+from .errors import InvalidPayload
 from .intent import Intent
 from .journal import JournalError
 from .listeners import Listeners
@@ -71,7 +72,7 @@ class Announcer:
         type_ = events.type_of(body)
         try:
             return self._outbox.publish_nowait(type_, body, trace_id=trace_id, reserve=True)
-        except JournalError as error:
+        except (JournalError, InvalidPayload) as error:  # the latter: no segment holds it
             log.error("%s not journalled", type_, extra={"reason": str(error)})
             return None
 

@@ -68,8 +68,19 @@ _LOOKS: Final = 4
 adopts is adopted, whether it holds still or not."""
 
 
+MAX_TOLD: Final = 2_000
+"""Actions that are told one by one: the event that tells of them has to fit into a record, and
+while another hand trades without a pause each look may find some more."""
+MAX_COUNTED: Final = 10_000
+"""Differences that are told apart, to be counted."""
+
+
 class Settlement(NamedTuple):
-    """What it took until both sides were equal."""
+    """What it took until both sides were equal.
+
+    :ivar differences: how many there were; of very many, a part of them.
+    :ivar actions: what was done, the first ones in words.
+    """
 
     differences: int
     actions: tuple[str, ...]
@@ -92,8 +103,23 @@ class _Progress:
 
     def __init__(self) -> None:
         self.seen: set[tuple[str, ...]] = set()
-        self.done: list[str] = []
         self.fills = 0
+        self._done: list[str] = []
+        self._more = 0
+
+    def saw(self, found: Sequence[Difference]) -> None:
+        if len(self.seen) < MAX_COUNTED:
+            self.seen.update(d.identity for d in found)
+
+    def did(self, action: Action) -> None:
+        if len(self._done) < MAX_TOLD:
+            self._done.append(str(action))
+        else:
+            self._more += 1
+
+    def in_words(self) -> tuple[str, ...]:
+        more = (f"and {self._more} more",) if self._more else ()
+        return (*self._done, *more)
 
 
 class Reconciler:
@@ -143,6 +169,9 @@ class Reconciler:
         """Differences that wait for the operator."""
         self.decided = Broadcast()
         """Notify when the operator has decided something."""
+        self.waits_for = ""
+        """What keeps the books from being compared to an end, in words; empty: nothing does. The
+        words stay from look to look, so that an operator who asks in between is told as well."""
         self._progress = _Progress()
 
     async def compare(self) -> list[Difference]:
@@ -154,17 +183,26 @@ class Reconciler:
 
         :raises LinkDown: the venue could not be observed.
         """
+        try:
+            return await self._settle(waiting)
+        finally:
+            self.waits_for = ""
+
+    async def _settle(self, waiting: Callable[[str], AbstractContextManager[None]]) -> Settlement:
         progress = self._progress
         before: list[Difference] | None = None
         while True:
             if self._silence.seconds:  # asking on would make it longer, and then a ban
-                before = None
+                before, self.waits_for = None, ""
                 with waiting(f"venue: {self._silence.reason}"):
                     await anyio.sleep(self._silence.seconds)
                 continue
             view, snapshot = await self._observer.observe()
             found = differences(view, snapshot)
-            progress.seen.update(d.identity for d in found)
+            progress.saw(found)
+            recent = self._just_traded(view, snapshot)
+            if recent:
+                self.waits_for = self._words_for(recent, view.prefix)
             facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
             adopted = [a for a in facts if a.rule == "adopt"]
             if adopted:
@@ -173,13 +211,13 @@ class Reconciler:
                     counted = await self._repairs.adopt_fact(action.difference)
                     if counted is not None:
                         progress.fills += counted
-                        progress.done.append(str(action))
+                        progress.did(action)
                 if (self._ledger.book.version, self._ledger.wallets.expected) == version:
                     # The venue said something older than what we know; it will catch up.
+                    self.waits_for = f"the venue to tell what it has told before ({adopted[0]})"
                     await anyio.sleep(self._settings.settle_seconds)
                 before = None
                 continue
-            recent = self._just_traded(view, snapshot)
             others = any(not f.client_order_id.startswith(view.prefix) for f in snapshot.fills)
             if not found and recent and others:
                 before = None
@@ -189,7 +227,7 @@ class Reconciler:
                 self._conclude(snapshot)
                 self._hold(())
                 self._progress = _Progress()
-                return Settlement(len(progress.seen), tuple(progress.done), progress.fills)
+                return Settlement(len(progress.seen), progress.in_words(), progress.fills)
             if before is None:  # it may be a race: a difference counts once it is seen twice
                 before = found
                 await anyio.sleep(self._settings.settle_seconds)
@@ -199,6 +237,8 @@ class Reconciler:
                 before = found
                 await anyio.sleep(self._settings.settle_seconds)
                 continue
+            if lasting:
+                self.waits_for = ""
             before = None
             held, in_doubt = [], False
             causes_wait = any(d.fill is not None or d.kind is Kind.CASH_FLOW for d in lasting)
@@ -213,7 +253,7 @@ class Reconciler:
                 else:
                     left = await self._act(action, snapshot)
                     if left is not difference:
-                        progress.done.append(str(action))
+                        progress.did(action)
                     if left is not None and self._outcome_is_open(difference):
                         in_doubt = True  # of the repair itself
                     elif left is not None:
@@ -229,6 +269,15 @@ class Reconciler:
                 with waiting(f"{len(self.held)} differences wait for the operator"):
                     # Looked at again now and then: the owner may settle it at the venue.
                     await self.decided.wait_at_most(self._settings.audit_seconds)
+
+    def _words_for(self, recent: Sequence[Fill], prefix: str) -> str:
+        symbols = ", ".join(sorted({fill.symbol for fill in recent}))
+        others = any(not fill.client_order_id.startswith(prefix) for fill in recent)
+        return (
+            f"a pause of {self._settings.settle_seconds:g} s (reconcile.settle_seconds) in which "
+            f"nobody trades {symbols}, so that its position can be compared; traded just now by "
+            f"{'another hand' if others else 'this bot'}"
+        )
 
     def _outcome_is_open(self, difference: Difference) -> bool:
         """Whether an order on its way must end before anything can be said or done.

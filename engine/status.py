@@ -55,7 +55,8 @@ def waiting_for(core: Core) -> tuple[str, ...]:
     lease = () if core.lease.held else (f"lease: {core.lease.reason}",)
     silence = core.execution.silence.reason
     venue = (f"exchange: {silence}",) if silence else ()
-    return hold + lease + venue + core.runner.waiting_for
+    books = (core.reconciler.waits_for,) if core.reconciler.waits_for else ()
+    return hold + lease + venue + books + core.runner.waiting_for
 
 
 def quantities(held: Iterable[Position]) -> dict[str, str]:

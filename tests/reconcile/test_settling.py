@@ -160,6 +160,36 @@ def test_what_is_adopted_lacks_no_trade_of_a_moment_before() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("sides", [("buy", "sell"), ("buy", "buy")])
+def test_who_asks_is_told_that_another_hand_trades_without_a_pause(sides: tuple[Any, Any]) -> None:
+    """Its trades leave no moment in which positions can be compared."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await healthy(engine)
+            engine.fault("bus", "it hiccuped")
+            for number in range(40):
+                side = sides[number % 2]
+                world.venue.place(ticket(client_order_id=f"web_{number}", side=side))
+                await anyio.sleep(0.2)
+                if number < 5:
+                    continue
+                assert engine.state is State.RECONCILING
+                (why,) = engine.waiting_for
+                assert f"0.25 s (reconcile.settle_seconds) in which nobody trades {BTC}" in why
+                assert "by another hand" in why
+                assert engine.status()["differences"] == []
+            await anyio.sleep(2)
+            if sides[0] == sides[1]:
+                assert engine.waiting_for == ("1 differences wait for the operator",)
+            else:
+                await healthy(engine)
+                assert engine.waiting_for == ()
+
+    run(main)
+
+
 def test_the_owner_may_settle_it_at_the_venue_instead() -> None:
     async def main() -> None:
         world = World()
@@ -367,6 +397,38 @@ def test_fills_and_ends_missed_in_an_outage_are_fetched_and_told() -> None:
         assert [e.body["quantity"] for e in world.events() if e.type == "execution.fill"] == [
             "0.004"
         ]
+
+    run(main)
+
+
+@pytest.mark.parametrize("told", ["a part", "nothing"])
+def test_what_many_missed_fills_took_is_told_in_a_record_that_has_room(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of what was done has no bound; the event that tells of it has, and fails nothing."""
+
+    async def main() -> None:
+        world = World()
+        if told == "a part":
+            monkeypatch.setattr("holdfast.reconciler.MAX_TOLD", 100)
+        else:
+            world.journal_options = {"segment_bytes": 1 << 14}
+        async with world.engine(orders=KEEP) as engine:
+            await healthy(engine)
+            await engine.submit(Order(BTC, "buy", "0.500", price="60000"))
+            world.line.set_down("cut")
+            for _ in range(120):
+                world.venue.on_price(BTC, Decimal(60000), Decimal("0.001"))
+            await anyio.sleep(10)
+            world.line.set_up()
+            await healthy(engine)
+            assert engine.position(BTC) == Decimal("0.120")
+            assert [s for s in engine.history if "could not be carried out" in s.cause] == []
+        if told == "a part":
+            body = last_reconciled(world)
+            assert len(body["actions"]) == 101
+            assert body["actions"][-1].startswith("and 2")
+            assert body["fills_counted"] == 120
 
     run(main)
 
