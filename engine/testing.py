@@ -38,6 +38,7 @@ from holdfast.campaign.plan import (
     FaultPlan,
     Flap,
     ForeignTrade,
+    Funding,
     Hold,
     Kill,
     LaggingReads,
@@ -45,6 +46,7 @@ from holdfast.campaign.plan import (
     Noise,
     OrderFault,
     PolicyChange,
+    QuestionFault,
     RefusedAppend,
     Restart,
     SecondCopy,
@@ -57,6 +59,7 @@ from holdfast.campaign.plan import (
     WallClockJump,
 )
 from holdfast.campaign.planfile import conditions_for
+from holdfast.errors import ConfigError
 from holdfast.market import INTERVALS
 from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
@@ -75,6 +78,7 @@ __all__ = [
     "FaultPlan",
     "Flap",
     "ForeignTrade",
+    "Funding",
     "Hold",
     "Kill",
     "LaggingReads",
@@ -84,6 +88,7 @@ __all__ = [
     "OrderFault",
     "PolicyChange",
     "PromiseBroken",
+    "QuestionFault",
     "RefusedAppend",
     "Restart",
     "Run",
@@ -172,7 +177,7 @@ def play(
     :param funding_rate: of the fees that come due every eight hours; None: there are none.
     :param run_name: `bare` to see the same bot without holdfast.
     :raises DataError: the candles are no series.
-    :raises ConfigError: bars that can not be made of them.
+    :raises ConfigError: bars that can not be made of them, a fault that does not lie within them.
     """
     recording = of_candles(
         market.symbol,
@@ -183,9 +188,15 @@ def play(
     )
     between = span([recording])
     planned = tuple(sorted(faults, key=lambda fault: fault.at_seconds))
+    seconds = (between.last_ms - between.first_ms) / 1000
+    if planned and planned[-1].at_seconds > seconds:
+        raise ConfigError(
+            f"{type(planned[-1]).__name__}.at_seconds: {planned[-1].at_seconds:g} is not within "
+            f"the candles, 0 to {seconds:g}"
+        )
     plan = FaultPlan(
         seed=seed,
-        horizon_seconds=(between.last_ms - between.first_ms) / 1000,
+        horizon_seconds=seconds,
         faults=planned,
         noise=Noise() if noise is None else noise,
         conditions=conditions_for(planned) if conditions is None else conditions,

@@ -3,28 +3,74 @@
 A plan is data. The same plan gives the same run, wherever it came from; a plan drawn
 from a seed (`seeded`) is one of many ways to make one. Each fault stands for itself,
 so that a plan which breaks a promise can be shrunk by leaving faults out.
+
+What can not be is refused where it is made (`objection`), whether a file or a script made it.
 """
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+from holdfast.errors import ConfigError
 from holdfast.policy import Mode, OnEmpty
+from holdfast.settings import BOUNDS
 from holdfast.transports.faults import FaultRates
 
 Server = Literal["bus", "store"]
 """Which of the two; where the world has one server for both, either name means it."""
 
 
+_BOTH_WAYS: Final = frozenset({"skew_ms", "jump_seconds", "code", "rate"})
+_SOMETHING: Final = frozenset({"count", "syncs", "asleep_seconds", "stall_seconds", "quantity",
+                               "liquidity"})  # fmt: skip
+
+
+def objection(key: str, value: object) -> str | None:
+    """What is wrong with a number of a fault or of the conditions, in words; None: nothing.
+
+    Time does not go back, and nothing happens less than once.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if not math.isfinite(value):
+        return f"{value!r} is no finite number"
+    if key in _BOTH_WAYS:
+        return None
+    if value < 0:
+        return f"{value:g} is negative"
+    if value == 0 and key in _SOMETHING:
+        return "0 is nothing at all"
+    if value == 0 and key == "seconds":
+        return "0: the recovery is not after the fault"
+    low, high = _BOUNDS.get(key, (0, math.inf))
+    if not low <= value <= high:
+        return f"{value!r} is not between {low} and {high}"
+    return None
+
+
+def _refuse_what_can_not_be(made: Any) -> None:
+    """:raises ConfigError: naming the field."""
+    for key in made.__struct_fields__:
+        if why := objection(key, getattr(made, key)):
+            raise ConfigError(f"{type(made).__name__}.{key}: {why}")
+
+
 class Fault(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"
 ):
-    """Base of all faults. `at_seconds` counts from the start of the run."""
+    """Base of all faults. `at_seconds` counts from the start of the run.
+
+    :raises ConfigError: of a number that can not be, naming the field.
+    """
 
     at_seconds: float
+
+    def __post_init__(self) -> None:
+        _refuse_what_can_not_be(self)
 
     def __str__(self) -> str:
         values = {f: getattr(self, f) for f in self.__struct_fields__ if f != "at_seconds"}
@@ -277,6 +323,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     :ivar lease_seconds: of the lease that keeps two copies apart; None: it is not taken, where
         the plan starts no second one.
     :ivar audit_seconds: between two background comparisons of the books.
+    :raises ConfigError: of a number that can not be, naming the field.
     """
 
     separate_servers: bool = False
@@ -292,6 +339,25 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     gate_lease_seconds: float | None = None
     lease_seconds: float | None = 5.0
     audit_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        _refuse_what_can_not_be(self)
+
+
+_SETTING_OF: Final = {
+    "retain_acked_seconds": "outbox.retain_acked_seconds",
+    "deadline_seconds": "orders.deadline_seconds",
+    "dead_man_seconds": "orders.dead_man_seconds",
+    "gate_lease_seconds": "gate.loop_lease_seconds",
+    "lease_seconds": "lease.ttl_seconds",
+    "audit_seconds": "reconcile.audit_seconds",
+}
+_BOUNDS: Final = {
+    "latency_seconds": (0.0, 60.0),  # beyond it no question is ever answered in time
+    **{key: (low, high) for key, setting in _SETTING_OF.items()
+       for name, low, high in BOUNDS if name == setting},
+}  # fmt: skip
+"""What a condition may be: what the engine's setting that it becomes may be."""
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -307,6 +307,11 @@ FAULT = '\n[[faults]]\nkind = "flap"\nat_seconds = 5\n\n[[faults]]\n'
         ("[noise.bus]\nlost_repyl = 1", "noise.bus"),
         ("[conditions]\nlatency_seconds = -1", ":2: conditions.latency_seconds: -1 is negative"),
         ("[conditions]\nlatency = 1", ":2: conditions.latency: there is no such key"),
+        ("[conditions]\ndead_man_seconds = 1e6", ":2: conditions.dead_man_seconds: 1000000.0 is"),
+        ("[conditions]\naudit_seconds = nan", ":2: conditions.audit_seconds: nan is no finite"),
+        ("[conditions]\nliquidity = '0'", ":2: conditions.liquidity: 0 is nothing"),
+        (FAULT + 'kind = "foreign_trade"\nat_seconds = 9\nside = "buy"\nquantity = "-1"',
+         ":10: faults[1].quantity: -1 is negative"),
     ],
 )  # fmt: skip
 def test_an_impossible_plan_is_refused(tmp_path: Path, text: str, says: str) -> None:

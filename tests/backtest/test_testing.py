@@ -10,8 +10,9 @@ import anyio
 import pytest
 from backtest_rigs import Cross, Raises
 
-from holdfast import Bar, Bot, Order
+from holdfast import Bar, Bot, ConfigError, Order
 from holdfast.testing import (
+    Conditions,
     ExchangeOutage,
     Kill,
     Noise,
@@ -28,6 +29,8 @@ from holdfast.testing_fixtures import holdfast_play, virtual_time
 from holdfast.transports.faults import FaultRates
 
 __all__ = ["holdfast_play", "virtual_time"]
+
+HOUR = walk(60)
 
 FAULTS = (
     OrderFault(at_seconds=1800, effect="lost_reply", count=2),
@@ -118,3 +121,21 @@ def test_a_bot_need_not_name_its_orders() -> None:
     result = play(Unnamed, walk(5))
     check(result)
     assert result.counts.orders == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Kill(at_seconds=-1, seconds=5), "Kill.at_seconds: -1 is negative"),
+        (lambda: Kill(at_seconds=1, seconds=0), "Kill.seconds: 0: the recovery is not after"),
+        (lambda: Conditions(dead_man_seconds=1e6), "Conditions.dead_man_seconds: 1000000.0 is not"),
+        (
+            lambda: play(Cross, HOUR, faults=[Kill(at_seconds=1e6, seconds=5)]),
+            "Kill.at_seconds: 1e+06 is not within the candles, 0 to 3600",
+        ),
+    ],
+)
+def test_what_can_not_be_is_refused_before_the_run(make: Callable[[], object], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        make()
+    assert says in str(refused.value)

@@ -8,6 +8,7 @@ others as it was.
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -32,8 +33,10 @@ class FaultRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         chances = (self.lost_request, self.lost_reply, self.refused, self.delayed)
-        if min(chances) < 0 or sum(chances) > 1:
+        if not (min(chances) >= 0 and sum(chances) <= 1):  # NaN is neither
             raise ValueError(f"chances {chances} are not all above 0 and together at most 1")
+        if not 0 <= self.longest_delay_seconds < inf:
+            raise ValueError(f"longest_delay_seconds: {self.longest_delay_seconds!r} is no time")
 
 
 class Fate(Enum):
