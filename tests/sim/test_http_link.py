@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -12,14 +13,22 @@ import anyio
 import pytest
 from sim_rigs import BTC, WIRE_CLIENTS, RecordingWatch, Rig, http_rig, start, stop
 
+from holdfast import simulation
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import LinkDown
 from holdfast.model import OutcomeKind
+from holdfast.simulation import SeededEntropy
 from holdfast.transports.sim import Fault, factory, server
 from holdfast.transports.sim.records import OrderTicket
-from holdfast.transports.usdm import questions, stream
-from holdfast.transports.usdm.backoff import LONGEST_SECONDS, delay_seconds
+from holdfast.transports.usdm import backoff, questions, stream
+from holdfast.transports.usdm.backoff import (
+    LONGEST_SECONDS,
+    connect_socket,
+    delay_seconds,
+    keep_connected,
+)
 from holdfast.transports.usdm.client import UsdmExecutionClient
+from holdfast.transports.usdm.session import open_session
 
 Case = Callable[[Rig], Awaitable[None]]
 Run = Callable[[Case], None]
@@ -113,6 +122,39 @@ def test_the_listen_key_is_extended_more_than_once(
     run(case)
 
 
+def test_a_listen_key_that_the_venue_has_forgotten_without_a_word_is_replaced(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket stays open then and nothing comes over it any more."""
+    monkeypatch.setattr(stream, "EXTEND_SECONDS", 0.02)
+
+    async def case(rig: Rig) -> None:
+        assert rig.server is not None
+        rig.server._keys.expire()
+        await rig.watch.until(lambda watch: "stream_up" in watch.heard)
+        assert rig.watch.heard == ["stream_down", "stream_up"]
+
+    run(case)
+
+
+def test_a_listen_key_that_can_not_be_extended_is_taken_for_dead_in_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "EXTEND_SECONDS", 0.02)
+    monkeypatch.setattr(stream, "EXTEND_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(stream, "KEY_SECONDS", 0.5)
+
+    async def case(rig: Rig) -> None:
+        refused = Fault.refusal(-1000, "An unknown error occurred.")
+        until_ms = rig.venue.now_ms() + 1_000
+        rig.venue.faults.arm("stream", refused, until_ms=until_ms)
+        await rig.watch.until(lambda watch: "stream_up" in watch.heard)
+        assert rig.watch.heard[-2:] == ["stream_down", "stream_up"]
+        assert len(rig.requests("stream")) > 5
+
+    run(case)
+
+
 def test_clock_offset_is_measured_and_signed_with(run: Run) -> None:
     async def case(rig: Rig) -> None:
         assert isinstance(rig.client, UsdmExecutionClient)
@@ -145,6 +187,39 @@ def test_a_venue_that_hangs_is_noticed_by_ping_and_timeout() -> None:
         os.kill(process.pid, signal.SIGCONT)
         code, errors = stop(process, signal.SIGTERM)
     assert (code, errors) == (0, "")
+
+
+def test_a_venue_that_takes_a_connection_and_says_nothing_is_left_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a load balancer whose servers are away: nothing would be heard for five minutes."""
+    monkeypatch.setattr(backoff, "CONNECT_SECONDS", 0.1)
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            url = f"ws://127.0.0.1:{taken.getsockname()[1]}/ws"
+            async with open_session(max_connections=1) as session:
+                with anyio.fail_after(10), pytest.raises(TimeoutError):
+                    await connect_socket(session, url, ping_seconds=1)
+
+    anyio.run(main)
+
+
+def test_connections_that_end_at_once_are_not_made_again_and_again() -> None:
+    """Binance allows an address 300 connections in five minutes; each costs a listen key, too."""
+    begun: list[float] = []
+
+    async def connect(up: Callable[[], None]) -> str:
+        begun.append(anyio.current_time())
+        up()
+        return "closed"
+
+    async def main() -> None:
+        with anyio.move_on_after(300):
+            await keep_connected(connect, on_up=list, on_down=str, entropy=SeededEntropy(1))
+
+    simulation.run(main)
+    assert 60 <= len(begun) <= 150  # two sockets of the market and the user stream: 450
 
 
 def test_backoff_doubles_and_is_bounded() -> None:

@@ -36,7 +36,7 @@ from .account import AccountAccess
 from .algo import AlgoOrderJson, algo_order, conditional_params
 from .conditional import ConditionalCalls
 from .endpoints import Endpoint
-from .errors import UNKNOWN_ORDER
+from .errors import NO_SUCH_LISTEN_KEY, UNKNOWN_ORDER
 from .fills import OrderNames, newest_id, trades_after, trades_since
 from .health import LinkKeeper
 from .limits import Priority
@@ -61,6 +61,7 @@ from .wire import (
     order_json,
     place_outcome,
     query_outcome,
+    read_error,
 )
 
 log = logging.getLogger("holdfast.usdm")
@@ -461,11 +462,12 @@ class UsdmExecutionClient(AccountAccess):
         )
         return answer.listenKey
 
-    async def _extend_listen_key(self) -> None:
-        await self._line.read(
-            endpoints.EXTEND_LISTEN_KEY,
-            [],
-            Any,
-            timeout_seconds=PROBE_SECONDS,
-            priority=Priority.EXIT,
+    async def _extend_listen_key(self) -> bool:
+        endpoint = endpoints.EXTEND_LISTEN_KEY
+        reply = await self._line.ask(
+            endpoint, [], timeout_seconds=PROBE_SECONDS, priority=Priority.EXIT
         )
+        if reply.status != 200 and read_error(reply.body)[0] == NO_SUCH_LISTEN_KEY:
+            return False
+        self._line.decoded(endpoint, reply, Any)
+        return True

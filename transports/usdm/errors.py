@@ -18,6 +18,8 @@ DOES_NOT_EXIST: Final = -2013
 """GET order: the venue has no such order, or does not show it yet."""
 UNKNOWN_ORDER: Final = -2011
 """DELETE order: filled, already cancelled, or never there."""
+NO_SUCH_LISTEN_KEY: Final = -1125
+"""PUT listenKey: the key has expired, or was ended by somebody else with the same account."""
 TIMESTAMP_CODES: Final = (-1021, -5028)
 """The request's time stamp was refused, by the gateway or by the matching engine."""
 NOTHING_TO_REDUCE: Final = (-2022, -4118)
@@ -125,6 +127,15 @@ def classify_refusal(
         retry_after_seconds=retry_after_seconds,
         nothing_to_reduce=kind is OutcomeKind.REJECTED and code in NOTHING_TO_REDUCE,
     )
+
+
+def silence_seconds(outcome: PlaceOutcome) -> float:
+    """For how long the venue wants to be left alone by everybody at this address, after a
+    refusal of whatever request; 0: it does not say so.
+    """
+    if outcome.retry_after_seconds is None and outcome.kind is OutcomeKind.BANNED:
+        return SHORTEST_BAN_SECONDS
+    return outcome.retry_after_seconds or 0.0
 
 
 def _kind(status: int, code: int | None, message: str) -> OutcomeKind:
