@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from aiohttp import WSMsgType, web
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.errors import LinkDown
 from holdfast.market import Bar, MarketEvent, MarketGap, Quote, Trade
-from holdfast.ports import Subscription
+from holdfast.ports import Clock, Subscription
 from holdfast.transports.usdm.market import UsdmMarketData
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
@@ -31,18 +32,28 @@ class Venue:
         self.sockets: dict[str, web.WebSocketResponse] = {}
         self.streams: dict[str, str] = {}
         self.klines_refused = False
+        self.banned_seconds = 0
+        self.asked: list[str] = []
         self.pages = 0
+        self.newest = 3000
 
     def bar_ms(self, minute: int) -> int:
         return self.first_ms + minute * MINUTE
 
     async def klines(self, request: web.Request) -> web.Response:
+        self.asked.append("klines")
         if self.klines_refused:
             return web.json_response({"code": -1001, "msg": "no"}, status=503)
+        if self.banned_seconds:
+            return web.json_response(
+                {"code": -1003, "msg": "Way too many requests."},
+                status=418,
+                headers={"Retry-After": str(self.banned_seconds)},
+            )
         self.pages += 1
         since, limit = int(request.query["startTime"]), int(request.query["limit"])
         minute = max(0, -(-(since - self.first_ms) // MINUTE))
-        rows = [self.row(m) for m in range(minute, min(minute + limit, 3001))]
+        rows = [self.row(m) for m in range(minute, min(minute + limit, self.newest + 1))]
         return web.json_response(rows)
 
     def row(self, minute: int) -> list[Any]:
@@ -50,6 +61,7 @@ class Venue:
         return [opened, "1.0", "2.0", "0.5", "1.5", "10", opened + MINUTE - 1, "15", 3, "5", "7", 0]
 
     async def stream(self, request: web.Request) -> web.WebSocketResponse:
+        self.asked.append("stream")
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         kind = request.path.split("/")[1]
@@ -119,12 +131,20 @@ async def served() -> AsyncIterator[tuple[Venue, str]]:
         await runner.cleanup()
 
 
-def client(address: str) -> UsdmMarketData:
+class SetClock(SystemClock):
+    """The machine's clock, set wrongly."""
+
+    def __init__(self, ahead_seconds: float) -> None:
+        super().__init__()
+        self.time_ns = lambda: time.time_ns() + int(ahead_seconds * 1e9)
+
+
+def client(address: str, clock: Clock | None = None) -> UsdmMarketData:
     return UsdmMarketData(
         rest_url=f"http://{address}",
         market_url=f"ws://{address}/market",
         public_url=f"ws://{address}/public",
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         entropy=SystemEntropy(),
     )
 
@@ -262,5 +282,54 @@ def test_past_bars_are_the_latest_that_have_ended() -> None:
                 await market.bars(BTC, interval="1m", limit=5, timeout_seconds=5)
             assert market._open_session is not None
             await market._open_session.close()
+
+    anyio.run(main)
+
+
+@pytest.mark.parametrize("ahead_seconds", [62.0, -62.0])
+def test_whether_a_bar_has_ended_the_venue_decides_and_no_wrong_clock(
+    ahead_seconds: float,
+) -> None:
+    """Bar 3000 goes on for a minute yet; taken for ended it would stay as it is now for ever."""
+
+    async def main() -> None:
+        async with served() as (venue, address):
+            market = client(address, SetClock(ahead_seconds))
+            bars = await market.bars(BTC, interval="1m", limit=3, timeout_seconds=5)
+            assert bars[-1].time_ms == venue.bar_ms(2999)
+            assert market._open_session is not None
+            await market._open_session.close()
+
+    anyio.run(main)
+
+
+def test_more_past_bars_than_an_outage_may_cost_are_all_told() -> None:
+    async def main() -> None:
+        async with served() as (venue, address):
+            venue.first_ms -= 9_000 * MINUTE
+            venue.newest += 9_000
+            market = client(address)
+            bars = await market.bars(BTC, interval="1m", limit=11_000, timeout_seconds=20)
+            assert len(bars) == 11_000
+            assert market._open_session is not None
+            await market._open_session.close()
+
+    anyio.run(main)
+
+
+def test_a_venue_that_bans_is_left_alone_for_as_long_as_it_says() -> None:
+    """Whoever goes on asking is banned for longer, and its orders with it: it is one address."""
+
+    async def main() -> None:
+        async with listening() as (venue, watch):
+            await venue.say_bar(2990)
+            await watch.until(lambda: len(watch.events) == 1)
+            venue.banned_seconds = 1
+            venue.asked.clear()
+            await venue.hang_up()
+            await watch.until(lambda: watch.links.count("down") >= 4)
+            assert venue.asked == ["stream", "klines"]
+            venue.banned_seconds = 0
+            await watch.until(lambda: watch.links[-1] == "up")
 
     anyio.run(main)

@@ -13,17 +13,16 @@ import msgspec
 
 from holdfast.clock_offset import ClockOffset
 from holdfast.errors import LinkDown
-from holdfast.model import OutcomeKind
 from holdfast.ports import Clock
 
 from .endpoints import Endpoint, Security
-from .errors import SHORTEST_BAN_SECONDS, TIMESTAMP_CODES, classify_refusal
+from .errors import TIMESTAMP_CODES
 from .health import LinkKeeper
 from .limits import Budget, Cost, Priority
 from .pacing import Pacer
 from .session import Attempt, NoReply, NotSent, Reply, open_session
 from .signing import Params, Signer
-from .wire import read_error
+from .wire import read_error, silence_asked_for
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -137,21 +136,10 @@ class Line:
 
     def _heed(self, reply: Reply) -> None:
         """A refusal that says something of more than this request."""
-        code, message = read_error(reply.body)
-        outcome = classify_refusal(
-            status=reply.status,
-            code=code,
-            message=message,
-            retry_after_seconds=reply.retry_after_seconds,
-            now_ms=self.now_ms(),
-        )
-        silence_seconds = outcome.retry_after_seconds
-        if silence_seconds is None and outcome.kind is OutcomeKind.BANNED:
-            silence_seconds = SHORTEST_BAN_SECONDS
-        if silence_seconds:
-            self.pacer.silence.keep(silence_seconds)
-            self._health.doubt()
-        elif code in TIMESTAMP_CODES:
+        seconds, code = silence_asked_for(reply, now_ms=self.now_ms())
+        if seconds:
+            self.pacer.silence.keep(seconds)
+        if seconds or code in TIMESTAMP_CODES:
             self._health.doubt()
 
     # --- questions -----------------------------------------------------------------

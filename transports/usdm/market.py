@@ -21,16 +21,19 @@ from aiohttp import WSMsgType
 from holdfast.errors import LinkDown
 from holdfast.market import INTERVALS, Bar, MarketEvent, MarketGap, Trade
 from holdfast.ports import Clock, Entropy, MarketWatch, Subscription
+from holdfast.silence import Silence
 
-from .backoff import keep_connected
+from .backoff import connect_socket, keep_connected
 from .market_wire import Alive, read_klines, read_market_frame, stream_names
 from .parameters import venue_name
 from .session import HttpRequest, NoReply, NotSent, open_session, send
+from .wire import silence_asked_for
 
 REQUEST_SECONDS: Final = 5.0
-MAX_FRAME_BYTES: Final = 1_048_576
 PAGE: Final = 1000
 """Bars asked for at once; Binance allows 1500 at twice the weight ("Kline Data")."""
+WINDOW_SECONDS: Final = 60.0
+"""In which weight is counted: after a 429 that does not say how long to wait."""
 MAX_MISSED_BARS: Final = 10_000
 """Of one symbol and interval that are asked for after an outage: a week of minutes. Older
 ones stay missing, which the gap has told."""
@@ -67,6 +70,7 @@ class UsdmMarketData:
         """Opening time of the latest bar delivered, by symbol and length."""
         self._newest_trade: dict[str, int] = {}
         self._heard_ms: dict[str, int] = {}
+        self._silence = Silence(clock.monotonic)
         self._open_session: aiohttp.ClientSession | None = None
 
     # --- the port --------------------------------------------------------------------
@@ -110,8 +114,9 @@ class UsdmMarketData:
     ) -> str:
         """One connection, from its beginning to its end; returns why it ended.
 
-        :raises LinkDown: the venue could not be asked for what was missed.
+        :raises LinkDown: the venue could not be asked for what was missed, or may not be asked.
         """
+        self._refuse_in_silence()
         ended: list[str] = []
         market = stream_names(
             list(self._names), intervals=subscription.intervals, trades=subscription.trades
@@ -123,7 +128,9 @@ class UsdmMarketData:
         sockets: list[aiohttp.ClientWebSocketResponse] = []
         try:
             for url in urls:  # each is to be closed if the next one fails
-                sockets.append(await self._connect(url))  # noqa: PERF401
+                sockets.append(  # noqa: PERF401
+                    await connect_socket(self._session(), url, ping_seconds=self._ping_seconds)
+                )
             await self._make_up(watch, subscription)
             up()
             async with anyio.create_task_group() as reading:
@@ -143,14 +150,6 @@ class UsdmMarketData:
                     await socket.close()
         return ended[0]
 
-    async def _connect(self, url: str) -> aiohttp.ClientWebSocketResponse:
-        return await self._session().ws_connect(
-            url,
-            heartbeat=self._ping_seconds,
-            max_msg_size=MAX_FRAME_BYTES,
-            timeout=aiohttp.ClientWSTimeout(ws_close=0.5),
-        )
-
     async def _make_up(self, watch: MarketWatch, subscription: Subscription) -> None:
         """After an interruption: say that there was one, then the bars that ended meanwhile."""
         for symbol, heard_ms in self._heard_ms.items():
@@ -158,10 +157,12 @@ class UsdmMarketData:
         self._newest_trade.clear()
         for symbol in subscription.symbols:
             for interval in subscription.intervals:
-                newest_ms = self._newest_bar.get((symbol, INTERVALS[interval]))
+                interval_ms = INTERVALS[interval]
+                newest_ms = self._newest_bar.get((symbol, interval_ms))
                 if newest_ms is None:
                     continue
-                for bar in await self._bars_since(symbol, interval, since_ms=newest_ms + 1):
+                since_ms = max(newest_ms + 1, self._now_ms() - MAX_MISSED_BARS * interval_ms)
+                for bar in await self._bars_since(symbol, interval, since_ms=since_ms):
                     self._deliver_bar(watch, bar)
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse, watch: MarketWatch) -> NoReturn:
@@ -218,12 +219,13 @@ class UsdmMarketData:
     async def _bars_since(self, symbol: str, interval: str, *, since_ms: int) -> list[Bar]:
         """Bars that opened at or after `since_ms` and have ended. :raises LinkDown:"""
         interval_ms = INTERVALS[interval]
-        since_ms = max(since_ms, self._now_ms() - MAX_MISSED_BARS * interval_ms)
         found: list[Bar] = []
         while True:
+            # No more than there can be: the weight grows with the limit.
+            limit = min(PAGE, max(0, self._now_ms() - since_ms) // interval_ms + 3)
             path = (
                 f"/fapi/v1/klines?symbol={venue_name(symbol)}&interval={interval}"
-                f"&startTime={since_ms}&limit={PAGE}"
+                f"&startTime={since_ms}&limit={limit}"
             )
             body = await self._get(path, REQUEST_SECONDS)
             try:
@@ -233,12 +235,13 @@ class UsdmMarketData:
             except msgspec.DecodeError as error:
                 raise LinkDown(f"{self.name}: klines can not be read: {error}") from None
             found += page
-            if len(page) < PAGE - 1:  # the last of a full page may not have ended yet
+            if len(page) < limit - 1:  # the last of a full page may not have ended yet
                 return found
             since_ms = page[-1].time_ms + 1
 
     async def _get(self, path: str, timeout_seconds: float) -> bytes:
-        """:raises LinkDown: no answer, or another than 200."""
+        """:raises LinkDown: no answer, or another than 200, or the venue wants to be left alone."""
+        self._refuse_in_silence()
         try:
             reply = await send(
                 self._session(),
@@ -248,8 +251,18 @@ class UsdmMarketData:
         except (NotSent, NoReply) as error:
             raise LinkDown(f"{self.name}: {error}") from None
         if reply.status != 200:
-            raise LinkDown(f"{self.name}: HTTP {reply.status}")
+            seconds, code = silence_asked_for(reply, now_ms=self._now_ms())
+            if reply.status == 429 and not seconds:
+                seconds = WINDOW_SECONDS
+            if seconds:
+                self._silence.keep(seconds)
+            raise LinkDown(f"{self.name}: HTTP {reply.status}, {code}")
         return reply.body
+
+    def _refuse_in_silence(self) -> None:
+        """:raises LinkDown: the venue has asked for it. A ban is of the address, orders and all."""
+        if self._silence.seconds:
+            raise LinkDown(f"{self.name}: {self._silence.reason}")
 
     def _session(self) -> aiohttp.ClientSession:
         if self._open_session is None:

@@ -113,12 +113,20 @@ def read_market_frame(frame: str | bytes, unified: Unified) -> MarketEvent | Ali
             return Alive(symbol)
 
 
+CLOCK_MARGIN_MS: Final = 5000
+"""More than our clock may differ from the venue's while anybody trades
+(`links.max_clock_skew_seconds`, 1 s by default)."""
 _ROW_FIELDS: Final = 7
 """Open time, open, high, low, close, volume, close time; more follow ("Kline Data")."""
 
 
 def read_klines(body: bytes, *, symbol: str, interval_ms: int, now_ms: int) -> list[Bar]:
-    """The bars of a klines answer that had ended by `now_ms`, oldest first.
+    """The bars of a klines answer that have ended, oldest first.
+
+    The venue tells the one that goes on as well, as the last. That one has ended stands fast if
+    a later one has begun, whatever our clock shows; the last one has only if it should have
+    ended so long ago (`now_ms`) that no wrong clock accounts for it. A bar that is taken for
+    ended before it has keeps the prices of that moment for ever.
 
     :raises msgspec.DecodeError: not readable.
     """
@@ -131,6 +139,8 @@ def read_klines(body: bytes, *, symbol: str, interval_ms: int, now_ms: int) -> l
             numbers = [float(value) for value in row[1:6]]
         except (TypeError, ValueError) as error:
             raise msgspec.ValidationError(f"a kline that is none: {error}") from None
-        if time_ms + interval_ms <= now_ms:
-            bars.append(Bar(symbol, time_ms, interval_ms, *numbers))
-    return sorted(bars, key=lambda bar: bar.time_ms)
+        bars.append(Bar(symbol, time_ms, interval_ms, *numbers))
+    bars.sort(key=lambda bar: bar.time_ms)
+    if bars and bars[-1].time_ms + interval_ms + CLOCK_MARGIN_MS > now_ms:
+        del bars[-1]
+    return bars

@@ -28,7 +28,8 @@ from holdfast.model import (
 )
 from holdfast.order_words import STATUS_OF
 
-from .errors import DOES_NOT_EXIST, classify_refusal
+from .errors import DOES_NOT_EXIST, classify_refusal, silence_seconds
+from .session import Reply
 
 Unified = Callable[[str], str]
 """The venue's name of a symbol to the unified one."""
@@ -149,6 +150,23 @@ def read_error(body: bytes) -> tuple[int | None, str]:
     except msgspec.DecodeError:
         return None, body[:MAX_REASON_CHARACTERS].decode(errors="replace").strip()
     return error.code, error.msg
+
+
+def silence_asked_for(reply: Reply, *, now_ms: int) -> tuple[float, int | None]:
+    """For how long a refusal asks everybody at this address to be quiet (0: not at all), and
+    its code.
+
+    :param now_ms: the venue's clock, as far as known.
+    """
+    code, message = read_error(reply.body)
+    outcome = classify_refusal(
+        status=reply.status,
+        code=code,
+        message=message,
+        retry_after_seconds=reply.retry_after_seconds,
+        now_ms=now_ms,
+    )
+    return silence_seconds(outcome), code
 
 
 class NamedOrder(Protocol):
