@@ -87,6 +87,17 @@ def test_contracts_that_expire_have_names_of_their_own(
     assert list(found) == ["BTC/USDT:USDT", "BTC/USDT:USDT-261225", "1000PEPE/USDT:USDT"]
 
 
+def test_a_contract_that_was_settled_does_not_take_the_name_of_the_one_that_trades(
+    make: Callable[[str], UsdmExecutionClient],
+) -> None:
+    """Binance lists the old one on, as BNXUSDTSETTLED, with the assets of the new one."""
+    settled = market("BTCUSDTSETTLED", status="SETTLING")
+    for markets in ((market(), settled), (settled, market())):
+        found = instruments(make, *markets)
+        assert found["BTC/USDT:USDT"].trading
+        assert not found["BTCUSDTSETTLED"].trading
+
+
 @pytest.mark.parametrize("missing", ["PRICE_FILTER", "LOT_SIZE"])
 def test_a_contract_without_its_steps_is_not_listed(
     make: Callable[[str], UsdmExecutionClient], missing: str

@@ -4,9 +4,10 @@ URLs: `binance://usdm` trades with money, `binance://usdm-testnet` with Binance'
 Both are the client of `transports.usdm`; ccxt makes and signs the requests (`ccxt_signer`), so
 that keys of all its kinds work: a secret for HMAC, or a private key (Ed25519, RSA).
 
-Addresses: developers.binance.com, USDⓈ-M "General Info" (REST; the testnet moved to
-`demo-fapi` when Demo Trading took its place) and "User Data Streams" (`/private`, since
-2026-04), Wallet "Get API Key Permission"; ccxt names the same, which a test compares.
+Addresses: developers.binance.com, "General Info" of the derivatives (the testnet moved to
+`demo-fapi` and `demo-fstream` when Demo Trading took its place; its streams have the same three
+paths, `/private` among them, since 2026-04), Wallet "Get API Key Permission". ccxt names the same
+for REST, which a test compares; of the streams it has those of the old testnet.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ SITES: Final = {
     "usdm-testnet": Site(
         "binance-usdm-testnet",
         "https://demo-fapi.binance.com",
-        "wss://fstream.binancefuture.com",
+        "wss://demo-fstream.binance.com",
         None,
     ),
 }

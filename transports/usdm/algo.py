@@ -72,7 +72,8 @@ def conditional_params(request: PlaceRequest, name: str) -> list[tuple[str, str]
 
 
 class AlgoOrderJson(msgspec.Struct, frozen=True):
-    """A conditional order in a REST answer."""
+    """A conditional order in a REST answer. One that closes whatever is held at its time names no
+    quantity, a trailing one no price."""
 
     orderId: int = msgspec.field(name="algoId")  # noqa: N815
     clientOrderId: str = msgspec.field(name="clientAlgoId")  # noqa: N815
@@ -80,10 +81,10 @@ class AlgoOrderJson(msgspec.Struct, frozen=True):
     algoStatus: str  # noqa: N815
     orderType: str  # noqa: N815
     side: str
-    quantity: Decimal
-    price: Decimal
-    triggerPrice: Decimal  # noqa: N815
-    updateTime: int  # noqa: N815
+    quantity: Decimal = Decimal(0)
+    price: Decimal = Decimal(0)
+    triggerPrice: Decimal = Decimal(0)  # noqa: N815
+    updateTime: int = 0  # noqa: N815
     positionSide: PositionSide = "BOTH"  # noqa: N815
     reduceOnly: bool = False  # noqa: N815
     closePosition: bool = False  # noqa: N815
@@ -129,10 +130,10 @@ class AlgoUpdateJson(msgspec.Struct, frozen=True):
     o: str
     s: str
     S: str
-    q: Decimal
     X: str
-    tp: Decimal
-    p: Decimal
+    q: Decimal = Decimal(0)
+    tp: Decimal = Decimal(0)
+    p: Decimal = Decimal(0)
     ps: PositionSide = "BOTH"
     R: bool = False
     cp: bool = False

@@ -50,6 +50,7 @@ from .signing import Params, Signer
 from .stream import UserStream
 from .symbols import Symbols
 from .wire import (
+    CountdownJson,
     ListenKeyJson,
     NamedOrder,
     OrderJson,
@@ -325,14 +326,16 @@ class UsdmExecutionClient(AccountAccess):
         self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
     ) -> None:
         """See `ports.CountsDown`."""
-        countdown_ms = str(round(countdown_seconds * 1000))
-        await self._line.read(
+        name, countdown_ms = self._symbols.at_venue(symbol), round(countdown_seconds * 1000)
+        runs = await self._line.read(
             endpoints.COUNTDOWN_CANCEL_ALL,
-            [("symbol", self._symbols.at_venue(symbol)), ("countdownTime", countdown_ms)],
-            Any,
+            [("symbol", name), ("countdownTime", str(countdown_ms))],
+            CountdownJson,
             timeout_seconds=timeout_seconds,
             priority=Priority.EXIT,
         )
+        if runs.symbol != name or runs.countdownTime != countdown_ms:
+            raise LinkDown(f"{self.name}: the countdown of {name} was answered with another one")
 
     # --- snapshots -----------------------------------------------------------------
 
@@ -350,10 +353,10 @@ class UsdmExecutionClient(AccountAccess):
             endpoints.OPEN_ORDERS, [], list[OrderJson], timeout_seconds=countdown.seconds_left()
         )
         rows: list[NamedOrder] = [*waiting, *resting]
-        snapshots: dict[str, OrderSnapshot] = {}
+        snapshots: dict[tuple[str, str], OrderSnapshot] = {}
         for row in rows:
             snapshot = self._line.readable(partial(row.snapshot, self._symbols.unified))
-            snapshots[snapshot.client_order_id] = self._remember(snapshot)
+            snapshots[snapshot.symbol, snapshot.client_order_id] = self._remember(snapshot)
         return list(snapshots.values())
 
     async def positions(self, *, timeout_seconds: float) -> list[Position]:

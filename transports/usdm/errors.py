@@ -43,6 +43,7 @@ CODES: Final[Mapping[int, OutcomeKind]] = {
     -1022: OutcomeKind.AUTH,
     -2014: OutcomeKind.AUTH,
     -2015: OutcomeKind.AUTH,
+    -2017: OutcomeKind.AUTH,  # the account's keys are locked
     -4116: OutcomeKind.EXISTS,
     **dict.fromkeys(
         (
@@ -58,12 +59,21 @@ CODES: Final[Mapping[int, OutcomeKind]] = {
             -2026,  # this type is not supported when reduceOnly
             -2027,  # maximum position at this leverage
             -2028,  # leverage too small for this quantity
+            -4109,  # inactive account
             -4120,  # this order type belongs to the algo endpoint
             -4131,  # PERCENT_PRICE of the counterparty's best price
             -4140,  # symbol status does not allow this order
+            -4141,  # the symbol is closed
+            -4142,  # a stop or take-profit would trigger at once
             -4164,  # minimum notional
+            -4183,  # price above the stop price multiplier cap
+            -4184,  # price below its floor
             -4192,  # cooling-off period
+            -4210,  # stop price above the price multiplier cap
+            -4211,  # stop price below its floor
             -4400,  # quantitative rules: only reducing is allowed
+            -4401,  # risk control of large positions: only reducing is allowed
+            -4402,  # not available in this region
             -5021,  # fill-or-kill could not be filled; not recorded
             -5022,  # post-only would take; not recorded
         ),

@@ -14,6 +14,7 @@ import msgspec
 from holdfast.model import Instrument
 
 from .limits import Kind, Limit
+from .parameters import venue_name
 
 _LIMIT_KIND: Final[dict[str, Kind]] = {"REQUEST_WEIGHT": "weight", "ORDERS": "orders"}
 _UNIT_MS: Final = {"SECOND": 1000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
@@ -40,10 +41,15 @@ class MarketJson(msgspec.Struct, frozen=True):
 
     @property
     def unified(self) -> str:
-        """`BTC/USDT:USDT`, of a contract that expires `BTC/USDT:USDT-261225`."""
+        """`BTC/USDT:USDT`, of a contract that expires `BTC/USDT:USDT-261225`.
+
+        One whose name is not made of its assets keeps it: `BNXUSDTSETTLED` was settled, and is
+        listed with the assets of the contract that trades now.
+        """
         expiry = self.symbol.partition("_")[2]
         name = f"{self.baseAsset}/{self.quoteAsset}:{self.marginAsset}"
-        return f"{name}-{expiry}" if expiry else name
+        name = f"{name}-{expiry}" if expiry else name
+        return name if venue_name(name) == self.symbol else self.symbol
 
     def instrument(self) -> Instrument:
         """:raises msgspec.ValidationError: a filter is missing."""

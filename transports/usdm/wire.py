@@ -130,6 +130,13 @@ class TimeJson(msgspec.Struct, frozen=True):
     serverTime: int  # noqa: N815
 
 
+class CountdownJson(msgspec.Struct, frozen=True):
+    """Of countdownCancelAll: what runs now."""
+
+    symbol: str
+    countdownTime: Decimal  # noqa: N815
+
+
 class ListenKeyJson(msgspec.Struct, frozen=True):
     listenKey: str  # noqa: N815
 
