@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from decimal import Decimal
+from itertools import accumulate
+from typing import Final
 
 from .model import CashFlow
+from .wallets import SHOWN_STEP
+
+MAX_IN_DOUBT: Final = 100
+"""Flows of one moment in which the venue was asked that are tried one by one."""
 
 
 def least_unknown_trades(
@@ -36,6 +42,41 @@ def of_others(
         for f in flows
         if not f.trade_id or f.symbol not in symbols or (f.symbol, f.trade_id) in others
     )
+
+
+def that_explain(
+    flows: Iterable[CashFlow],
+    drift: Decimal,
+    *,
+    tolerance: Decimal,
+    known_until_ms: int,
+    sure_until_ms: int,
+) -> tuple[list[CashFlow], int]:
+    """Those that have made a wallet drift, and up to which venue time none is left out.
+
+    What moves while the venue is asked for a wallet is in its answer or not, and no time says
+    which: the answer has none. But it was one moment, so the first few of such flows are in it
+    and the others are not; which, the sums tell. Where none fits, all of them are taken, and
+    what they do not explain is seen.
+
+    :param tolerance: for a sum of none; each flow was rounded.
+    :param known_until_ms: flows up to then may be part already of what the wallet was before.
+    :param sure_until_ms: flows after that need not be part of what it is now.
+    """
+    ordered = sorted(flows, key=lambda flow: flow.time_ms)
+    sums = [Decimal(0), *accumulate(flow.amount for flow in ordered)]
+    count = len(ordered)
+    first = sum(flow.time_ms <= known_until_ms for flow in ordered[:MAX_IN_DOUBT])
+    last = sum(flow.time_ms > sure_until_ms for flow in ordered[-MAX_IN_DOUBT:])
+    choices = ((known, left) for left in range(last + 1) for known in range(first + 1))
+    for known, left in choices:
+        chosen = ordered[known : count - left]
+        rest = drift - (sums[count - left] - sums[min(known, count - left)])
+        if abs(rest) <= tolerance + SHOWN_STEP * len(chosen):
+            break
+    else:
+        chosen = ordered
+    return chosen, max([sure_until_ms, *(flow.time_ms for flow in chosen)])
 
 
 def in_words(flows: Iterable[CashFlow]) -> str:

@@ -149,6 +149,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     wallets: dict[str, Decimal] = {}
     wallet_fills: int = 0
     wallets_since_ms: dict[str, int] = {}
+    wallets_until_ms: dict[str, int] = {}
     untold_fill: Fill | None = None
 
 

@@ -166,7 +166,7 @@ class Ledger:
                 self.foreign_orders = frozenset(fact.foreign_orders)
                 self.consented = self.consented or fact.consent
             case Balanced(wallets):
-                self.wallets.believe(wallets, since_ms=fact.since_ms)
+                self.wallets.believe(wallets, since_ms=fact.since_ms, until_ms=fact.until_ms)
             case Transitioned():
                 self.transitions = fact.number
             case Held():
@@ -296,6 +296,7 @@ class Ledger:
                 wallets=dict(self.wallets.expected),
                 wallet_fills=self.wallets.fills,
                 wallets_since_ms=dict(self.wallets.since_ms),
+                wallets_until_ms=dict(self.wallets.until_ms),
                 untold_fill=self.untold_fill,
             )
         )
@@ -307,7 +308,9 @@ class Ledger:
         """
         state = checkpoint.decode(body)
         self.book = state.book.restore()
-        self.wallets = Wallets(state.wallets, state.wallet_fills, state.wallets_since_ms)
+        self.wallets = Wallets(
+            state.wallets, state.wallet_fills, state.wallets_since_ms, state.wallets_until_ms
+        )
         self.keyed, self.terms, self._resting_keys = OrderedDict(), {}, {}
         for kept in state.keyed:
             self._remember(kept.report(), kept.terms)

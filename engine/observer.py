@@ -74,9 +74,9 @@ class Observer:
             # and a fill in between must be seen in the positions rather than nowhere.
             fills, newest = await self._look_for_fills()
             positions = await self._client.positions(timeout_seconds=timeout)
-            asked_ms = self._venue_clock.now_ms()
+            asked_ms = self._venue_clock.now_ms() - self._venue_clock.error_ms
             wallets = await self._look_at_wallets()
-            told_ms = self._venue_clock.now_ms()
+            told_ms = self._venue_clock.now_ms() + self._venue_clock.error_ms
             self._on_progress()
             if ledger.book.version == version and in_flight == frozenset(ledger.intents):
                 break
@@ -133,6 +133,7 @@ class Observer:
             unprotected=book.unprotected(),
             wallets=dict(ledger.wallets.expected),
             wallet_tolerance=ledger.wallets.tolerance,
+            wallets_until_ms=dict(ledger.wallets.until_ms),
         )
 
     def _unfilled(self) -> dict[str, Decimal]:

@@ -95,7 +95,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     :ivar newest_trade_ids: up to which trade of each declared symbol the venue was observed.
     :ivar wallets: of the assets that the declared symbols are settled in; None: the venue's
         client does not tell of balances, or they are not to be compared.
-    :ivar wallets_asked_ms, wallets_told_ms: venue time before and after they were asked for.
+    :ivar wallets_asked_ms, wallets_told_ms: venue time before and after they were asked for, by
+        a clock that may be off: the one is no later than it was, the other no sooner.
     :ivar cash_flows: of others than our fills, if a wallet is not what they have made of it, up
         to the moment of the snapshot; None: nobody asked, or the venue does not tell.
     """
@@ -135,6 +136,8 @@ class View(msgspec.Struct, frozen=True):
     """What our fills have made of them; nothing of an asset that is not known yet."""
     wallet_tolerance: Decimal = Decimal(0)
     """As `Wallets.tolerance`."""
+    wallets_until_ms: dict[str, int] = {}
+    """As `Wallets.until_ms`."""
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -156,8 +159,9 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The venue's signed position, for position kinds."""
     drift: Decimal = Decimal(0)
     """How much of the venue's position or balance the book does not know, signed."""
-    time_ms: int = 0
-    """Of balances: venue time up to which cash flows were looked at."""
+    since_ms: int = 0
+    until_ms: int = 0
+    """Of balances, as of `records.Balanced`: of what comes once the difference is adopted."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -369,7 +373,13 @@ def _balances(view: View, snapshot: Snapshot) -> list[Difference]:
     found = []
     for asset, drift in drifted(view.wallets, snapshot.wallets or {}, view.wallet_tolerance):
         expected, rest, wallet = view.wallets[asset], drift, (snapshot.wallets or {})[asset]
-        flows = [f for f in snapshot.cash_flows or () if f.asset == asset]
+        flows, since_ms = cash_flows.that_explain(
+            (f for f in snapshot.cash_flows or () if f.asset == asset),
+            drift,
+            tolerance=view.wallet_tolerance,
+            known_until_ms=view.wallets_until_ms.get(asset, 0),
+            sure_until_ms=snapshot.wallets_asked_ms,
+        )
         if flows:
             explained = sum((f.amount for f in flows), Decimal(0))
             rest = drift - explained
@@ -381,14 +391,22 @@ def _balances(view: View, snapshot: Snapshot) -> list[Difference]:
                     f"{expected:f}",
                     f"{expected + explained:f} ({cash_flows.in_words(flows)})",
                     drift=drift if is_all else explained,
-                    time_ms=snapshot.wallets_told_ms,
+                    since_ms=since_ms,
+                    until_ms=snapshot.wallets_told_ms,
                 )
             )
             if is_all:
                 continue
-        here, time_ms = f"{wallet - rest:f}", snapshot.wallets_told_ms
         found.append(
-            Difference(Kind.BALANCE_DRIFT, asset, here, f"{wallet:f}", drift=rest, time_ms=time_ms)
+            Difference(
+                Kind.BALANCE_DRIFT,
+                asset,
+                f"{wallet - rest:f}",
+                f"{wallet:f}",
+                drift=rest,
+                since_ms=since_ms,
+                until_ms=snapshot.wallets_told_ms,
+            )
         )
     return found
 

@@ -101,6 +101,8 @@ class Balanced(msgspec.Struct, frozen=True, omit_defaults=True):
     by: str
     since_ms: int = 0
     """Venue time from which on what comes and goes is not in them yet; 0: not known."""
+    until_ms: int = 0
+    """Until then it may be in them all the same."""
 
 
 class Transitioned(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -174,7 +174,8 @@ class Repairs:
         if expected is not None:  # else a fill came whose profit nobody told: it begins anew
             drifted = {asset: expected + difference.drift}
             by = f"rule for {difference.kind}"
-            self._recorder.write(Balanced(drifted, by, difference.time_ms + 1))
+            since_ms, until_ms = difference.since_ms, difference.until_ms
+            self._recorder.write(Balanced(drifted, by, since_ms, until_ms))
 
     def believe_wallets(self, snapshot: Snapshot, *, by: str) -> None:
         """Also when they are what is expected, now and then: the history of cash flows is asked
@@ -187,7 +188,8 @@ class Repairs:
             snapshot.wallets != known.expected
             or snapshot.wallets_asked_ms - believed_ms > BELIEVED_AGAIN_MS
         ):
-            self._recorder.write(Balanced(snapshot.wallets, by, snapshot.wallets_asked_ms))
+            asked_ms, told_ms = snapshot.wallets_asked_ms, snapshot.wallets_told_ms
+            self._recorder.write(Balanced(snapshot.wallets, by, asked_ms, told_ms))
 
     def adopt_all(self, snapshot: Snapshot, *, by: str) -> None:
         # In this order: were the process killed in between, fills that the positions contain

@@ -47,6 +47,7 @@ class Wallets:
     :ivar expected: per asset; an asset that is not in it is not known and not compared.
     :ivar fills: counted since the venue was last believed.
     :ivar since_ms: per asset, the venue's time since when its cash flows are not in `expected`.
+    :ivar until_ms: until when they may be in it all the same: the venue was being asked.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Wallets:
         expected: Mapping[str, Decimal] | None = None,
         fills: int = 0,
         since_ms: Mapping[str, int] | None = None,
+        until_ms: Mapping[str, int] | None = None,
     ) -> None:
         self.expected = dict(expected or {})
         self.fills = fills
         self.since_ms = dict(since_ms or {})
+        self.until_ms = dict(until_ms or {})
 
     @property
     def tolerance(self) -> Decimal:
@@ -65,15 +68,19 @@ class Wallets:
         one for the two balances that are compared."""
         return SHOWN_STEP * (self.fills + 1)
 
-    def believe(self, balances: Mapping[str, Decimal], *, since_ms: int = 0) -> None:
+    def believe(
+        self, balances: Mapping[str, Decimal], *, since_ms: int = 0, until_ms: int = 0
+    ) -> None:
         """Begin anew from what the venue has shown.
 
-        :param since_ms: as `Balanced.since_ms`. It never goes back, as a venue's clock may: a
-            cash flow that was looked at once would explain another difference.
+        :param since_ms, until_ms: as of `records.Balanced`. The first never goes back, as a
+            venue's clock may: a cash flow that was looked at once would explain another
+            difference.
         """
         self.expected.update(balances)
         self.fills = 0
         for asset in balances:
+            self.until_ms[asset] = until_ms
             if since_ms:
                 self.since_ms[asset] = max(since_ms, self.since_ms.get(asset, 0))
             else:

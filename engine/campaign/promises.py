@@ -9,7 +9,7 @@ from holdfast.reconcile import Kind
 from holdfast.transports.sim.records import VenueOrder
 
 from .diary import Decision, Diary, number_of
-from .plan import Funding, Stall, Suspend
+from .plan import Funding
 from .supervisor import Supervisor
 from .surroundings import POSITIONS
 from .world import World
@@ -93,19 +93,14 @@ def check_repairs(world: World) -> None:
     """Where nobody but the bot has traded, every fill explains its part of the position, and of
     the cash, whatever died in between: then nothing of these was ever put right by a rule. A
     funding fee is explained by the venue's history, if that was told, by a clock that did not
-    jump, to a process that did not stand still: what has moved between an answer and the moment
-    in which it is read may be in it or not.
+    jump.
     """
     if world.foreign_trades:
         return
     unexplained: list[Kind] = [] if world.other_diaries else [*POSITIONS]
     if not any(isinstance(fault, Funding) for fault in world.plan.faults):
         unexplained += [Kind.CASH_FLOW, Kind.BALANCE_DRIFT]
-    elif not (
-        world.history_untold
-        or world.venue_clock_jumps
-        or any(isinstance(fault, Stall | Suspend) for fault in world.plan.faults)
-    ):
+    elif not (world.history_untold or world.venue_clock_jumps):
         unexplained.append(Kind.BALANCE_DRIFT)
     for _, _, event in world.events():
         if event is None or event.type != "execution.positions_reconciled":

@@ -6,6 +6,7 @@ import random
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
 from engine_world import BTC
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scenario_rig import CASH, DRIFT, ENTRY, FOREIGN, RESTING, Stage, scenario, wire_scenario
 
+from holdfast.cash_flows import that_explain
 from holdfast.errors import LinkDown
 from holdfast.ledger import Ledger
 from holdfast.model import Balance, CashFlow, Fill, Order
@@ -173,6 +175,44 @@ async def test_a_history_that_can_not_be_read_explains_nothing(
         assert await stage.told() == [DRIFT]
 
 
+@pytest.mark.parametrize("rule", ["adopt", "hold"])
+@pytest.mark.parametrize("in_the_answer", [True, False])
+@scenario
+async def test_cash_that_moves_while_the_venue_is_asked(
+    stage: Stage, in_the_answer: bool, rule: Any
+) -> None:
+    """It may be in the answer or not; when it was told alone does not say which."""
+
+    def moves_once(client: Any, amount: str) -> None:
+        ask = client.balances
+
+        async def moving(**asked: Any) -> Any:
+            client.balances = ask
+            if in_the_answer:
+                await anyio.sleep(0.02)
+                transfer(stage, amount)
+            answer = await ask(**asked)
+            if not in_the_answer:
+                transfer(stage, amount)
+            await anyio.sleep(0.02)
+            return answer
+
+        client.balances = moving
+
+    async with stage.life(rules={"balance_drift": rule}) as engine:
+        moves_once(engine._core.exchange, "10")
+        await stage.healthy()
+        async with stage.outage():
+            transfer(stage, "200")
+            moves_once(engine._core.exchange, "3000")
+        await stage.settled(told=None, cash=False)
+        assert set(await stage.told()) == {CASH}
+        async with stage.outage():
+            transfer(stage, "40000")
+        await stage.settled(told=[])
+        assert expected(stage) == stage.venue.wallet_balance == 143_210
+
+
 @pytest.mark.parametrize("funded", [False, True])
 @pytest.mark.parametrize("kill", [False, True])
 @scenario
@@ -232,6 +272,41 @@ def test_the_venues_rounding_is_all_that_is_tolerated(seed: int) -> None:
         said = Decimal(rounded(venue.wallet_balance))
         assert abs(said - wallets.expected["USDT"]) <= wallets.tolerance
     assert wallets.tolerance == 41 * SHOWN_STEP
+
+
+def flow(amount: str, time_ms: int) -> CashFlow:
+    return CashFlow("USDT", Decimal(amount), "TRANSFER", time_ms)
+
+
+FLOWS = [flow("1", 10), flow("20", 90), flow("300", 100), flow("4000", 110), flow("50000", 110)]
+
+
+@pytest.mark.parametrize(
+    ("drift", "chosen", "since_ms"),
+    [
+        ("54321", 5, 110),
+        ("321", 3, 100),  # asked at 95
+        ("21", 2, 95),
+        ("4321", 4, 110),  # of one moment, and in the next answer the other one is left
+        ("54320", 4, 110),  # the first was part of what was believed before
+        ("320", 2, 100),
+        ("1", 5, 110),  # nothing fits, for the second one is no doubt in both
+        ("7", 5, 110),
+    ],
+)
+def test_which_flows_are_in_an_answer_their_sum_tells(
+    drift: str, chosen: int, since_ms: int
+) -> None:
+    told = that_explain(
+        FLOWS[2:] + FLOWS[:2],
+        Decimal(drift),
+        tolerance=SHOWN_STEP,
+        known_until_ms=10,
+        sure_until_ms=95,
+    )
+    assert (len(told[0]), told[1]) == (chosen, since_ms)
+    if chosen < 5:
+        assert sum(f.amount for f in told[0]) == Decimal(drift)
 
 
 def view(wallets: Wallets) -> View:
