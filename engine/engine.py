@@ -13,6 +13,8 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from anyio.lowlevel import checkpoint
+
 from holdfast.states.machine import Step
 from holdfast.states.table import Level, State
 
@@ -305,8 +307,12 @@ class Engine:
             `error.intent.resolved()`.
         :raises JournalFull: an opening order, and the disk is full; nothing was sent.
         """
-        self._check_symbol(order)
-        return await self._core.execution.orders.submit(order)
+        try:
+            self._check_symbol(order)
+            return await self._core.execution.orders.submit(order)
+        except Exception:
+            await checkpoint()  # whoever asks again at once leaves the engine time to recover
+            raise
 
     def check(self, order: Order) -> None:
         """Refuse what `submit` would refuse at this moment; for whoever has to give something
@@ -366,11 +372,15 @@ class Engine:
         :raises InvalidOrder: one of the two is no name.
         :raises LinkDown: the venue could not be asked; cancelling again is harmless.
         """
-        self._check_running()
-        for field, name in (("symbol", symbol), ("client_order_id", client_order_id)):
-            if not is_text(name):
-                raise InvalidOrder(f"{field}: {name!r} is no name")
-        return await self._core.execution.orders.cancel(symbol, client_order_id)
+        try:
+            self._check_running()
+            for field, name in (("symbol", symbol), ("client_order_id", client_order_id)):
+                if not is_text(name):
+                    raise InvalidOrder(f"{field}: {name!r} is no name")
+            return await self._core.execution.orders.cancel(symbol, client_order_id)
+        except Exception:
+            await checkpoint()  # as in `submit`
+            raise
 
     async def publish(
         self,
@@ -389,17 +399,21 @@ class Engine:
         :raises InvalidPayload: it can not be right or be encoded; the outbox is as before.
         :raises JournalFull: the disk is full; nothing was appended.
         """
-        self._check_running()
-        if durability not in Durability.__members__.values():
-            raise InvalidPayload(
-                f"durability: {durability!r} is not one of {', '.join(Durability)}"
-            )
         try:
-            return await self._core.outbox.publish(
-                type_, body, durability=Durability(durability), trace_id=trace_id
-            )
-        finally:  # a bot that only publishes begins new segments too
-            self._core.recorder.checkpoint_if_due()
+            self._check_running()
+            if durability not in Durability.__members__.values():
+                raise InvalidPayload(
+                    f"durability: {durability!r} is not one of {', '.join(Durability)}"
+                )
+            try:
+                return await self._core.outbox.publish(
+                    type_, body, durability=Durability(durability), trace_id=trace_id
+                )
+            finally:  # a bot that only publishes begins new segments too
+                self._core.recorder.checkpoint_if_due()
+        except Exception:
+            await checkpoint()  # as in `submit`
+            raise
 
     def position(self, symbol: str, position_side: PositionSide | None = None) -> Decimal:
         """Quantity held by our own fills, in the base asset; negative is short.

@@ -13,7 +13,7 @@ from .bare_engine import BareEngine
 from .feed import RecordedMarket
 from .loading import MakeBot
 from .stage import Stage
-from .trader import fail
+from .trader import told
 
 
 class BareProcess:
@@ -65,14 +65,8 @@ class BareProcess:
             self.alive = False
 
     async def _trade(self, engine: BareEngine) -> None:
-        try:
+        with told(self._stage, alive=lambda: self.alive):
             await engine.live(self._make_bot())
-        except ExceptionGroup as group:
-            error: Exception = group
-            while isinstance(error, ExceptionGroup):
-                error = error.exceptions[0]
-            if self.alive:
-                fail(self._stage, error)
 
     async def _end_on_request(self, scope: anyio.CancelScope) -> None:
         await self.close.wait()

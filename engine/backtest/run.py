@@ -22,7 +22,7 @@ from holdfast.campaign.promises import check_events
 from holdfast.campaign.run import RECOVERY_SECONDS, act, digest_of, recover, silence
 from holdfast.campaign.supervisor import Supervisor
 from holdfast.journal import MemoryJournal
-from holdfast.simulation import Simulation
+from holdfast.simulation import SimEscape, SimLivelock, Simulation
 from holdfast.transports.sim import Market
 
 from .bare import BareLives
@@ -30,7 +30,7 @@ from .loading import MakeBot
 from .recording import Recording, span
 from .result import Run, RunName
 from .stage import Account, Stage
-from .trader import BotTrader
+from .trader import BotTrader, fail_by_verdict
 
 SAMPLES: Final = 600
 """Points of an equity curve; as many as a page shows."""
@@ -77,7 +77,10 @@ def run(scene: Scene, name: RunName, *, told: Callable[[int], object] | None = N
         max_steps_per_instant=MAX_STEPS_PER_INSTANT,
     )
 
+    stage: Stage | None = None
+
     async def main() -> Run:
+        nonlocal stage
         stage = Stage(
             plan,
             markets=scene.markets,
@@ -92,7 +95,13 @@ def run(scene: Scene, name: RunName, *, told: Callable[[int], object] | None = N
         return _result(stage, name, wrong)
 
     with silence():
-        return simulation.run(main)
+        try:
+            return simulation.run(main)
+        except (SimEscape, SimLivelock) as verdict:
+            if stage is None:
+                raise
+            fail_by_verdict(stage, verdict)
+            return _result(stage, name, ())
 
 
 async def _play_clean(stage: Stage, make_bot: MakeBot) -> tuple[str, ...]:

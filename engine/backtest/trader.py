@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -11,6 +13,7 @@ from holdfast.bot import Bot
 from holdfast.engine import Engine
 from holdfast.errors import EngineClosed
 from holdfast.journal import JournalFailed
+from holdfast.simulation import SimEscape, SimLivelock
 
 from .loading import MakeBot
 from .result import BotFailure
@@ -55,36 +58,66 @@ class BotTrader:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_when_set, stop, group.cancel_scope)
-                try:
-                    await engine.run(self._make_bot())
-                except EngineClosed:
-                    pass
-                except JournalFailed:
-                    # Of this process nothing comes any more; whoever watches it starts another.
-                    self._told_so = self._alive()
-                except Exception as error:  # the user's code: whatever it was, it is told
-                    if self._alive():
-                        fail(stage, error)
+                with told(stage, alive=self._alive):
+                    try:
+                        await engine.run(self._make_bot())
+                    except EngineClosed:
+                        pass
+                    except JournalFailed:
+                        # Of this process nothing comes any more; whoever watches it starts another.
+                        self._told_so = self._alive()
                 group.cancel_scope.cancel()
         finally:
             if self._main:
                 stage.states.end()
 
 
-def fail(stage: Stage, error: Exception) -> None:
-    """A bot has raised: the run ends, and says where, when, and what was open."""
-    if stage.failure is None:
-        stage.failure = BotFailure(
-            error=f"{type(error).__name__}: {error}",
-            where=_where(error),
-            at_ms=stage.clock.time_ns() // 1_000_000,
-            open=tuple(_open(stage)),
-        )
-    stage.note(f"the bot raised {type(error).__name__}: {error}")
+@contextmanager
+def told(stage: Stage, *, alive: Callable[[], bool]) -> Iterator[None]:
+    """What the bot raises inside ends the run, which says where, when, and what was open.
+
+    :param alive: whether its process still is; what a dead one raises is nobody's fault.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        _fail(stage, cancelled)  # of a future that the bot itself had cancelled
+    except (Exception, SystemExit, BaseExceptionGroup) as raised:  # the user's code: whatever
+        error: BaseException = raised
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if not isinstance(error, Exception | SystemExit):
+            raise
+        if alive():
+            _fail(stage, error)
+
+
+def _fail(stage: Stage, error: BaseException) -> None:
+    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    _tell(stage, words, _where(error))
     stage.feed.stop()
 
 
-def _where(error: Exception) -> str:
+def fail_by_verdict(stage: Stage, verdict: SimEscape | SimLivelock) -> None:
+    """A bot has left the simulation, or keeps it busy at one moment: the run has ended."""
+    words, _, _ = f"{type(verdict).__name__}: {verdict}".partition(";")
+    where = _where(verdict)
+    if isinstance(verdict, SimLivelock) and verdict.callbacks:
+        _, _, where = verdict.callbacks[0].partition(": ")
+    _tell(stage, words, where)
+
+
+def _tell(stage: Stage, words: str, where: str) -> None:
+    if stage.failure is None:
+        at_ms = stage.clock.time_ns() // 1_000_000
+        stage.failure = BotFailure(error=words, where=where, at_ms=at_ms, open=tuple(_open(stage)))
+    stage.note(f"the bot raised {words}")
+
+
+def _where(error: BaseException) -> str:
     """The innermost line of a bot's method, or of what the bot calls of its own."""
     frames = [
         (frame, line)

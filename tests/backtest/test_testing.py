@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import product
 from typing import Any, ClassVar
 
 import anyio
 import pytest
-from backtest_rigs import Cross, Raises
+from backtest_rigs import SYMBOL, Cross, Raises
 
-from holdfast import Bar, Bot, ConfigError, Order
+from holdfast import Bar, Bot, ConfigError, Order, TradingHalted
+from holdfast.backtest.result import RunName
 from holdfast.testing import (
     Conditions,
     ExchangeOutage,
+    Hold,
     Kill,
     Noise,
     OrderFault,
@@ -53,6 +59,46 @@ def test_a_bot_is_played_under_faults_and_the_promises_are_checked() -> None:
 def test_what_went_wrong_fails_the_test() -> None:
     with pytest.raises(PromiseBroken, match=r"the bot raised ZeroDivisionError: of mine in .*Rais"):
         check(play(Raises, walk(200)))
+
+
+class Ends(Bot):
+    """In its first minute, in one of the ways that are no ordinary error."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+
+    async def on_bar(self, bar: Bar) -> None:
+        if self.way == "exit":
+            raise SystemExit("no more money")
+        if self.way == "thread":
+            await anyio.to_thread.run_sync(int)
+        if self.way == "cancelled":
+            raise asyncio.CancelledError
+        while True:  # with no way out but time, of which none passes
+            with contextlib.suppress(TradingHalted):
+                await self.engine.submit(Order(SYMBOL, "buy", "0.010"))
+
+
+ENDS = {
+    "exit": "SystemExit: no more money",
+    "thread": "SimEscape: an anyio worker thread .* leaves the simulation",
+    "cancelled": "CancelledError",
+    "busy": "SimLivelock: livelock at 60.0* s: more than 20000 steps while time stood still",
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "run_name"),
+    [*product(("exit", "thread", "cancelled"), ("clean", "guarded", "bare")), ("busy", "guarded")],
+)
+def test_a_bot_that_ends_in_an_unusual_way_is_told_of(way: str, run_name: RunName) -> None:
+    result = play(
+        lambda: Ends(way), walk(5), faults=[Hold(at_seconds=30, seconds=600)], run_name=run_name
+    )
+    assert result.failure is not None
+    assert re.match(ENDS[way], result.failure.error), result.failure.error
+    assert result.failure.where.startswith(f"{__file__}:")
+    assert "in Ends.on_bar" in result.failure.where
 
 
 class Holds(Bot):

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from engine_world import BTC, World, healthy, in_a_world
 
 from holdfast.clock import SystemClock, SystemEntropy
 from holdfast.engine import Engine
-from holdfast.errors import ConfigError, EngineClosed, InvalidOrder, NotExecuted, TradingHalted
+from holdfast.errors import (
+    ConfigError,
+    EngineClosed,
+    InvalidOrder,
+    InvalidPayload,
+    NotExecuted,
+    TradingHalted,
+)
 from holdfast.journal import (
     Durability,
     JournalError,
@@ -184,6 +193,37 @@ async def test_no_order_opens_a_position_once_the_stop_has_begun(world: World) -
         await anyio.sleep(0.5)
     assert outcomes == ["NotExecuted"]
     assert world.venue.order_log == []
+
+
+@in_a_world
+async def test_a_bot_that_asks_again_at_once_does_not_keep_the_engine_from_recovering(
+    world: World,
+) -> None:
+    """Refusals come without waiting: a loop over them would be all that the process does."""
+    async with world.engine() as engine:
+        await healthy(engine)
+        await engine.halt("for a moment")
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(others)
+            for refused, ask in (
+                (TradingHalted, partial(engine.submit, ENTRY)),
+                (InvalidOrder, partial(engine.submit, Order(ETH, "buy", "1"))),
+                (InvalidOrder, partial(engine.cancel, "", "")),
+                (InvalidPayload, partial(engine.publish, "", {})),
+            ):
+                before = turns
+                with pytest.raises(refused):
+                    await ask()
+                assert turns > before, ask
+            group.cancel_scope.cancel()
 
 
 # --- holds -------------------------------------------------------------------------------
