@@ -8,14 +8,13 @@ again by the layout's own parser, which says what is wrong with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import inf
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from . import columnar, frames, textfiles
 from .layout import Layout, LayoutError, milliseconds, seller_took, whole_number
 from .records import Bar, BestPrices, DataError, FundingRate, Tick
-from .rows import NO_NUMBER, Candle, QuoteRow, TradeRow
+from .rows import LEAST, MOST, NO_NUMBER, Candle, QuoteRow, TradeRow
 from .source import COLUMNAR, TEXT
 
 Event = Candle | TradeRow | QuoteRow | FundingRate
@@ -97,7 +96,7 @@ def _candle(layout: Layout, row: Sequence[object]) -> Candle:
         return Candle(*_careful(layout, row))
     _, opened, high, low, close, volume = candle
     # What is no number compares as False, so only good candles pass.
-    if 0 < low <= opened <= high < inf and low <= close <= high and 0 <= volume < inf:
+    if LEAST <= low <= opened <= high <= MOST and low <= close <= high and 0 <= volume <= MOST:
         return candle
     return Candle(*_careful(layout, row))
 
@@ -110,7 +109,7 @@ def _trade(layout: Layout, row: Sequence[object]) -> TradeRow:
         time_ms, price, quantity = _time_ms(row[t]), float(row[p]), float(row[q])  # type: ignore[arg-type]
     except (ValueError, TypeError, LayoutError):
         return TradeRow(*_careful(layout, row))._replace(number=number, seller_took=taker)
-    if 0 < price < inf and 0 <= quantity < inf:
+    if LEAST <= price <= MOST and 0 <= quantity <= MOST:
         return TradeRow(time_ms, price, quantity, number, taker)
     return TradeRow(*_careful(layout, row))._replace(number=number, seller_took=taker)
 
@@ -123,7 +122,7 @@ def _quote(layout: Layout, row: Sequence[object]) -> QuoteRow:
         bid, bid_quantity, ask, ask_quantity = (float(row[i]) for i in values)  # type: ignore[arg-type]
     except (ValueError, TypeError, LayoutError):
         return QuoteRow(*_careful(layout, row))._replace(number=number)
-    if 0 < bid <= ask < inf and 0 <= bid_quantity < inf and 0 <= ask_quantity < inf:
+    if LEAST <= bid <= ask <= MOST and 0 <= bid_quantity <= MOST and 0 <= ask_quantity <= MOST:
         return QuoteRow(time_ms, bid, bid_quantity, ask, ask_quantity, number)
     return QuoteRow(*_careful(layout, row))._replace(number=number)
 

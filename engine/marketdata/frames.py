@@ -18,22 +18,24 @@ import gzip
 import sys
 import zlib
 from collections.abc import Iterator
-from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from holdfast.market import INTERVALS
 
 from .records import DataError
-from .rows import Candle, QuoteRow, TradeRow
+from .rows import END_MS, LEAST, MOST, Candle, QuoteRow, TradeRow
 
 FRAMES: Final = (".jsonl.gz", ".jsonl", ".gz")
 """How the names of such files end."""
 
 
 _NOTHING: Final = msgspec.Raw(b"")
+
+
+_Moment = Annotated[int, msgspec.Meta(gt=0, lt=END_MS)]
 
 
 class _Frame(msgspec.Struct):
@@ -50,7 +52,7 @@ class _Head(msgspec.Struct):
 class _Trade(msgspec.Struct):
     p: str
     q: str
-    T: int
+    T: _Moment
     m: bool
     t: int = -1
     a: int = -1
@@ -65,7 +67,7 @@ class _OfInterval(msgspec.Struct):
 
 
 class _Candle(msgspec.Struct):
-    t: int
+    t: _Moment
     i: str
     o: str
     h: str
@@ -85,7 +87,7 @@ class _BookTicker(msgspec.Struct):
     B: str
     a: str
     A: str
-    T: int
+    T: _Moment
 
 
 _frame = msgspec.json.Decoder(_Frame)
@@ -156,7 +158,9 @@ def _candles(file: Path, name: str, interval: str) -> Iterator[tuple[int, Candle
         except (msgspec.DecodeError, ValueError) as error:
             raise DataError(f"{file}:{line}: {error}") from None
         _, opened, high, low, close, volume = candle
-        if not (0 < low <= opened <= high < inf and low <= close <= high and 0 <= volume < inf):
+        if not (
+            LEAST <= low <= opened <= high <= MOST and low <= close <= high and 0 <= volume <= MOST
+        ):
             raise DataError(f"{file}:{line}: {told} is no candle")
         yield line, candle
 
@@ -177,7 +181,7 @@ def _content(text: bytes) -> bytes | msgspec.Raw:
 def _of_trade(content: bytes | msgspec.Raw) -> TradeRow:
     trade = _trade.decode(content)
     price, quantity = float(trade.p), float(trade.q)
-    if not (0 <= price < inf and 0 <= quantity < inf and (price or not quantity)):
+    if not (0 <= price <= MOST and 0 <= quantity <= MOST and (price or not quantity)):
         raise ValueError(f"price {trade.p}, quantity {trade.q} are no trade")
     return TradeRow(trade.T, price, quantity, max(trade.t, trade.a), trade.m)
 
@@ -188,7 +192,9 @@ def _quote(content: bytes | msgspec.Raw) -> QuoteRow:
         best.T, float(best.b), float(best.B), float(best.a), float(best.A), best.u
     )  # fmt: skip
     _, bid, bid_quantity, ask, ask_quantity, _ = quote
-    if not (0 < bid <= ask < inf and 0 <= bid_quantity < inf and 0 <= ask_quantity < inf):
+    if not (
+        LEAST <= bid <= ask <= MOST and 0 <= bid_quantity <= MOST and 0 <= ask_quantity <= MOST
+    ):
         raise ValueError(f"bid {best.b} ({best.B}), ask {best.a} ({best.A}) are no best prices")
     return quote
 

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 from .records import Bar, BestPrices, FundingRate, Tick
+from .rows import END_MS, LEAST, MOST
 
 Record = Bar | Tick | BestPrices | FundingRate
 Row = Sequence[object]
@@ -245,6 +246,8 @@ def _price(value: object, name: str) -> Decimal:
     number = _number(value, name)
     if number <= 0:
         raise LayoutError(f"{name}: {value!r} is not above zero")
+    if not LEAST <= number <= MOST:
+        raise LayoutError(f"{name}: {value!r} is no price: {LEAST} to {MOST}")
     return number
 
 
@@ -252,6 +255,8 @@ def _size(value: object, name: str) -> Decimal:
     number = _number(value, name)
     if number < 0:
         raise LayoutError(f"{name}: {value!r} is below zero")
+    if number > MOST:
+        raise LayoutError(f"{name}: {value!r} is no quantity: at most {MOST}")
     return number
 
 
@@ -267,6 +272,13 @@ def milliseconds(value: object) -> int:
 
     :raises LayoutError: when it is none.
     """
+    found = _milliseconds(value)
+    if not 0 < found < END_MS:
+        raise LayoutError(f"time: {value!r} is no time after 1970 and before 2262")
+    return found
+
+
+def _milliseconds(value: object) -> int:
     if isinstance(value, datetime):
         return _of_datetime(value)
     text = str(value).strip()
@@ -278,7 +290,7 @@ def milliseconds(value: object) -> int:
         except ValueError:
             raise LayoutError(f"time: {text!r} is neither a number nor ISO 8601") from None
     if not number.is_finite() or number <= 0:
-        raise LayoutError(f"time: {text!r} is no time after 1970")
+        return 0
     if number < _SECONDS_END:
         return int(number * 1000)
     if number < _MILLISECONDS_END:

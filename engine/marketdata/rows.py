@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+LEAST, MOST = 1e-15, 1e18
+"""Of a price, and of a quantity: beyond what any market has; beyond them sums are not finite."""
+END_MS: Final = 2**63 // 1_000_000
+"""Of a time stamp: where nanoseconds leave 64 bits, in 2262."""
+
 NO_NUMBER: Final = -1
 """The file does not tell the number of a trade, or of a change of the best prices."""
 
