@@ -16,7 +16,7 @@ from holdfast.errors import ConfigError
 from . import figures
 from .conduct import backtest as conduct
 from .loading import find_bot
-from .options import read_value, recorded_options
+from .options import read_value, recorded_options, report_option
 from .result import Backtest
 from .sweeping import Options
 
@@ -32,12 +32,7 @@ from .sweeping import Options
     help="An argument of the bot's class. May be repeated.",
 )
 @click.option("--no-bare", is_flag=True, help="Leave out the run without holdfast.")
-@click.option(
-    "--report",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE.html",
-    help="Write a page with the curves, the states and the table.",
-)
+@report_option("the curves, the states and the table")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def backtest(
     bot: str,
@@ -61,15 +56,15 @@ def backtest(
         result = conduct(
             bot, data, arguments=_arguments(bot, arguments), progress=progress, **options
         )
-    if report is not None:
-        from .report import page
-
-        report.write_text(page(result), encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.encode({"ok": result.ok, **msgspec.structs.asdict(result)}))
     else:
         _print(result, time.monotonic() - began)
-        if report is not None:
+    if report is not None:
+        from .report import page
+
+        report.write_text(page(result), encoding="utf-8")
+        if not as_json:
             click.echo(f"written: {report}")
     if not result.ok:
         raise SystemExit(1)

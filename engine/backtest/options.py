@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -17,6 +18,8 @@ from holdfast.errors import ConfigError
 from .loading import MakeBot
 from .stage import Account
 from .sweeping import Options
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
 
 _OPTIONS: Final = (
     click.option(
@@ -100,6 +103,25 @@ def recorded_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         told = option(told)
     return told
+
+
+def report_option(of_what: str) -> Callable[[_Command], _Command]:
+    """`--report FILE.html`; that it can be written is seen before the runs, which may be long."""
+    return click.option(
+        "--report",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        callback=_in_a_folder,
+        metavar="FILE.html",
+        help=f"Write a page with {of_what}.",
+    )
+
+
+def _in_a_folder(
+    _context: click.Context, _option: click.Parameter, path: Path | None
+) -> Path | None:
+    if path is not None and not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"there is no folder {path.parent} that can be written to.")
+    return path
 
 
 def read_value(bot: MakeBot, name: str, text: str) -> Any:

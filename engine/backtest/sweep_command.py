@@ -20,7 +20,7 @@ from holdfast.workers import workers, workers_options
 from . import figures
 from .frames import numbers
 from .loading import MakeBot, find_bot
-from .options import read_value, recorded_options
+from .options import read_value, recorded_options, report_option
 from .sweep_figures import heads, in_order, judged, row, troubles
 from .sweeping import Options, Point
 from .sweeping import sweep as sweep_all
@@ -47,12 +47,7 @@ RANGE: Final = ".."
     "--top", type=click.IntRange(1), default=20, show_default=True, help="How many are shown."
 )
 @workers_options
-@click.option(
-    "--report",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    metavar="FILE.html",
-    help="Write a page with maps of the profit and the table.",
-)
+@report_option("maps of the profit and the table")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON, with all of them.")
 def sweep(
     bot: str,
@@ -84,15 +79,15 @@ def sweep(
     with workers(jobs=jobs, cluster=cluster, pieces=count, again="the same command") as executor:
         points = _gather(bot, data, values, options, executor, count=count, as_json=as_json)
     points = in_order(points)
-    if report is not None:
-        from .sweep_report import page
-
-        report.write_text(page(points), encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.encode([_as_json(point) for point in points]))
     else:
         _print(points, top=top, seconds=time.monotonic() - began)
-        if report is not None:
+    if report is not None:
+        from .sweep_report import page
+
+        report.write_text(page(points), encoding="utf-8")
+        if not as_json:
             click.echo(f"written: {report}")
     if not all(point.backtest.ok for point in points):
         raise SystemExit(1)

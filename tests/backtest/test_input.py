@@ -393,3 +393,14 @@ def test_the_command_refuses_what_it_can_not_use(files: list[str], option: str) 
     assert done.exit_code == 1
     assert isinstance(done.exception, HoldfastError | SystemExit)
     assert option.partition("=")[2].partition("=")[0] in done.output
+
+
+@pytest.mark.parametrize("command", ["backtest", "sweep"])
+def test_a_page_that_can_not_be_written_is_told_before_the_runs(
+    files: list[str], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.backtest.conduct.run", None)
+    values = ["--set", "size=1,2"] if command == "sweep" else []
+    done = CliRunner().invoke(main, [command, *files, *values, "--report", "/no/such/x.html"])
+    assert done.exit_code == 2
+    assert "there is no folder /no/such that can be written to" in done.output
