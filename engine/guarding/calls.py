@@ -17,6 +17,7 @@ from .errors import (
     BehindTheGate,
     InvalidOrder,
     LinkDown,
+    NotShown,
     OrderNotFound,
     OutcomeUnknown,
     cancelling,
@@ -296,12 +297,19 @@ class Calls(Session):
     async def cancel_all_orders(self, symbol: str | None = None, params: Params = NONE) -> Any:
         """All that rests, by ccxt; then what was still on its way, which that can not reach.
 
+        Of conditional orders ours first, through the engine: a stop that is gone without its
+        doing has it wait for a person.
+
         :raises OutcomeUnknown: nobody knows yet whether one of ours is among them.
         """
         await self.load_markets()
         unified = self.traded(symbol)
         with cancelling():
             on_their_way = [] if unified is None else await given(self.engine.pending(unified))
+            if unified is not None and any(params.get(word) for word in CONDITIONAL_WORDS):
+                for order in await given(self.engine.open_orders()):
+                    if order.conditional and order.symbol == unified:
+                        await given(self.engine.cancel(unified, order.client_order_id))
         answer = await self.pass_through("cancel_all_orders", symbol, params)
         with cancelling():
             for intent in on_their_way:
@@ -320,6 +328,8 @@ class Calls(Session):
 
         :raises OutcomeUnknown: the venue does not show it, but that proves nothing yet. A bot
             that is told `OrderNotFound` sends the order again.
+        :raises NetworkError: nor does it show one that rests there, by its own earlier word:
+            its answers lag. Ask again.
         """
         return await self._fetch("fetch_order", id, symbol, params)
 
@@ -354,5 +364,7 @@ class Calls(Session):
                 if intent.client_order_id == cid:
                     doubt = errors.OutcomeUnknown(intent.doubt or "being sent", intent=intent)
                     raise unknown(doubt) from None
+            if await self.rests(cid):
+                raise NotShown(f"{name}: it rests, and the venue does not show it yet") from None
             raise
         return answer

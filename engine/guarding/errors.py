@@ -64,6 +64,10 @@ class OrderNotFound(errors.HoldfastError, ccxt.OrderNotFound):  # type: ignore[m
     """There is nothing to cancel or edit (any more)."""
 
 
+class NotShown(errors.LinkDown, ccxt.ExchangeNotAvailable):  # type: ignore[misc]
+    """The venue's answer lags behind what it said before; ask again."""
+
+
 class LinkDown(errors.LinkDown, ccxt.ExchangeNotAvailable):  # type: ignore[misc]
     """A cancel got no answer; cancelling again is harmless."""
 

@@ -141,6 +141,11 @@ class Session:
             cid: str | None = await given(self.engine.identify(symbol, await self.key(name)))
         return cid
 
+    async def rests(self, cid: str) -> bool:
+        """Whether an order of ours is open, as far as the book knows."""
+        resting = await given(self.engine.open_orders())
+        return any(order.client_order_id == cid for order in resting)
+
     async def is_conditional(self, cid: str) -> bool:
         """Whether an order of ours that is not known to have ended was placed with a trigger."""
         resting = await given(self.engine.open_orders())

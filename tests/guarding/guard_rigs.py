@@ -92,6 +92,10 @@ class ServedVenue:
         self.arm("query", Fault.lost_request(), count=10_000)
         self._portal.call(lambda: self.venue.faults.arm_stream("drop", count=10_000))
 
+    def lag(self, milliseconds: int) -> None:
+        """A new order is not shown for so long."""
+        self._portal.call(setattr, self.venue.faults, "query_lag_ms", milliseconds)
+
     def mend(self) -> None:
         self._portal.call(self.venue.faults.clear)
 

@@ -172,3 +172,31 @@ async def test_an_edit_in_doubt_is_the_same_edit_when_repeated(bot: Bot) -> None
     (resting,) = bot.served.venue.open_orders(None)
     assert str(resting.order_id) == edited["id"]
     assert len(bot.served.log()) == 2
+
+
+@both
+async def test_not_shown_yet_is_no_answer_about_an_order_that_rests(bot: Bot) -> None:
+    """The venue's answers may lag behind its own word that it has the order."""
+    bot.served.lag(60_000)
+    order = await bot.limit(clientOrderId="signal-6")
+    for name in ("signal-6", order["id"]):
+        error = await bot.fails(lambda name=name: bot.exchange.fetch_order(name, BTC))
+        assert isinstance(error, ccxt.NetworkError), error
+    bot.served.lag(0)
+    assert (await maybe(bot.exchange.fetch_order("signal-6", BTC)))["status"] == "open"
+
+
+@both
+async def test_stops_that_the_bot_cancels_all_at_once_are_not_missed(bot: Bot) -> None:
+    """One that is gone without the bot's doing shuts the gate and waits for a person."""
+    await bot.buy()
+    for price in (48_000, 47_000):
+        params = {"stopLossPrice": price, "reduceOnly": True}
+        await maybe(bot.exchange.create_order(BTC, "market", "sell", 0.010, None, params))
+    await maybe(bot.exchange.cancel_all_orders(BTC, {"trigger": True}))
+
+    async def gone() -> bool:
+        return not await maybe(bot.engine.open_orders())
+
+    await bot.until(gone, "the engine hears of it")
+    assert (await bot.buy())["status"] == "closed"
