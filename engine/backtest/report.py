@@ -83,6 +83,7 @@ class _Key(NamedTuple):
     name: str
     label: str
     bad: bool = False
+    """Anything but none of it is a failure; of the others nobody says what is good."""
 
 
 _KEYS: Final = (
@@ -106,9 +107,9 @@ def _key_figures(backtest: Backtest) -> Iterator[str]:
             for i, (name, value) in enumerate(zip(names, values, strict=True))
             if i != best
         )
-        bad = key.bad and values[best] not in NOTHING
+        verdict = "plain" if not key.bad else "pass" if values[best] in NOTHING else "fail"
         yield (
-            f'<li class="{"fail" if bad else "pass"}"><b>{escape(value)}</b>'
+            f'<li class="{verdict}"><b>{escape(value)}</b>'
             f"<span>{escape(key.label)}{others}</span></li>"
         )
 

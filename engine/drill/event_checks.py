@@ -21,7 +21,7 @@ def event_checks(run: Observation, scenario: int) -> list[Check]:
             min(len(run.published), while_down) if run.outages else len(run.published),
             1,
             f"events whose publish returned{', while Redis was dead' if run.outages else ''} "
-            f"({len(run.published)} in the whole run)",
+            f"({len(run.published):,} in the whole run)",
             unit="events",
         ),
         none_of(

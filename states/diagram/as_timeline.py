@@ -120,7 +120,7 @@ def _key_figures(timeline: Timeline) -> tuple[tuple[str, str], ...]:
         ("gate open", "not recorded" if share is None else f"{_percent(share)} %"),
         ("downtime", duration(timeline.downtime_seconds)),
         ("longest shut", duration(timeline.longest_shut_seconds)),
-        ("faults", str(faults)),
+        ("fault" if faults == 1 else "faults", str(faults)),
         *timeline.figures,
     )
 

@@ -43,7 +43,7 @@ def test_key_figures() -> None:
     for value, what in (
         ("72.7 %", "gate open"),
         ("27.3 s", "downtime"),
-        ("1", "faults"),
+        ("1", "fault"),
         ("17", "orders"),
     ):
         assert words[words.index(value) + 1] == what
