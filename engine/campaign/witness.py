@@ -17,6 +17,7 @@ from holdfast.model import (
     Fill,
     Order,
     OrderReport,
+    OrderSnapshot,
     PlaceOutcome,
     PlaceRequest,
     QueryKind,
@@ -120,6 +121,8 @@ class Witness:
         self._read_at = -math.inf
         self._before_connection: Policy | None = None
         self._first_asked_for: dict[str, int] = {}
+        self._cut_short: dict[str, str] = {}
+        """Per symbol the latest repair that closed less than it was to, since HEALTHY."""
         self.attempts = Attempts(breach)
         self._doubts = Doubts(self.attempts)
         self._strangers = Strangers(self.attempts)
@@ -219,6 +222,7 @@ class Witness:
         if step.dest is State.RECOVERING:
             self._to_be_replayed = self._published()
         if step.dest is State.HEALTHY:
+            self._cut_short.clear()
             self._check_recovery()
 
     def _check_recovery(self) -> None:
@@ -284,6 +288,7 @@ class Witness:
         self._doubts.wrote(request)
         if order.key is None:
             self._unnamed.add(cid)
+            self._check_repair(request)
             if order.opening and self._names_orders:
                 self._breach("gate", f"{cid}, which no bot has decided on, opens a position")
         elif self._halted():
@@ -316,6 +321,16 @@ class Witness:
             self._breach("gate", f"{cid} opening order written though {'; '.join(wrong)}")
         self._check_policy(request)
 
+    def _check_repair(self, request: PlaceRequest) -> None:
+        """What a rule could not close is told to a person before it is gone after again, at what
+        may be a worse price. The operator's own orders are no repairs."""
+        assert self.engine is not None
+        before = self._cut_short.pop(request.order.symbol, None)
+        if before is not None and not self._halted() and not self.engine.status()["differences"]:
+            self._breach(
+                "books", f"{request.client_order_id} closes what {before} left, and nobody was told"
+            )
+
     def _check_policy(self, request: PlaceRequest) -> None:
         order = request.order
         policy = _newest(self._newest_read, self._before_connection, self._in_force())
@@ -334,6 +349,12 @@ class Witness:
         self.attempts.placed(request, outcome)
         self._waits.placed(request, outcome)
         self._doubts.placed(request, outcome)
+        if request.order.key is None and self._names_orders and not self._halted():
+            self._note_repair(outcome.order)
+
+    def _note_repair(self, placed: OrderSnapshot | None) -> None:
+        if placed is not None and placed.status.final and placed.filled < placed.quantity:
+            self._cut_short[placed.symbol] = placed.client_order_id
 
     def ended(self, report: OrderReport) -> None:
         """The engine has told the bot how an order of it has ended."""
