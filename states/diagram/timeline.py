@@ -60,7 +60,9 @@ class Timeline(NamedTuple):
 
     @property
     def end_seconds(self) -> float:
-        return max(span.end_seconds for span in self._spans())
+        """Of what is drawn: a run that ended early stands beside one that went on."""
+        drawn = (curve.points[-1][0] for curve in self.curves if curve.points)
+        return max(*(span.end_seconds for span in self._spans()), *drawn, -math.inf)
 
     @property
     def open_seconds(self) -> float:

@@ -119,6 +119,13 @@ def test_the_word_open_stands_where_nothing_is_drawn_over_it() -> None:
     assert not [x for x, width in boxes if float(x) < right and float(x) + float(width) > left]
 
 
+def test_a_run_that_ended_early_does_not_cut_the_others_off(result: Backtest) -> None:
+    drawn = picture(result, result.runs[1])
+    early = drawn._replace(states=drawn.states[:2], gate=drawn.gate[:2])
+    assert early.end_seconds == max(curve.points[-1][0] for curve in drawn.curves)
+    assert early._replace(curves=()).end_seconds < early.end_seconds
+
+
 def test_curves_without_points_and_flat_ones_can_be_drawn(result: Backtest) -> None:
     guarded = result.run("guarded")
     assert guarded is not None
