@@ -14,6 +14,7 @@ happened: the frames in between hold key and signature, and a traceback shows it
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from types import TracebackType
@@ -146,17 +147,20 @@ class Attempt:
         self.left = True
 
     async def make(self, session: aiohttp.ClientSession, request: HttpRequest) -> None:
-        """Send `request`; what comes of it is kept, and nothing raised but a cancellation."""
+        """Send `request`; what comes of it is kept, and nothing raised but a cancellation.
+
+        A connection that the venue closes while `ready` is waited for has carried nothing, and
+        venues close those that were idle for a while: the request goes over another one then,
+        once, within the same time.
+        """
         token = _attempt.set(self)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout_seconds
         try:
-            async with session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
-            ) as response:
-                self._reply = Reply(response.status, response.headers, await _read(response))
+            try:
+                await self._exchange(session, request, self._timeout_seconds)
+            except _Gone:
+                await self._exchange(session, request, max(until - loop.time(), 0.001))
         except Exception as error:  # of network, aiohttp or permit: an attempt has no other end
             # Never the exception's own text: it may contain the signed URL.
             reason = type(error).__name__
@@ -169,6 +173,18 @@ class Attempt:
             )
         finally:
             _attempt.reset(token)
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: HttpRequest, timeout_seconds: float
+    ) -> None:
+        async with session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+        ) as response:
+            self._reply = Reply(response.status, response.headers, await _read(response))
 
     def result(self) -> Reply:
         """
