@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +53,11 @@ def holdfast(*arguments: str | Path) -> Answer:
     return Answer(done.exit_code, done.stdout, done.stderr)
 
 
-def holdfast_process(*arguments: str | Path, cwd: Path | None = None) -> Answer:
+def holdfast_process(
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
     """Run the command line as a shell does."""
     done = subprocess.run(
         [sys.executable, "-m", "holdfast", *map(str, arguments)],
@@ -60,6 +65,7 @@ def holdfast_process(*arguments: str | Path, cwd: Path | None = None) -> Answer:
         text=True,
         timeout=60,
         cwd=cwd,
+        env={**os.environ, **(environment or {})},
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 

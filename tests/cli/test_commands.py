@@ -55,6 +55,14 @@ def test_help_lists_every_command_and_loads_none() -> None:
         assert " ".join(address.summary.split()) in " ".join(done.stdout.split())
 
 
+def test_a_terminal_without_our_signs_is_answered_all_the_same() -> None:
+    whole = holdfast_process("exchange", "--help")
+    poor = holdfast_process("exchange", "--help", environment={"PYTHONIOENCODING": "ascii"})
+    assert not whole.out.isascii(), "a page with such a sign"
+    assert (poor.code, poor.err) == (0, "")
+    assert poor.out == whole.out.encode("ascii", "replace").decode()
+
+
 def test_the_module_and_the_script_are_the_same_program() -> None:
     done = holdfast_process("--version")
     assert done.code == 0
