@@ -144,7 +144,7 @@ class Calls(Session):
         Only a resting limit order of this bot, and only if the new one could be sent now:
         otherwise nothing is changed. Between the two there is none, and should the second be
         refused there is none after. An order is replaced once, so the same call again
-        answers with the same new order.
+        answers with the same new order; where the cancel got no answer it goes on from there.
         """
         await self.load_markets()
         symbol = self.symbol(symbol)
@@ -158,11 +158,17 @@ class Calls(Session):
         new = self._successor(old, cid, type, side, amount, price, rest)
         assert new.key is not None
         if await self.ours(symbol, new.key) is None:  # else this very edit was called before
-            if old["status"] != "open":
+            is_ours = old["status"] == "canceled" and cid in self.exchange.begun_edits
+            if old["status"] != "open" and not is_ours:
                 raise OrderNotFound(f"{name} is {old['status']}: nothing is left to edit")
             with placing(self.exchange, opening=new.opening):
                 await given(self.engine.check(new))
-            old = await self.cancel_order(cid, symbol)
+            if not is_ours:
+                try:
+                    old = await self.cancel_order(cid, symbol)
+                except BaseException:  # no answer, or nobody left to hear it
+                    self.exchange.begun_edits.note(cid)
+                    raise
         left = new.quantity - Decimal(str(old["filled"]))
         if left <= 0:
             return old
@@ -254,6 +260,7 @@ class Calls(Session):
             words = {**rest, "origClientOrderId": cid}
             answer = await self.pass_through("cancel_order", None, symbol, words)
             return answer
+        self.exchange.begun_edits.forget(cid)  # it is to be gone, not replaced
         with cancelling():
             order = await given(self.engine.cancel(unified, cid))
         return self._cancelled(name, order)

@@ -26,6 +26,7 @@ T = TypeVar("T")
 Structure = dict[str, Any]
 """ccxt's unified order structure."""
 
+MAX_BEGUN_EDITS: Final = 1000
 NONE: Final[Params] = MappingProxyType({})
 
 
@@ -43,6 +44,27 @@ def finished(call: Coroutine[Any, Any, T]) -> T:
         return result
     call.close()
     raise RuntimeError("a synchronous ccxt exchange answered with something to wait for")
+
+
+class BegunEdits:
+    """Client order ids of orders that an edit has set out to replace, and whose cancel got no
+    answer: such an order is found cancelled, and the same edit goes on from there. Of the
+    latest `MAX_BEGUN_EDITS`, in this process; without it the edit says that nothing is left.
+    """
+
+    def __init__(self) -> None:
+        self._begun: dict[str, None] = {}
+
+    def __contains__(self, cid: str) -> bool:
+        return cid in self._begun
+
+    def note(self, cid: str) -> None:
+        self._begun[cid] = None
+        if len(self._begun) > MAX_BEGUN_EDITS:
+            del self._begun[next(iter(self._begun))]
+
+    def forget(self, cid: str) -> None:
+        self._begun.pop(cid, None)
 
 
 class Session:

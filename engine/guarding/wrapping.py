@@ -18,7 +18,7 @@ from holdfast.engine import Engine
 
 from .calls import Calls
 from .errors import BehindTheGate
-from .session import finished
+from .session import BegunEdits, finished
 from .writes import message_refusal, request_refusal
 
 Call = Callable[..., Coroutine[Any, Any, Any]]
@@ -54,7 +54,7 @@ def unguarded(exchange: Any) -> type[Any]:
 def guarded(cls: type[Any], engine: Engine | BlockingEngine) -> type[Any]:
     """The subclass of an exchange's class that goes through `engine`."""
     asked = _now if isinstance(engine, BlockingEngine) else _later
-    methods: dict[str, Any] = {"unguarded": cls}
+    methods: dict[str, Any] = {"unguarded": cls, "begun_edits": BegunEdits()}
     for name, call in CALLS.items():
         # ccxt puts a twin in camel case beside each method, bound to its own.
         methods[name] = methods[_camel_case(name)] = asked(call, cls, engine)
@@ -83,6 +83,7 @@ class Guarded:
     """The doors. First in the order of classes, so that no method of ccxt comes before it."""
 
     unguarded: type[Any]
+    begun_edits: BegunEdits
 
     def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
         _refuse(request_refusal(method, url))

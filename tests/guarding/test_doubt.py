@@ -175,6 +175,30 @@ async def test_an_edit_in_doubt_is_the_same_edit_when_repeated(bot: Bot) -> None
 
 
 @both
+async def test_an_edit_whose_cancel_got_no_answer_goes_on_when_repeated(bot: Bot) -> None:
+    """The order was cancelled by this very edit, and none would stand in its place."""
+    order = await bot.limit()
+
+    async def edit() -> Any:
+        call = bot.exchange.edit_order(order["id"], BTC, "limit", "buy", 0.010, 48_000)
+        return await maybe(call)
+
+    bot.served.arm("cancel", Fault.lost_reply())
+    error = await bot.fails(edit)
+    assert isinstance(error, ccxt.NetworkError)
+    assert bot.served.venue.open_orders(None) == []
+    edited = await edit()
+    assert (await edit())["id"] == edited["id"]
+    (resting,) = bot.served.venue.open_orders(None)
+    assert str(resting.order_id) == edited["id"]
+    assert len(bot.served.log()) == 2
+    other = await bot.limit()  # one that somebody else has cancelled is not placed again
+    await maybe(bot.raw.cancel_order(other["id"], BTC))
+    call = lambda: bot.exchange.edit_order(other["id"], BTC, "limit", "buy", 0.01, 48_000)  # noqa: E731
+    assert isinstance(await bot.fails(call), ccxt.OrderNotFound)
+
+
+@both
 async def test_not_shown_yet_is_no_answer_about_an_order_that_rests(bot: Bot) -> None:
     """The venue's answers may lag behind its own word that it has the order."""
     bot.served.lag(60_000)
