@@ -2,49 +2,39 @@
 
 One client for the real venue and for the simulated one; only who signs is another
 (`signing.Signer`). What an answer proves is decided by pure functions (`errors`, `wire`),
-and whether a request left is known for each attempt (`session`).
+and whether a request left is known for each attempt (`session`). Here orders are sent, cancelled
+and asked for, and the links are kept; what is only looked at is in `holdings` and `account`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
-from functools import partial
 from typing import Any, Final
 
 import anyio
-import msgspec
 
 from holdfast.errors import LinkDown
 from holdfast.model import (
     ExecutionReport,
-    Fill,
-    Instrument,
-    OrderSnapshot,
     OutcomeKind,
     PlaceOutcome,
     PlaceRequest,
-    Position,
     QueryKind,
     QueryOutcome,
 )
 from holdfast.ports import Clock, Entropy, ExecutionWatch
 
 from . import endpoints
-from .account import AccountAccess
-from .algo import AlgoOrderJson, algo_order, conditional_params
+from .algo import algo_order, conditional_params
 from .conditional import ConditionalCalls
 from .endpoints import Endpoint
 from .errors import NO_SUCH_LISTEN_KEY, UNKNOWN_ORDER
-from .fills import OrderNames, newest_id, trades_after, trades_since
 from .health import LinkKeeper
+from .holdings import Holdings
 from .limits import Priority
-from .line import Countdown, Line
-from .listing import ExchangeInfoJson
+from .line import Line
 from .pacing import NotAdmitted
 from .parameters import order_params
-from .questions import FillQuestions
 from .session import NoReply, NotSent, Reply
 from .signing import Params, Signer
 from .stream import UserStream
@@ -52,25 +42,18 @@ from .symbols import Symbols
 from .wire import (
     CountdownJson,
     ListenKeyJson,
-    NamedOrder,
-    OrderJson,
-    PositionJson,
-    PriceJson,
     Read,
     TimeJson,
-    TradeJson,
     order_json,
     place_outcome,
     query_outcome,
     read_error,
 )
 
-log = logging.getLogger("holdfast.usdm")
-
 PROBE_SECONDS: Final = 2.0
 
 
-class UsdmExecutionClient(AccountAccess):
+class UsdmExecutionClient(Holdings):
     """Trades at a venue that speaks the protocol.
 
     :param signer: makes requests of endpoints and parameters.
@@ -104,9 +87,9 @@ class UsdmExecutionClient(AccountAccess):
             symbols=Symbols(),
             tells_rights=tells_rights,
         )
-        self._instruments: dict[str, Instrument] = {}
-        self._order_names = OrderNames()
-        self._conditional = ConditionalCalls(self._ask_conditional, clock=clock)
+        self._conditional = ConditionalCalls(
+            self._ask_conditional, clock=clock, triggers=self._triggers
+        )
         self._watch: ExecutionWatch | None = None
         self._stream = UserStream(
             session=self._line.session,
@@ -337,63 +320,6 @@ class UsdmExecutionClient(AccountAccess):
         if runs.symbol != name or runs.countdownTime != countdown_ms:
             raise LinkDown(f"{self.name}: the countdown of {name} was answered with another one")
 
-    # --- snapshots -----------------------------------------------------------------
-
-    async def open_orders(self, *, timeout_seconds: float) -> list[OrderSnapshot]:
-        """See `ports.ExecutionClient`."""
-        countdown = Countdown(self._line, timeout_seconds)
-        # First those that wait: one that is triggered in between is told twice, never not at all.
-        waiting = await self._line.read(
-            endpoints.OPEN_ALGO_ORDERS,
-            [],
-            list[AlgoOrderJson],
-            timeout_seconds=countdown.seconds_left(),
-        )
-        resting = await self._line.read(
-            endpoints.OPEN_ORDERS, [], list[OrderJson], timeout_seconds=countdown.seconds_left()
-        )
-        rows: list[NamedOrder] = [*waiting, *resting]
-        snapshots: dict[tuple[str, str], OrderSnapshot] = {}
-        for row in rows:
-            snapshot = self._line.readable(partial(row.snapshot, self._symbols.unified))
-            snapshots[snapshot.symbol, snapshot.client_order_id] = self._remember(snapshot)
-        return list(snapshots.values())
-
-    async def positions(self, *, timeout_seconds: float) -> list[Position]:
-        """See `ports.ExecutionClient`."""
-        rows = await self._line.read(
-            endpoints.POSITIONS, [], list[PositionJson], timeout_seconds=timeout_seconds
-        )
-        return [row.position(self._symbols.unified) for row in rows if row.positionAmt]
-
-    async def fills(
-        self, symbol: str, *, after_trade_id: int, timeout_seconds: float
-    ) -> list[Fill]:
-        """See `ports.ExecutionClient`."""
-        ask = FillQuestions(self._line, timeout_seconds)
-        trades = await trades_after(ask, self._symbols.at_venue(symbol), after_trade_id)
-        return await self._as_fills(ask, trades)
-
-    async def newest_trade_id(self, symbol: str, *, timeout_seconds: float) -> int:
-        """See `ports.ExecutionClient`."""
-        ask = FillQuestions(self._line, timeout_seconds)
-        return await newest_id(ask, self._symbols.at_venue(symbol))
-
-    async def fills_since(
-        self, symbol: str, *, since_ms: int, timeout_seconds: float
-    ) -> list[Fill]:
-        """See `ports.FillHistory`."""
-        ask = FillQuestions(self._line, timeout_seconds)
-        name = self._symbols.at_venue(symbol)
-        trades = await trades_since(ask, name, since_ms=since_ms, now_ms=self._line.now_ms())
-        return await self._as_fills(ask, trades)
-
-    async def _as_fills(self, ask: FillQuestions, trades: list[TradeJson]) -> list[Fill]:
-        return [
-            self._line.readable(partial(trade.fill, self._symbols.unified, client_order_id))
-            for trade, client_order_id in await self._order_names.named(ask, trades)
-        ]
-
     async def venue_time_ms(self, *, timeout_seconds: float) -> int:
         """See `ports.ExecutionClient`. Each answer is a measurement of the offset, too."""
         before_ns = self._clock.monotonic_ns()
@@ -411,47 +337,7 @@ class UsdmExecutionClient(AccountAccess):
         )
         return answer.serverTime
 
-    async def instruments(self, *, timeout_seconds: float) -> dict[str, Instrument]:
-        """See `ports.ExecutionClient`. A contract that can not be read is not listed."""
-        answer = await self._line.read(
-            endpoints.EXCHANGE_INFO,
-            [],
-            ExchangeInfoJson,
-            timeout_seconds=timeout_seconds,
-            priority=Priority.EXIT,
-        )
-        self._line.pacer.budget.adopt(answer.limits)
-        instruments: dict[str, Instrument] = {}
-        unread = ""
-        for market in answer.symbols:
-            try:
-                instruments[market.unified] = market.instrument()
-            except msgspec.DecodeError as error:
-                unread = str(error)
-                log.warning("contract not listed", extra={"reason": unread})
-        if unread and not instruments:
-            raise LinkDown(f"{self.name}: unreadable answer: {unread}")
-        self._symbols.learn({market.symbol: market.unified for market in answer.symbols})
-        self._instruments = instruments
-        return dict(instruments)
-
-    async def last_price(self, symbol: str, *, timeout_seconds: float) -> Decimal:
-        """See `ports.ExecutionClient`."""
-        answer = await self._line.read(
-            endpoints.LAST_PRICE,
-            [("symbol", self._symbols.at_venue(symbol))],
-            PriceJson,
-            timeout_seconds=timeout_seconds,
-        )
-        return answer.price
-
     # --- what belongs to the user stream ---------------------------------------------
-
-    def _remember(self, order: OrderSnapshot) -> OrderSnapshot:
-        """The order, with the trigger that it once waited for."""
-        if order.trigger is None:  # while it waits, its number is of another kind
-            self._order_names.remember(int(order.venue_order_id), order.client_order_id)
-        return self._conditional.triggers.marked(order)
 
     async def _new_listen_key(self) -> str:
         if not self._symbols.are_known:

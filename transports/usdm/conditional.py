@@ -76,11 +76,11 @@ class ConditionalCalls:
     """The questions of one client.
 
     :param ask: sends one request.
-    :ivar triggers: of all that were asked after, and of those that the client has noted besides.
+    :param triggers: what is learnt is noted there.
     """
 
-    def __init__(self, ask: Ask, *, clock: Clock) -> None:
-        self.triggers = KnownTriggers()
+    def __init__(self, ask: Ask, *, clock: Clock, triggers: KnownTriggers) -> None:
+        self._triggers = triggers
         self._ask = ask
         self._clock = clock
 
@@ -134,7 +134,7 @@ class ConditionalCalls:
                 read=algo_order.decode,
             )
             if outcome.order is not None:
-                self.triggers.marked(outcome.order)
+                self._triggers.marked(outcome.order)
             return _Found(outcome, algo)
         number = [("symbol", algo.symbol), ("orderId", str(algo.made))]
         reply = await self._send(endpoints.QUERY_ORDER, number, deadline)
@@ -153,7 +153,7 @@ class ConditionalCalls:
             trigger=algo.trigger,
             trigger_price=algo.triggerPrice or None,
         )
-        self.triggers.marked(order)
+        self._triggers.marked(order)
         return _Found(QueryOutcome(kind=QueryKind.FOUND, order=order), algo)
 
     async def _send(
