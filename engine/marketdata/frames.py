@@ -17,6 +17,7 @@ from __future__ import annotations
 import gzip
 import sys
 import zlib
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -58,12 +59,15 @@ class _Trade(msgspec.Struct):
     a: int = -1
 
 
-class _Interval(msgspec.Struct):
+class _State(msgspec.Struct):
     i: str
+    x: bool = True
 
 
-class _OfInterval(msgspec.Struct):
-    k: _Interval
+class _OfState(msgspec.Struct):
+    """What is asked of every frame of a candle; few are of one that has closed."""
+
+    k: _State
 
 
 class _Candle(msgspec.Struct):
@@ -93,7 +97,7 @@ class _BookTicker(msgspec.Struct):
 _frame = msgspec.json.Decoder(_Frame)
 _head = msgspec.json.Decoder(_Head)
 _trade = msgspec.json.Decoder(_Trade)
-_of_interval = msgspec.json.Decoder(_OfInterval)
+_of_state = msgspec.json.Decoder(_OfState)
 _kline = msgspec.json.Decoder(_Kline)
 _book_ticker = msgspec.json.Decoder(_BookTicker)
 
@@ -110,7 +114,7 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow | C
     :param name: of the symbol at the venue: `BTCUSDT`.
     :raises DataError: naming file and line; also when there is nothing of that symbol.
     """
-    kind, others, found, intervals = "", set[str](), False, set[str]()
+    kind, others, found, candles = "", set[str](), False, _Candles(file)
     for line, text in _lines(file):
         try:
             content = _content(text)
@@ -123,8 +127,8 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow | C
                     continue
                 event = _of_trade(content)
             else:
-                if head.e == "kline" and head.s == name:
-                    intervals.add(_of_interval.decode(content).k.i)
+                if head.e == "kline" and head.s == name and not found:
+                    candles.take(line, content)
                 continue
         except (msgspec.DecodeError, ValueError) as error:
             raise DataError(f"{file}:{line}: {error}") from None
@@ -135,8 +139,8 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow | C
             continue  # the venue's own bookkeeping (insurance fund), at no price
         found = True
         yield line, event
-    if not found and intervals:
-        yield from _candles(file, name, min(intervals, key=_length))
+    if not found and candles.interval:
+        yield from candles
     elif not found:
         there = ""
         if others:
@@ -144,25 +148,50 @@ def events(file: Path, name: str) -> Iterator[tuple[int, TradeRow | QuoteRow | C
         raise DataError(f"{file}: holds no trades, no best prices and no candles of {name}{there}")
 
 
-def _candles(file: Path, name: str, interval: str) -> Iterator[tuple[int, Candle]]:
-    for line, text in _lines(file):
+class _Candles:
+    """Closed candles of the shortest interval that was told so far, kept until it is known that
+    the file has nothing finer: 56 bytes for what it tells in many lines. That one of them is
+    none is an error only then, too.
+
+    :ivar interval: empty while none was told.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.interval = ""
+        self._file = file
+        self._rows = array("d")
+        self._wrong: DataError | None = None
+
+    def take(self, line: int, content: bytes | msgspec.Raw) -> None:
+        """:raises msgspec.DecodeError: it is no frame of a candle."""
+        state = _of_state.decode(content).k
+        interval = state.i
+        if interval != self.interval:
+            if self.interval and _length(interval) >= _length(self.interval):
+                return
+            self.interval, self._rows, self._wrong = interval, array("d"), None
+        if not state.x or self._wrong is not None:
+            return
         try:
-            content = _content(text)
-            head = _head.decode(content)
-            if head.e != "kline" or head.s != name:
-                continue
-            told = _kline.decode(content).k
-            if told.i != interval or not told.x:
-                continue
-            candle = Candle(told.t, *map(float, (told.o, told.h, told.l, told.c, told.v)))
+            self._keep(line, _kline.decode(content).k)
         except (msgspec.DecodeError, ValueError) as error:
-            raise DataError(f"{file}:{line}: {error}") from None
-        _, opened, high, low, close, volume = candle
+            self._wrong = DataError(f"{self._file}:{line}: {error}")
+
+    def _keep(self, line: int, told: _Candle) -> None:
+        opened, high, low, close, volume = map(float, (told.o, told.h, told.l, told.c, told.v))
         if not (
             LEAST <= low <= opened <= high <= MOST and low <= close <= high and 0 <= volume <= MOST
         ):
-            raise DataError(f"{file}:{line}: {told} is no candle")
-        yield line, candle
+            raise ValueError(f"{told} is no candle")
+        self._rows.extend((line, told.t, opened, high, low, close, volume))
+
+    def __iter__(self) -> Iterator[tuple[int, Candle]]:
+        """:raises DataError: after those before it."""
+        fields = iter(self._rows)
+        for line, time_ms, *prices in zip(*[fields] * 7, strict=True):
+            yield int(line), Candle(int(time_ms), *prices)
+        if self._wrong is not None:
+            raise self._wrong
 
 
 def _length(interval: str) -> int:
