@@ -107,7 +107,7 @@ def day(seed: int, *, count: int = OUTAGES) -> float:
     conditions = replace(conditions_for(faults), **CONDITIONS)
     result = play(Cross, walk(BARS, seed=seed), faults=faults, seed=seed, conditions=conditions)
     seconds = time.process_time() - begun
-    wrong = [*result.breaches, *result.wrong_positions]
+    wrong = [*result.breaches, *(result.wrong_positions or ())]
     if result.failure is not None:
         wrong.append(f"the bot raised {result.failure.error}")
     if wrong or not result.counts.orders:

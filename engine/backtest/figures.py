@@ -80,7 +80,9 @@ _FIGURES: Final = (
     _Figure(
         "wrong_positions",
         "position at the end",
-        lambda run: "wrong" if run.wrong_positions else "right",
+        lambda run: (
+            NONE if run.wrong_positions is None else "wrong" if run.wrong_positions else "right"
+        ),
     ),
 )
 
@@ -155,7 +157,7 @@ def _flaws(data: DataSummary) -> Iterator[str]:
 def beliefs(backtest: Backtest) -> Iterator[str]:
     """Where the bot's side believed in another position than the venue had, in sentences."""
     for run in backtest.runs:
-        for wrong in run.wrong_positions:
+        for wrong in run.wrong_positions or ():
             yield f"{TITLES[run.name]}, at the end: {wrong}"
 
 

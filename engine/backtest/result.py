@@ -42,7 +42,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         orders went by one.
     :ivar events_published, events_lost: of the bot's own; lost are those that are not on the bus.
     :ivar wrong_positions: symbols of which the bot's side believed another position at the end
-        than the venue's.
+        than the venue's. None: nobody can tell, for the run was cut off, or no engine lived then.
     :ivar state_seconds: how long in each state; `no process` while it was dead.
     :ivar breaches: promises that were seen broken.
     :ivar digest: of journal, venue and bus; equal for equal runs.
@@ -60,7 +60,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     stale_policy_orders: int
     events_published: int
     events_lost: int
-    wrong_positions: tuple[str, ...]
+    wrong_positions: tuple[str, ...] | None
     state_seconds: dict[str, float]
     states: tuple[tuple[str, float, float], ...]
     equity: tuple[tuple[int, float], ...]

@@ -101,10 +101,10 @@ def run(scene: Scene, name: RunName, *, told: Callable[[int], object] | None = N
             if stage is None:
                 raise
             fail_by_verdict(stage, verdict)
-            return _result(stage, name, ())
+            return _result(stage, name, None)  # what was on its way has told nobody yet
 
 
-async def _play_clean(stage: Stage, make_bot: MakeBot) -> tuple[str, ...]:
+async def _play_clean(stage: Stage, make_bot: MakeBot) -> tuple[str, ...] | None:
     settings, clock, entropy = stage.settings(), stage.clock, stage.entropy.child("process")
     stage.diary.lives = 1
     ports = stage.ports(clock=clock, entropy=entropy)
@@ -151,7 +151,7 @@ class _GuardedLives(Supervisor):
         )
 
 
-async def _play_guarded(stage: Stage, make_bot: MakeBot) -> tuple[str, ...]:
+async def _play_guarded(stage: Stage, make_bot: MakeBot) -> tuple[str, ...] | None:
     async with anyio.create_task_group() as tasks:
         lives = _GuardedLives(stage, tasks, make_bot)
         tasks.start_soon(lives.operate)
@@ -167,10 +167,10 @@ async def _play_guarded(stage: Stage, make_bot: MakeBot) -> tuple[str, ...]:
     for client_order_id, accepted in process.witness.attempts.accepted().items():
         if accepted > 1:
             stage.breach("orders", f"{client_order_id} was accepted {accepted} times")
-    return () if process.engine is None else stage.wrong_positions(process.engine.position)
+    return None if process.engine is None else stage.wrong_positions(process.engine.position)
 
 
-async def _play_bare(stage: Stage, make_bot: MakeBot) -> tuple[str, ...]:
+async def _play_bare(stage: Stage, make_bot: MakeBot) -> tuple[str, ...] | None:
     async with anyio.create_task_group() as tasks:
         lives = BareLives(stage, tasks, make_bot)
 
@@ -181,17 +181,17 @@ async def _play_bare(stage: Stage, make_bot: MakeBot) -> tuple[str, ...]:
         await act(stage, lives, tasks, until=stage.feed.ended.wait, settle=settle)
     process = lives.process
     assert process is not None
-    return () if process.engine is None else stage.wrong_positions(process.engine.position)
+    return None if process.engine is None else stage.wrong_positions(process.engine.position)
 
 
-_PLAYS: Final[dict[RunName, Callable[[Stage, MakeBot], Awaitable[tuple[str, ...]]]]] = {
+_PLAYS: Final[dict[RunName, Callable[[Stage, MakeBot], Awaitable[tuple[str, ...] | None]]]] = {
     "clean": _play_clean,
     "guarded": _play_guarded,
     "bare": _play_bare,
 }
 
 
-def _result(stage: Stage, name: RunName, wrong_positions: tuple[str, ...]) -> Run:
+def _result(stage: Stage, name: RunName, wrong_positions: tuple[str, ...] | None) -> Run:
     venue = stage.venue
     flows = list(venue.income())
     return Run(
