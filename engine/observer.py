@@ -9,7 +9,7 @@ compare while the bot trades.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -73,6 +73,7 @@ class Observer:
             # Before positions: where nothing was counted yet, counting begins after `newest`,
             # and a fill in between must be seen in the positions rather than nowhere.
             fills, newest = await self._look_for_fills()
+            latest = await self._latest_not_counted(newest)
             positions = await self._client.positions(timeout_seconds=timeout)
             asked_ms = self._venue_clock.now_ms() - self._venue_clock.error_ms
             wallets = await self._look_at_wallets()
@@ -82,7 +83,14 @@ class Observer:
                 break
         view = self._view(in_flight)
         snapshot = Snapshot(
-            tuple(positions), tuple(orders), tuple(fills), newest, wallets, asked_ms, told_ms
+            tuple(positions),
+            tuple(orders),
+            tuple(fills),
+            newest,
+            wallets,
+            asked_ms,
+            told_ms,
+            latest=tuple(latest),
         )
         cash_flows = await self._look_at_cash_flows(view, snapshot)
         return view, replace(snapshot, cash_flows=cash_flows)
@@ -228,6 +236,21 @@ class Observer:
             newest[symbol] = max((fill.trade_id for fill in found), default=counted)
             fills += found
         return fills, newest
+
+    async def _latest_not_counted(self, newest: Mapping[str, int]) -> list[Fill]:
+        """Of each symbol of which nothing was counted yet, the latest trade of the account.
+
+        :raises LinkDown:
+        """
+        latest: list[Fill] = []
+        for symbol, trade_id in newest.items():
+            if trade_id and symbol not in self._ledger.book.synced:
+                latest += await self._client.fills(
+                    symbol,
+                    after_trade_id=trade_id - 1,
+                    timeout_seconds=self._settings.snapshot_timeout_seconds,
+                )
+        return latest
 
     def _name_undeclared(self, orders: Sequence[OrderSnapshot]) -> None:
         found = tuple(

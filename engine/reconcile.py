@@ -97,6 +97,8 @@ class Snapshot(msgspec.Struct, frozen=True):
         client does not tell of balances, or they are not to be compared.
     :ivar wallets_asked_ms, wallets_told_ms: venue time before and after they were asked for, by
         a clock that may be off: the one is no later than it was, the other no sooner.
+    :ivar latest: the last fill of each declared symbol of which nothing was counted yet, whoever
+        traded: it tells no more than when that was.
     :ivar cash_flows: of others than our fills, if a wallet is not what they have made of it, up
         to the moment of the snapshot; None: nobody asked, or the venue does not tell.
     """
@@ -109,6 +111,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     wallets_asked_ms: int = 0
     wallets_told_ms: int = 0
     cash_flows: tuple[CashFlow, ...] | None = None
+    latest: tuple[Fill, ...] = ()
 
 
 class View(msgspec.Struct, frozen=True):
@@ -434,11 +437,12 @@ def just_traded(view: View, snapshot: Snapshot, *, within_ms: int) -> list[Fill]
 
     Where another hand has traded since the last comparison, books may be equal by that alone: its
     trade is missing on both sides, or on ours as much as one of ours is missing on the venue's.
+    So is any trade of a symbol of which nothing was counted yet.
     And positions that are taken for true would lack it.
     """
     return [
         fill
-        for fill in snapshot.fills
+        for fill in (*snapshot.fills, *snapshot.latest)
         if fill.symbol in view.symbols and fill.time_ms >= snapshot.wallets_asked_ms - within_ms
     ]
 

@@ -218,7 +218,9 @@ class Reconciler:
                     await anyio.sleep(self._settings.settle_seconds)
                 before = None
                 continue
-            others = any(not f.client_order_id.startswith(view.prefix) for f in snapshot.fills)
+            others = bool(snapshot.latest) or any(
+                not f.client_order_id.startswith(view.prefix) for f in snapshot.fills
+            )
             if not found and recent and others:
                 before = None
                 await anyio.sleep(self._settings.settle_seconds)

@@ -123,6 +123,23 @@ def test_a_venue_whose_positions_lag_hides_no_trade_of_another_hand(told: bool) 
     run(main)
 
 
+@pytest.mark.parametrize("whose", ["another hand's", "of an earlier life"])
+def test_a_first_look_misses_no_trade_of_a_moment_before(whose: str) -> None:
+    """Nothing was counted yet, so there is no list of trades: the latest one is asked for."""
+
+    async def main() -> None:
+        world = World()
+        world.venue.faults.position_lag_ms = 200
+        client_order_id = "web_1" if whose == "another hand's" else "hf-alpha-1-1-1"
+        world.venue.place(ticket(client_order_id=client_order_id))
+        async with world.engine() as engine:
+            await engine.until(State.RECONCILING)
+            await stays_shut(engine, world)
+            assert [d.split()[0] for d in engine.status()["differences"]] == ["orphan_position"]
+
+    run(main)
+
+
 def test_an_exit_does_not_make_up_for_a_trade_of_another_hand() -> None:
     """Of the same size: the book lacks that trade, and what the venue says lacks the exit."""
 
