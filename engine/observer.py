@@ -36,7 +36,8 @@ TRIES = 5
 class Observer:
     """
     :param prefix: of our client order ids.
-    :param on_progress: told after every look that was taken.
+    :param on_progress: told after every look that was taken; call it after whatever else the venue
+        was asked for and has answered.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Observer:
         self._recorder = recorder
         self._ledger: Ledger = recorder.ledger
         self._venue_clock = venue_clock
-        self._on_progress = on_progress
+        self.on_progress = on_progress
         self.undeclared: tuple[str, ...] = ()
         """Open orders of ours in symbols that are not declared: they are left alone, and told."""
 
@@ -78,7 +79,7 @@ class Observer:
             asked_ms = self._venue_clock.now_ms() - self._venue_clock.error_ms
             wallets = await self._look_at_wallets()
             told_ms = self._venue_clock.now_ms() + self._venue_clock.error_ms
-            self._on_progress()
+            self.on_progress()
             if ledger.book.version == version and in_flight == frozenset(ledger.intents):
                 break
         view = self._view(in_flight)
@@ -108,7 +109,7 @@ class Observer:
             orders = await self._open_orders()
             positions = await self._client.positions(timeout_seconds=timeout)
             fills, newest = await self._look_for_fills()
-            self._on_progress()
+            self.on_progress()
         if trail.lost:
             return None
         view = self._view(in_flight)
@@ -209,7 +210,7 @@ class Observer:
         except (LinkDown, ValueError) as error:
             log.info("cash flows not told", extra={"reason": str(error)})
             return None
-        self._on_progress()
+        self.on_progress()
         foreign = (f for f in listed if not f.client_order_id.startswith(view.prefix))
         others = {(f.symbol, f.trade_id) for f in foreign}
         return cash_flows.of_others(flows, symbols=self._symbols, others=others)

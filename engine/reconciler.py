@@ -208,8 +208,11 @@ class Reconciler:
             if adopted:
                 version = self._ledger.book.version, self._ledger.wallets.expected.copy()
                 for action in adopted:
+                    if self._silence.seconds:  # each may be a question
+                        break
                     counted = await self._repairs.adopt_fact(action.difference)
                     if counted is not None:
+                        self._observer.on_progress()
                         progress.fills += counted
                         progress.did(action)
                 if (self._ledger.book.version, self._ledger.wallets.expected) == version:

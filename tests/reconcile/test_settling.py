@@ -450,6 +450,71 @@ def test_what_many_missed_fills_took_is_told_in_a_record_that_has_room(
     run(main)
 
 
+def test_many_orders_that_have_ended_are_no_stall() -> None:
+    """Each is asked for by itself, and a slow venue takes its time; all of it is progress."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=KEEP) as engine:
+            await healthy(engine)
+            for _ in range(30):
+                await engine.submit(RESTING)
+            world.line.set_down("cut")
+            for order in world.venue.open_orders():
+                world.venue.cancel(BTC, client_order_id=order.client_order_id)
+            await anyio.sleep(5)
+            query = engine._core.exchange.query
+
+            async def slow(*order: Any, **how: Any) -> Any:
+                await anyio.sleep(2)
+                return await query(*order, **how)
+
+            engine._core.exchange.query = slow  # type: ignore[method-assign]
+            world.line.set_up()
+            await healthy(engine, seconds=90)
+            assert [s for s in engine.history if s.trigger is Trigger.STALLED] == []
+            assert engine.open_orders() == []
+
+    run(main)
+
+
+def test_a_venue_that_wants_silence_is_not_asked_for_the_rest_of_the_orders() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(orders=KEEP) as engine:
+            await healthy(engine)
+            for _ in range(10):
+                await engine.submit(RESTING)
+            world.line.set_down("cut")
+            for order in world.venue.open_orders():
+                world.venue.cancel(BTC, client_order_id=order.client_order_id)
+            await anyio.sleep(5)
+            client, silence = engine._core.exchange, engine._core.execution.silence
+            query, tell_time = client.query, client.venue_time_ms
+            asked_for = asked_in_silence = 0
+
+            async def asked(*order: Any, **how: Any) -> Any:
+                nonlocal asked_for
+                asked_for += 1
+                if asked_for == 3:
+                    silence.keep(20)  # as the answer to an exit may ask
+                return await query(*order, **how)
+
+            async def time(**how: Any) -> Any:
+                nonlocal asked_in_silence
+                asked_in_silence += silence.seconds > 0
+                return await tell_time(**how)
+
+            client.query = asked  # type: ignore[method-assign]
+            client.venue_time_ms = time  # type: ignore[method-assign]
+            world.line.set_up()
+            await healthy(engine)
+            assert asked_for == 10
+            assert asked_in_silence == 0
+
+    run(main)
+
+
 @pytest.mark.parametrize("action", ["drop", "duplicate", "swap"])
 def test_a_disordered_stream_is_put_right_by_the_audit(action: Any) -> None:
     async def main() -> None:
