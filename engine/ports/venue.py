@@ -140,7 +140,8 @@ class PreparesOrders(Protocol):
 
         :param ready: awaited directly before `permit` is called, so after everything else that
             comes before the write; whatever it raises passes through, and proves that nothing
-            was sent. Called once at most.
+            was sent. Called again where the connection was closed meanwhile and another one is
+            to carry the order.
         """
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import aiohttp
 import pytest
 from scripted_venue import Says, ScriptedVenue, with_client
 from sim_rigs import BTC, WIRE_CLIENTS
 
 from holdfast.errors import LinkDown
+from holdfast.transports.usdm import session
 from holdfast.transports.usdm.client import UsdmExecutionClient
 
 Make = Callable[[str], UsdmExecutionClient]
@@ -95,5 +97,19 @@ def test_a_stop_that_closes_whatever_there_is_need_not_say_how_much(make: Make) 
         assert order.reduce_only
         assert order.trigger_price == Decimal(45000)
         assert (order.quantity, order.price) == (0, None)
+
+    with_client(make, venue, act)
+
+
+def test_an_aiohttp_that_does_not_ask_before_it_writes_never_brings_the_link_up(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later one might send by another way: the permit would never be asked again."""
+    monkeypatch.setattr(session, "GuardedRequest", aiohttp.ClientRequest)
+    venue = ScriptedVenue({"GET /fapi/v1/time": Says({"serverTime": 1_700_000_000_000})})
+
+    async def act(client: UsdmExecutionClient) -> None:
+        with pytest.raises(LinkDown, match="aiohttp"):
+            await client.probe()
 
     with_client(make, venue, act)

@@ -84,6 +84,15 @@ class _Gone(aiohttp.ClientError):
     """There is no connection any more to write to."""
 
 
+class _PastTheHook(aiohttp.ClientError):
+    """This aiohttp does not come by `GuardedRequest.send`: no permit would be asked, nothing be
+    known of what left. The first question after a start meets it, so no order ever does.
+    """
+
+    def __str__(self) -> str:
+        return f"aiohttp {aiohttp.__version__} sends past the hook that asks for leave"
+
+
 class Attempt:
     """One request on its way, and what came of it.
 
@@ -163,7 +172,7 @@ class Attempt:
                 await self._exchange(session, request, max(until - loop.time(), 0.001))
         except Exception as error:  # of network, aiohttp or permit: an attempt has no other end
             # Never the exception's own text: it may contain the signed URL.
-            reason = type(error).__name__
+            reason = str(error) if isinstance(error, _PastTheHook) else type(error).__name__
             if isinstance(error, OSError) and error.strerror:
                 reason = f"{reason} ({error.strerror})"
             self._failure = (
@@ -184,6 +193,8 @@ class Attempt:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
         ) as response:
+            if not self.left:
+                raise _PastTheHook
             self._reply = Reply(response.status, response.headers, await _read(response))
 
     def result(self) -> Reply:
