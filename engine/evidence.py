@@ -15,6 +15,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+import msgspec
+
 from .intent import Attempt
 from .model import Order, OrderSnapshot, OutcomeKind, PlaceOutcome
 
@@ -129,6 +131,18 @@ def absence_proven(
             counted += 1
             last = asked
     return counted >= needed
+
+
+def of_the_same(meant: Order | OrderSnapshot, told: OrderSnapshot) -> OrderSnapshot:
+    """`told`, with what it waited for.
+
+    Once the price of a conditional order is reached, the venue tells of the order that it has
+    made of it, under the same id, and that does not say what it waited for. A transport may
+    have heard it before; one that was started since has not.
+    """
+    if meant.trigger is None or told.trigger is not None:
+        return told
+    return msgspec.structs.replace(told, trigger=meant.trigger, trigger_price=meant.trigger_price)
 
 
 def mismatch(order: Order, found: OrderSnapshot) -> str | None:

@@ -154,14 +154,14 @@ class Outcomes:
         """
         intent = self._ledger.intents.get(order.client_order_id)
         if intent is not None:
-            self.found(intent, order, where)
+            self.found(intent, evidence.of_the_same(intent.order, order), where)
             return
         driven = self._driven.get(order.client_order_id)
         if driven is not None and driven.snapshot is not None and newer(order, driven.snapshot):
-            driven.snapshot = order
+            driven.snapshot = evidence.of_the_same(driven.order, order)
         known = self._ledger.book.orders.get(order.client_order_id)
         if known is not None and newer(order, known.snapshot):
-            self._recorder.write(OrderSeen(order))
+            self._recorder.write(OrderSeen(evidence.of_the_same(known.snapshot, order)))
 
     def note(self, order: OrderSnapshot, where: str) -> None:
         """As `saw`, where the caller must learn what happened even if it can not be written.
