@@ -25,6 +25,9 @@ CLIENT_IDS: Final = ("clientOrderId", "newClientOrderId", "clientAlgoId")
 """The bot's own name for a new order: the key of the intent."""
 CONDITIONAL_WORDS: Final = ("conditional", "stop", "trigger")
 """ccxt's flags of `cancel_order` and `fetch_order` for an order that was placed with a trigger."""
+TRY_MARK: Final = "~"
+"""Between a name and the number of a further try. It can be in no client order id of Binance's, so
+the second try of one decision is never taken for another decision."""
 MAX_CLIENT_ID_LENGTH: Final = 100
 """Leaves room in the key for the number of a further try."""
 MAX_MAGNITUDE: Final = 40
@@ -250,6 +253,11 @@ def _key(given: Params) -> str | None:
     if not 0 < len(key) <= MAX_CLIENT_ID_LENGTH:
         raise InvalidOrder(
             f"params.clientOrderId: {key!r} is not of 1 to {MAX_CLIENT_ID_LENGTH} characters"
+        )
+    if TRY_MARK in key:
+        raise InvalidOrder(
+            f"params.clientOrderId: {key!r} has a {TRY_MARK}, which numbers further tries of an "
+            "order; Binance takes none either"
         )
     return key
 

@@ -19,7 +19,7 @@ from holdfast.engine import Engine
 from holdfast.model import Order, OrderSnapshot
 
 from .errors import InvalidOrder, OrderNotFound, cancelling, placing
-from .parameters import Params, Rounding, order_of
+from .parameters import TRY_MARK, Params, Rounding, order_of
 from .replies import answer_of
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class Session:
             if ended is None or ended.status != "not_executed":
                 return key
             number += 1
-            key = f"{name}~{number}"
+            key = f"{name}{TRY_MARK}{number}"
 
     async def ours(self, symbol: str | None, name: str) -> str | None:
         """Client order id of an order of this bot; None for what is not known as one."""

@@ -189,6 +189,7 @@ def test_conditional_orders_are_carried(
         ("timeInForce", {"postOnly": True, "type_": "market"}),
         ("clientOrderId", {"clientOrderId": ""}),
         ("clientOrderId", {"clientOrderId": "x" * 101}),
+        ("further tries", {"clientOrderId": "signal-1~2"}),
         ("both name", {"clientOrderId": "a", "newClientOrderId": "b"}),
         ("leverage", {"leverage": 5}),
         ("did you mean 'reduceOnly'", {"reduceonly": True}),
