@@ -52,6 +52,14 @@ def _told(legs: Sequence[_Leg]) -> list[Structure]:
     return structures
 
 
+def _to_edit(id_: object, params: Params) -> tuple[str, dict[str, Any]]:
+    """As `named`. :raises InvalidOrder: it names no order."""
+    name, rest = named(id_, params)
+    if not name:
+        raise InvalidOrder("id: it names no order to edit; give its id or a clientOrderId")
+    return name, rest
+
+
 class Calls(Session):
     """The arguments and their names are ccxt's own: bots give them as keywords."""
 
@@ -106,7 +114,7 @@ class Calls(Session):
         meant = [
             (
                 self.symbol(row.get("symbol")),
-                named(row.get("id"), {**params, **(row.get("params") or {})}),
+                _to_edit(row.get("id"), {**params, **(row.get("params") or {})}),
                 row,
             )
             for row in orders
@@ -148,7 +156,7 @@ class Calls(Session):
         """
         await self.load_markets()
         symbol = self.symbol(symbol)
-        name, rest = named(id, params)
+        name, rest = _to_edit(id, params)
         old = await self._fetch("fetch_order", name, symbol, NONE)
         cid = await self.ours(symbol, old["clientOrderId"])
         if cid is None:

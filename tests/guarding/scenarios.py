@@ -350,9 +350,9 @@ async def a_batch_of_edits_tells_of_each_order(bot: Bot) -> None:
     assert "nothing is left to edit" in structures[1]["info"]["msg"]
     assert len(bot.served.log()) == 4
     assert await maybe(ex.editOrders([])) == []
-    nameless = [row(first, 48_200), {**row(second, 47_100), "id": None}]
+    nameless = [row(structures[0], 48_200), {**row(second, 47_100), "id": None}]
     error = await bot.fails(lambda: ex.editOrders(nameless))
-    assert isinstance(error, ccxt.BaseError)
+    assert isinstance(error, ccxt.InvalidOrder)
     assert await bot.fails(lambda: ex.edit_orders([row(gone, 46_100)]))
     assert len(bot.served.log()) == 4
 
