@@ -407,6 +407,8 @@ class Core:
             self.gate.set_floor(Level.REDUCING, self.gate.reason)
 
     def _on_lease_change(self) -> None:
+        if self.lease.fencing_token != self.outbox.fencing_token:
+            self.execution.dead_man.forget()
         self.outbox.fencing_token = self.execution.orders.fencing_token = self.lease.fencing_token
         self._connect_outbox()
         self.refresh_floor()

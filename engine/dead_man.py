@@ -10,7 +10,8 @@ not documented; assume that stops stay.
 Only the latest holder of the lease renews: a copy that waits would keep a dead bot's orders
 alive. The holder goes on when the lease has run out because its store can not be asked:
 that is the night in which Redis dies. It ends when the store says that another one holds it.
-After a takeover nothing goes on before it is armed (`until_armed`), and nothing opens when it
+After a takeover nothing goes on before it is armed (`until_armed`), also by who held the lease
+before: another holder may have released the countdown (`forget`). And nothing opens when it
 could not be renewed in time: then the venue has cancelled what rested, or is about to, and
 what is placed from there on would outlive the bot. So a countdown that has ended here is a
 fault. Here it ends first, for it counts from before the request left.
@@ -73,6 +74,8 @@ class DeadManSwitch:
         self._armed_at = -inf
         """Monotonic moment at which the oldest of the running countdowns was begun."""
         self._renewed = Broadcast()
+        self._term = 0
+        """Counts the terms of the lease: what was begun in an earlier one proves nothing."""
         self._released = False
         self._lapse: asyncio.TimerHandle | None = None
         self._one_request = asyncio.Lock()
@@ -95,6 +98,16 @@ class DeadManSwitch:
         finally:
             if self._lapse is not None:
                 self._lapse.cancel()
+
+    def forget(self) -> None:
+        """The lease is ours anew. Whoever may have held it in between has counted down on its own,
+        and released that when it stopped."""
+        self._term += 1
+        self._armed_at = -inf
+        if self._lapse is not None:
+            self._lapse.cancel()
+            self._lapse = None
+        self._changes.notify()
 
     def _watch_for_a_lapse(self) -> None:
         """A timer of its own, for a renewal may be waiting for its answer meanwhile. One that was
@@ -125,7 +138,7 @@ class DeadManSwitch:
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _arm(self, venue: CountsDown) -> bool:
-        began = self._clock.monotonic()
+        began, term = self._clock.monotonic(), self._term
         try:
             for symbol in self._symbols:
                 async with self._one_request:
@@ -139,6 +152,8 @@ class DeadManSwitch:
         except LinkDown as error:
             log.warning("dead-man switch not renewed", extra={"reason": str(error)})
             return False
+        if term != self._term:
+            return True  # it is due again at once
         self._armed_at = began
         if self._lapse is None:
             self._watch_for_a_lapse()

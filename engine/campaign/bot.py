@@ -158,7 +158,11 @@ class Bot:
     def _ended(self, decision: Decision, report: OrderReport | None) -> None:
         if report is not None and self._alive():
             self._told_end(report)
-            decision.learn(report, at_seconds=self._now(), power_losses=self._diary.power_losses)
+            decision.learn(
+                report,
+                at_seconds=self._now(),
+                may_be_forgotten=self._diary.may_be_forgotten,
+            )
 
     async def _publish(self, engine: Engine, type_: str, number: int) -> None:
         durable = self._entropy.random() < 0.3

@@ -7,7 +7,7 @@ other decision has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -41,17 +41,19 @@ class Decision:
         self.end, self.ended_seconds = "rejected", at_seconds
 
     def learn(
-        self, report: OrderReport, *, at_seconds: float, power_losses: Sequence[float]
+        self, report: OrderReport, *, at_seconds: float, may_be_forgotten: Callable[[float], bool]
     ) -> None:
         """The engine has said how it ended, perhaps once more.
 
-        A power cut may take the record of a refusal, not that of the order. Then the order is
-        proven absent in the next life, which says the same of the venue in another word.
+        The record of a refusal may be lost, not that of the order. Then the order is proven
+        absent in the next life, which says the same of the venue in another word.
+
+        :param may_be_forgotten: whether what the engine has said then may not be in its journal.
         """
         forgotten = (
             self.end == "rejected"
             and report.status == "not_executed"
-            and any(lost >= self.ended_seconds for lost in power_losses)
+            and may_be_forgotten(self.ended_seconds)
         )
         if (
             self.end is not None
@@ -88,11 +90,21 @@ class Diary:
     power_losses: list[float] = field(default_factory=list)
     births: list[float] = field(default_factory=list)
     """When each life began: it has synced what its journal held."""
+    journal_failures: list[float] = field(default_factory=list)
+    """When a journal failed: nothing is written from there to the end of that life."""
     gaps: list[tuple[Gap, float]] = field(default_factory=list)
     """Markers that were sent in place of events, and when."""
     lives: int = 0
     first_number: int = FIRST_NUMBER
     """Decisions are numbered from here, so that those of two copies are told apart."""
+
+    def may_be_forgotten(self, at_seconds: float) -> bool:
+        """Whether what the engine has said then may be lost: with the power, later, or because
+        its journal had failed."""
+        return any(lost >= at_seconds for lost in self.power_losses) or any(
+            failed <= at_seconds and not any(failed < born <= at_seconds for born in self.births)
+            for failed in self.journal_failures
+        )
 
     def decide(
         self,

@@ -173,6 +173,8 @@ class Process:
         self.diary.gaps.append((gap, self.clock.monotonic()))
 
     def _on_disk_fault(self, reason: str) -> None:
+        if self.journal is not None and self.journal.failed:
+            self.diary.journal_failures.append(self.clock.monotonic())
         if self.life.alive and self.engine is not None:
             self.witness.fault(f"disk: {reason}")
             self.engine.fault("disk", reason)

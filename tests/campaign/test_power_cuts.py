@@ -52,3 +52,22 @@ def test_which_events_may_be_lost(
     diary = Diary(power_losses=[10.0], births=[0.0] if born is None else [0.0, born])
     refusals = [] if refused is None else [refused]
     assert lost_with_the_power(published, diary, refused_at=refusals) is lost
+
+
+@pytest.mark.parametrize(
+    ("said", "power", "failed", "born", "lost"),
+    [
+        (9.0, [], [], [0.0], False),
+        (9.0, [10.0], [], [0.0], True),
+        (9.0, [8.0], [], [0.0, 8.5], False),
+        (9.0, [], [8.9], [0.0], True),  # it could not be written down any more
+        (9.0, [], [9.0], [0.0], True),
+        (9.0, [], [9.1], [0.0], False),  # it had been
+        (9.0, [], [8.0], [0.0, 8.5], False),  # by another journal, since
+    ],
+)
+def test_what_the_engine_has_said_may_be_forgotten(
+    said: float, power: list[float], failed: list[float], born: list[float], lost: bool
+) -> None:
+    diary = Diary(power_losses=power, journal_failures=failed, births=born)
+    assert diary.may_be_forgotten(said) is lost

@@ -97,6 +97,27 @@ def test_a_copy_that_waits_for_the_lease_does_not_keep_a_dead_bots_orders_alive(
     run(main)
 
 
+def test_it_is_armed_anew_when_another_copy_may_have_released_it() -> None:
+    """Which we need not have noticed: the machine may have slept through its term."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine() as engine:
+            await engine.until_healthy()
+            await anyio.sleep(1)
+            world.server.expire_lease()
+            other = MemoryStore(world.server, clock=world.clock)
+            assert world.server.acquire("another copy", other) is not None
+            world.venue.countdown_cancel_all(BTC, 0)
+            world.server.release("another copy")
+            engine._core.lease.renew_now()
+            await anyio.sleep(1)
+            assert engine.gate.is_open
+            assert world.venue.counting_down
+
+    run(main)
+
+
 def test_the_gate_opens_only_once_it_is_armed() -> None:
     async def main() -> None:
         world = World()

@@ -453,7 +453,7 @@ class Caller:
         self.decision.learn(
             report,
             at_seconds=self.world.stage.clock.monotonic(),
-            power_losses=self.world.power_losses,
+            may_be_forgotten=lambda said: any(lost >= said for lost in self.world.power_losses),
         )
         if report.status == "accepted":
             self.world.told[self.decision.number] = report
