@@ -110,7 +110,8 @@ class ReconcileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Between two background comparisons while HEALTHY."""
     snapshot_timeout_seconds: float = 5.0
     settle_seconds: float = 0.25
-    """Between the two snapshots that must both show a difference before it is acted on."""
+    """Between the two snapshots that must both show a difference before it is acted on. Also for
+    so long the venue's positions may lag behind a trade: a venue that lags longer wants more."""
     unknown_patience_seconds: float = 30.0
     """An order unknown for longer while HEALTHY takes the engine to RECONCILING."""
     unaudited_patience_seconds: float = 120.0
@@ -244,7 +245,7 @@ BOUNDS: Final[tuple[tuple[str, float, float], ...]] = (
     ("links.max_clock_skew_seconds", 0.05, 3600),
     ("reconcile.audit_seconds", 0.5, 86_400),
     ("reconcile.snapshot_timeout_seconds", 0.05, 60),
-    ("reconcile.settle_seconds", 0, 60),
+    ("reconcile.settle_seconds", 0.01, 60),
     ("reconcile.unknown_patience_seconds", 0, 3600),
     ("reconcile.unaudited_patience_seconds", 1, 86_400),
     ("market.stale_seconds", 0.5, 3600),

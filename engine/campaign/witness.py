@@ -121,8 +121,8 @@ class Witness:
         self._read_at = -math.inf
         self._before_connection: Policy | None = None
         self._first_asked_for: dict[str, int] = {}
-        self._cut_short: dict[str, str] = {}
-        """Per symbol the latest repair that closed less than it was to, since HEALTHY."""
+        self._cut_short: dict[tuple[str, str], str] = {}
+        """Per position the latest repair that closed less than it was to, since HEALTHY."""
         self.attempts = Attempts(breach)
         self._doubts = Doubts(self.attempts)
         self._strangers = Strangers(self.attempts)
@@ -325,7 +325,8 @@ class Witness:
         """What a rule could not close is told to a person before it is gone after again, at what
         may be a worse price. The operator's own orders are no repairs."""
         assert self.engine is not None
-        before = self._cut_short.pop(request.order.symbol, None)
+        closes = request.order.symbol, request.order.position_side
+        before = self._cut_short.pop(closes, None)
         if before is not None and not self._halted() and not self.engine.status()["differences"]:
             self._breach(
                 "books", f"{request.client_order_id} closes what {before} left, and nobody was told"
@@ -354,7 +355,7 @@ class Witness:
 
     def _note_repair(self, placed: OrderSnapshot | None) -> None:
         if placed is not None and placed.status.final and placed.filled < placed.quantity:
-            self._cut_short[placed.symbol] = placed.client_order_id
+            self._cut_short[placed.symbol, placed.position_side] = placed.client_order_id
 
     def ended(self, report: OrderReport) -> None:
         """The engine has told the bot how an order of it has ended."""

@@ -89,6 +89,7 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(
         ("reconcile", {"rules": {"orphan": "hold"}}, "reconcile.rules: 'orphan' is no kind"),
         ("reconcile", {"rules": {"phantom_position": "cancel"}}, "reconcile.rules: .*only"),
         ("policy", {"initial": {"active_mode": "X"}}, "policy.initial"),
+        ("reconcile", {"settle_seconds": 0}, "reconcile.settle_seconds: .* between 0.01 and 60"),
         ("lease", {"enabled": 1}, "lease.enabled: .*bool"),
     ],
 )
