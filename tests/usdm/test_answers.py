@@ -12,6 +12,7 @@ from scripted_venue import Says, ScriptedVenue, with_client
 from sim_rigs import BTC, WIRE_CLIENTS
 
 from holdfast.errors import LinkDown
+from holdfast.model import QueryKind
 from holdfast.transports.usdm import session
 from holdfast.transports.usdm.client import UsdmExecutionClient
 
@@ -77,7 +78,18 @@ def test_orders_of_two_symbols_may_have_the_same_client_id(make: Make) -> None:
     with_client(make, venue, act)
 
 
-def test_a_stop_that_closes_whatever_there_is_need_not_say_how_much(make: Make) -> None:
+NOTHING: list[dict[str, Any]] = [
+    {},
+    dict.fromkeys(("quantity", "price", "actualOrderId"), ""),
+    dict.fromkeys(("quantity", "price", "actualOrderId")),
+]
+"""How a field may have nothing in it."""
+
+
+@pytest.mark.parametrize("more", NOTHING)
+def test_a_stop_that_closes_whatever_there_is_need_not_say_how_much(
+    make: Make, more: dict[str, Any]
+) -> None:
     """One set by hand, on Binance's own page; unreadable, it would keep the gate shut for ever."""
     stop = {
         "algoId": 5,
@@ -89,6 +101,7 @@ def test_a_stop_that_closes_whatever_there_is_need_not_say_how_much(make: Make) 
         "algoStatus": "NEW",
         "triggerPrice": "45000.00",
         "closePosition": True,
+        **more,
     }
     venue = ScriptedVenue({WAITING: Says([stop]), RESTING: Says([])})
 
@@ -111,5 +124,30 @@ def test_an_aiohttp_that_does_not_ask_before_it_writes_never_brings_the_link_up(
     async def act(client: UsdmExecutionClient) -> None:
         with pytest.raises(LinkDown, match="aiohttp"):
             await client.probe()
+
+    with_client(make, venue, act)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(9, QueryKind.FOUND), (10, QueryKind.UNANSWERED)])
+def test_only_the_order_that_was_made_of_a_stop_tells_of_it(
+    make: Make, number: int, kind: QueryKind
+) -> None:
+    stop = {
+        "algoId": 5,
+        "clientAlgoId": "hf-1",
+        "orderType": "STOP_MARKET",
+        "symbol": "BTCUSDT",
+        "side": "SELL",
+        "algoStatus": "TRIGGERED",
+        "quantity": "1",
+        "triggerPrice": "100",
+        "actualOrderId": "9",
+    }
+    made = {**resting("BTCUSDT", number), "side": "SELL", "status": "FILLED", "executedQty": "1"}
+    venue = ScriptedVenue({"GET /fapi/v1/algoOrder": Says(stop), "GET /fapi/v1/order": Says(made)})
+
+    async def act(client: UsdmExecutionClient) -> None:
+        answer = await client.query(BTC, "hf-1", conditional=True, timeout_seconds=5)
+        assert answer.kind is kind
 
     with_client(make, venue, act)

@@ -71,8 +71,17 @@ def conditional_params(request: PlaceRequest, name: str) -> list[tuple[str, str]
     ]
 
 
+_Number = str | None
+"""Of what need not be there: absent, null, empty or zero."""
+
+
+def _number(text: _Number) -> Decimal:
+    """:raises msgspec.ValidationError:"""
+    return msgspec.convert(text, Decimal) if text else Decimal(0)
+
+
 class AlgoOrderJson(msgspec.Struct, frozen=True):
-    """A conditional order in a REST answer. One that closes whatever is held at its time names no
+    """A conditional order in a REST answer. One that closes whatever is held at its time has no
     quantity, a trailing one no price."""
 
     orderId: int = msgspec.field(name="algoId")  # noqa: N815
@@ -81,44 +90,49 @@ class AlgoOrderJson(msgspec.Struct, frozen=True):
     algoStatus: str  # noqa: N815
     orderType: str  # noqa: N815
     side: str
-    quantity: Decimal = Decimal(0)
-    price: Decimal = Decimal(0)
-    triggerPrice: Decimal = Decimal(0)  # noqa: N815
+    quantity: _Number = None
+    price: _Number = None
+    triggerPrice: _Number = None  # noqa: N815
     updateTime: int = 0  # noqa: N815
     positionSide: PositionSide = "BOTH"  # noqa: N815
     reduceOnly: bool = False  # noqa: N815
     closePosition: bool = False  # noqa: N815
-    actualOrderId: str = ""  # noqa: N815
+    actualOrderId: str | None = None  # noqa: N815
 
     @property
     def made(self) -> int | None:
         """Number of the order made of it."""
-        number = self.actualOrderId
+        number = self.actualOrderId or ""
         return int(number) if number.isdecimal() and int(number) else None
 
     @property
     def trigger(self) -> Trigger:
         return trigger_of(self.orderType)
 
+    @property
+    def trigger_price(self) -> Decimal | None:
+        """:raises msgspec.ValidationError: it is no number."""
+        return _number(self.triggerPrice) or None
+
     def snapshot(self, unified: Unified) -> OrderSnapshot:
         """While it waits, or after it ended without an order.
 
-        :raises msgspec.ValidationError: a status or side that is not known.
+        :raises msgspec.ValidationError: a status or side that is not known, or no number.
         """
         return OrderSnapshot(
             symbol=unified(self.symbol),
             client_order_id=self.clientOrderId,
             venue_order_id=str(self.orderId),
             side=side_of(self.side),
-            quantity=self.quantity,
-            price=self.price or None,
+            quantity=_number(self.quantity),
+            price=_number(self.price) or None,
             filled=Decimal(0),
             status=_status(self.algoStatus),
             reduce_only=_reducing(self.positionSide, self.reduceOnly, self.closePosition),
             position_side=self.positionSide,
             updated_ms=self.updateTime,
             trigger=self.trigger,
-            trigger_price=self.triggerPrice or None,
+            trigger_price=self.trigger_price,
         )
 
 
@@ -131,9 +145,9 @@ class AlgoUpdateJson(msgspec.Struct, frozen=True):
     s: str
     S: str
     X: str
-    q: Decimal = Decimal(0)
-    tp: Decimal = Decimal(0)
-    p: Decimal = Decimal(0)
+    q: _Number = None
+    tp: _Number = None
+    p: _Number = None
     ps: PositionSide = "BOTH"
     R: bool = False
     cp: bool = False
@@ -148,15 +162,15 @@ class AlgoUpdateJson(msgspec.Struct, frozen=True):
                 client_order_id=self.caid,
                 venue_order_id=str(self.aid),
                 side=side_of(self.S),
-                quantity=self.q,
-                price=self.p or None,
+                quantity=_number(self.q),
+                price=_number(self.p) or None,
                 filled=Decimal(0),
                 status=_status(self.X),
                 reduce_only=_reducing(self.ps, self.R, self.cp),
                 position_side=self.ps,
                 updated_ms=time_ms,
                 trigger=trigger_of(self.o),
-                trigger_price=self.tp or None,
+                trigger_price=_number(self.tp) or None,
             )
         )
 

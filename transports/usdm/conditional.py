@@ -144,15 +144,17 @@ class ConditionalCalls:
             code, message = read_error(reply.body)
             return _Found(unanswered(f"triggered; of its order: {code}: {message}"), algo)
         try:
-            made = order_json.decode(reply.body).snapshot(lambda _name: symbol)
+            made = order_json.decode(reply.body)
+            order = msgspec.structs.replace(
+                made.snapshot(lambda _name: symbol),
+                client_order_id=client_order_id,
+                trigger=algo.trigger,
+                trigger_price=algo.trigger_price,
+            )
         except msgspec.DecodeError as error:
             return _Found(unanswered(f"HTTP 200 without an order: {error}"), algo)
-        order = msgspec.structs.replace(
-            made,
-            client_order_id=client_order_id,
-            trigger=algo.trigger,
-            trigger_price=algo.triggerPrice or None,
-        )
+        if made.orderId != algo.made:
+            return _Found(unanswered("HTTP 200 about another order"), algo)
         self._triggers.marked(order)
         return _Found(QueryOutcome(kind=QueryKind.FOUND, order=order), algo)
 
