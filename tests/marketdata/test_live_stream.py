@@ -36,6 +36,7 @@ class Venue:
         self.asked: list[str] = []
         self.pages = 0
         self.newest = 3000
+        self.skipped: set[int] = set()
 
     def bar_ms(self, minute: int) -> int:
         return self.first_ms + minute * MINUTE
@@ -53,7 +54,8 @@ class Venue:
         self.pages += 1
         since, limit = int(request.query["startTime"]), int(request.query["limit"])
         minute = max(0, -(-(since - self.first_ms) // MINUTE))
-        rows = [self.row(m) for m in range(minute, min(minute + limit, self.newest + 1))]
+        minutes = range(minute, min(minute + limit, self.newest + 1))
+        rows = [self.row(m) for m in minutes if m not in self.skipped]
         return web.json_response(rows)
 
     def row(self, minute: int) -> list[Any]:
@@ -224,14 +226,37 @@ def test_bars_that_ended_during_an_outage_follow_the_gap_once_and_in_order() -> 
     anyio.run(main)
 
 
-def test_a_bar_that_is_missing_from_the_stream_is_asked_for() -> None:
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_bar_that_is_missing_from_the_stream_is_asked_for(*, ended: bool) -> None:
+    """As soon as a later one is told of: the next to end may be an hour away."""
+
     async def main() -> None:
         async with listening() as (venue, watch):
             await venue.say_bar(2990)
-            await venue.say_bar(2993)
+            await venue.say_bar(2991, ended=False)
+            await venue.say_bar(2993, ended=ended)
             await watch.until(lambda: watch.links == ["up", "down", "up"])
             bars = [e.time_ms for e in watch.events if isinstance(e, Bar)]
             assert bars == [venue.bar_ms(m) for m in range(2990, 3000)]
+
+    anyio.run(main)
+
+
+def test_a_bar_that_the_venue_does_not_have_is_asked_for_once() -> None:
+    async def main() -> None:
+        async with listening() as (venue, watch):
+            venue.skipped = {2999}
+            await venue.say_bar(2998)
+            await venue.say_bar(3000, ended=False)
+            await watch.until(lambda: watch.links == ["up", "down", "up"])
+            await venue.say_bar(3000, ended=False)
+            await venue.say_bar(3000)
+            await watch.until(lambda: len(watch.events) == 3)
+            assert [e.time_ms for e in watch.events if isinstance(e, Bar)] == [
+                venue.bar_ms(2998),
+                venue.bar_ms(3000),
+            ]
+            assert watch.links == ["up", "down", "up"]
 
     anyio.run(main)
 

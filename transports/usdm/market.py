@@ -24,7 +24,7 @@ from holdfast.ports import Clock, Entropy, MarketWatch, Subscription
 from holdfast.silence import Silence
 
 from .backoff import connect_socket, keep_connected
-from .market_wire import Alive, read_klines, read_market_frame, stream_names
+from .market_wire import Alive, Klines, read_klines, read_market_frame, stream_names
 from .parameters import venue_name
 from .session import HttpRequest, NoReply, NotSent, open_session, send
 from .wire import silence_asked_for
@@ -102,7 +102,7 @@ class UsdmMarketData:
         interval_ms = INTERVALS[interval]
         since_ms = self._now_ms() - (limit + 1) * interval_ms
         with anyio.move_on_after(timeout_seconds) as scope:
-            found = await self._bars_since(symbol, interval, since_ms=since_ms)
+            found, _ = await self._bars_since(symbol, interval, since_ms=since_ms)
         if scope.cancelled_caught:
             raise LinkDown(f"{self.name}: no answer in {timeout_seconds:g} s")
         return found[-limit:]
@@ -162,8 +162,12 @@ class UsdmMarketData:
                 if newest_ms is None:
                     continue
                 since_ms = max(newest_ms + 1, self._now_ms() - MAX_MISSED_BARS * interval_ms)
-                for bar in await self._bars_since(symbol, interval, since_ms=since_ms):
+                ended, going_ms = await self._bars_since(symbol, interval, since_ms=since_ms)
+                for bar in ended:
                     self._deliver_bar(watch, bar)
+                if going_ms is not None:  # what is not there before it, the venue does not have
+                    key = (symbol, interval_ms)
+                    self._newest_bar[key] = max(self._newest_bar[key], going_ms - interval_ms)
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse, watch: MarketWatch) -> NoReturn:
         """:raises LinkDown: always, in the end."""
@@ -175,6 +179,7 @@ class UsdmMarketData:
                 except (msgspec.DecodeError, KeyError) as error:
                     raise LinkDown(f"a frame could not be read: {error}") from None
                 if isinstance(read, Alive):
+                    self._miss_none(read.symbol, read.interval_ms, read.time_ms)
                     watch.alive(read.symbol)
                 elif read is not None:
                     self._deliver(watch, read)
@@ -186,14 +191,11 @@ class UsdmMarketData:
     def _deliver(self, watch: MarketWatch, event: MarketEvent) -> None:
         """Hand over what is new; what was delivered already is not told twice.
 
-        :raises LinkDown: a bar is missing before this one. The next connection begins by asking
-            for it, and takes the venue's answer for complete.
+        :raises LinkDown: as of `_miss_none`.
         """
         match event:
             case Bar():
-                newest_ms = self._newest_bar.get((event.symbol, event.interval_ms))
-                if newest_ms is not None and event.time_ms > newest_ms + event.interval_ms:
-                    raise LinkDown(f"a bar of {event.symbol} is missing")
+                self._miss_none(event.symbol, event.interval_ms, event.time_ms)
                 self._deliver_bar(watch, event)
                 return
             case Trade():
@@ -207,6 +209,15 @@ class UsdmMarketData:
         self._heard_ms[event.symbol] = event.time_ms
         watch.event(event)
 
+    def _miss_none(self, symbol: str, interval_ms: int, time_ms: int) -> None:
+        """
+        :raises LinkDown: a bar is missing before this one, which has ended or goes on. The next
+            connection begins by asking for it, and takes the venue's answer for complete.
+        """
+        newest_ms = self._newest_bar.get((symbol, interval_ms))
+        if newest_ms is not None and time_ms > newest_ms + interval_ms:
+            raise LinkDown(f"a bar of {symbol} is missing")
+
     def _deliver_bar(self, watch: MarketWatch, bar: Bar) -> None:
         key = (bar.symbol, bar.interval_ms)
         if bar.time_ms > self._newest_bar.get(key, -1):
@@ -216,8 +227,8 @@ class UsdmMarketData:
 
     # --- HTTP ------------------------------------------------------------------------
 
-    async def _bars_since(self, symbol: str, interval: str, *, since_ms: int) -> list[Bar]:
-        """Bars that opened at or after `since_ms` and have ended. :raises LinkDown:"""
+    async def _bars_since(self, symbol: str, interval: str, *, since_ms: int) -> Klines:
+        """Bars that opened at or after `since_ms`. :raises LinkDown:"""
         interval_ms = INTERVALS[interval]
         found: list[Bar] = []
         while True:
@@ -234,10 +245,10 @@ class UsdmMarketData:
                 )
             except msgspec.DecodeError as error:
                 raise LinkDown(f"{self.name}: klines can not be read: {error}") from None
-            found += page
-            if len(page) < limit - 1:  # the last of a full page may not have ended yet
-                return found
-            since_ms = page[-1].time_ms + 1
+            found += page.ended
+            if len(page.ended) < limit - 1:  # the last of a full page may not have ended yet
+                return Klines(found, page.going_ms)
+            since_ms = page.ended[-1].time_ms + 1
 
     async def _get(self, path: str, timeout_seconds: float) -> bytes:
         """:raises LinkDown: no answer, or another than 200, or the venue wants to be left alone."""

@@ -6,7 +6,7 @@ has it in another type is a `msgspec.DecodeError`; frames of other kinds are pas
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -69,13 +69,16 @@ _frame: msgspec.json.Decoder[_KlineFrame | _TradeFrame | _QuoteFrame | _MarkFram
 _rows = msgspec.json.Decoder(list[list[Any]])
 
 
-class Alive:
-    """A frame that only shows that a symbol's stream is alive."""
+class Alive(NamedTuple):
+    """A frame that only shows that a symbol's stream is alive.
 
-    __slots__ = ("symbol",)
+    :ivar interval_ms, time_ms: of the bar that goes on, if it is of one: its length, and when it
+        began; else 0.
+    """
 
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
+    symbol: str
+    interval_ms: int = 0
+    time_ms: int = 0
 
 
 def stream_names(venue_names: list[str], *, intervals: tuple[str, ...], trades: bool) -> list[str]:
@@ -102,8 +105,10 @@ def read_market_frame(frame: str | bytes, unified: Unified) -> MarketEvent | Ali
     match read:
         case _KlineFrame(k=k):
             interval_ms = INTERVALS.get(k.i)
-            if not k.x or interval_ms is None:
+            if interval_ms is None:
                 return Alive(symbol)
+            if not k.x:
+                return Alive(symbol, interval_ms, k.t)
             return Bar(symbol, k.t, interval_ms, k.o, k.h, k.l, k.c, k.v)
         case _TradeFrame():
             return Trade(symbol, read.T, read.a, read.p, read.q, read.m)
@@ -120,8 +125,19 @@ _ROW_FIELDS: Final = 7
 """Open time, open, high, low, close, volume, close time; more follow ("Kline Data")."""
 
 
-def read_klines(body: bytes, *, symbol: str, interval_ms: int, now_ms: int) -> list[Bar]:
-    """The bars of a klines answer that have ended, oldest first.
+class Klines(NamedTuple):
+    """
+    :ivar ended: bars, oldest first.
+    :ivar going_ms: when the one began that goes on, as far as anybody can tell; None: the answer
+        has none.
+    """
+
+    ended: list[Bar]
+    going_ms: int | None
+
+
+def read_klines(body: bytes, *, symbol: str, interval_ms: int, now_ms: int) -> Klines:
+    """The bars of a klines answer.
 
     The venue tells the one that goes on as well, as the last. That one has ended stands fast if
     a later one has begun, whatever our clock shows; the last one has only if it should have
@@ -142,5 +158,5 @@ def read_klines(body: bytes, *, symbol: str, interval_ms: int, now_ms: int) -> l
         bars.append(Bar(symbol, time_ms, interval_ms, *numbers))
     bars.sort(key=lambda bar: bar.time_ms)
     if bars and bars[-1].time_ms + interval_ms + CLOCK_MARGIN_MS > now_ms:
-        del bars[-1]
-    return bars
+        return Klines(bars[:-1], bars[-1].time_ms)
+    return Klines(bars, None)
