@@ -246,11 +246,16 @@ class Reconciler:
                 self.waits_for = ""
             before = None
             held, in_doubt = [], False
-            causes_wait = any(d.fill is not None or d.kind is Kind.CASH_FLOW for d in lasting)
+            fills_wait = {d.symbol for d in found if d.fill is not None}
+            causes_wait = fills_wait or any(d.kind is Kind.CASH_FLOW for d in lasting)
             for action in plan(lasting, self._rules):
                 difference = action.difference
+                # What waits for a person explains it, or some of it.
                 if difference.kind is Kind.BALANCE_DRIFT and causes_wait:
-                    continue  # what waits for a person explains it, or some of it
+                    continue
+                explained = difference.drift and difference.kind in _POSITIONS
+                if explained and difference.symbol in fills_wait and action.rule != "hold":
+                    continue
                 if self._outcome_is_open(difference):
                     in_doubt = True
                 elif action.rule == "hold":

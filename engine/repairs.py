@@ -124,11 +124,11 @@ class Repairs:
     def unknown_part(self, difference: Difference, snapshot: Snapshot) -> Position | None:
         """What an order that closes a position has to adopt: what the book does not know of it.
 
-        From here on no fill of before the snapshot is counted any more: they are in it.
+        If there is such a part, no fill of before the snapshot is counted any more: they are in it.
         """
-        self._observer.note_counted(snapshot, (difference.symbol,))
         if not difference.drift:
             return None
+        self._observer.note_counted(snapshot, (difference.symbol,))
         key = (difference.symbol, difference.position_side)
         return Position(
             difference.symbol,

@@ -418,6 +418,34 @@ def test_fills_and_ends_missed_in_an_outage_are_fetched_and_told() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("rule", ["adopt", "flatten"])
+def test_what_a_fill_explains_that_waits_for_a_person_is_no_position_of_nobody(rule: str) -> None:
+    """Else what the bot has bought is sold again, or is adopted and never told."""
+
+    async def main() -> None:
+        world = World()
+        settings = {"reconcile": rules(missed_fill="hold", orphan_position=rule), "orders": KEEP}
+        async with world.engine(**settings) as engine:
+            fills: list[int] = []
+            engine.on_fill(lambda fill: fills.append(fill.trade_id))
+            await healthy(engine)
+            await engine.submit(RESTING)
+            world.line.set_down("cut")
+            world.venue.on_price(BTC, Decimal(59000))
+            await anyio.sleep(10)
+            world.line.set_up()
+            await engine.until(State.RECONCILING)
+            await stays_shut(engine, world)
+            assert [d.split()[0] for d in engine.status()["differences"]] == ["missed_fill"]
+            await engine.adopt(by="owner")
+            await healthy(engine)
+            assert engine.position(BTC) == Decimal("0.010")
+            assert len(fills) == 1
+            equal(engine, world)
+
+    run(main)
+
+
 @pytest.mark.parametrize("told", ["a part", "nothing"])
 def test_what_many_missed_fills_took_is_told_in_a_record_that_has_room(
     told: str, monkeypatch: pytest.MonkeyPatch
