@@ -73,6 +73,8 @@ class DeadManSwitch:
         self._changes = changes
         self._armed_at = -inf
         """Monotonic moment at which the oldest of the running countdowns was begun."""
+        self._may_run = False
+        """Whether the venue was ever asked for one: of a lost answer nobody knows."""
         self._renewed = Broadcast()
         self._term = 0
         """Counts the terms of the lease: what was begun in an earlier one proves nothing."""
@@ -144,6 +146,7 @@ class DeadManSwitch:
                 async with self._one_request:
                     if self._released:
                         return True
+                    self._may_run = True
                     await venue.countdown_cancel_all(
                         symbol,
                         countdown_seconds=self._countdown_seconds,
@@ -166,9 +169,9 @@ class DeadManSwitch:
             await self._renewed.wait()
 
     async def release(self) -> None:
-        """Stop the countdowns: a clean stop leaves what is meant to rest."""
+        """Stop the countdowns, running or perhaps so: a clean stop leaves what is meant to rest."""
         self._released = True
-        if self._venue is None or self._armed_at == -inf or not self._may_renew():
+        if self._venue is None or not self._may_run or not self._may_renew():
             return
         for symbol in self._symbols:
             try:

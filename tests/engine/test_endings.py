@@ -17,6 +17,7 @@ from holdfast import Order, TradingHalted
 from holdfast.broadcast import Broadcast
 from holdfast.control import ControlServer
 from holdfast.dead_man import DeadManSwitch
+from holdfast.errors import LinkDown
 from holdfast.events import RedisLost, body_of
 from holdfast.settings import OrderSettings
 from holdfast.simulation import VirtualClock, run
@@ -75,6 +76,45 @@ class SlowVenue:
     ) -> None:
         await anyio.sleep(1)
         self.countdowns[symbol] = countdown_seconds
+
+
+class HalfDeafVenue(SlowVenue):
+    """Does as it is told; of B the answer is lost."""
+
+    async def countdown_cancel_all(
+        self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        self.countdowns[symbol] = countdown_seconds
+        if symbol == "B":
+            raise LinkDown("no answer")
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_countdowns_that_may_run_are_released_though_not_all_were_armed(*, forgotten: bool) -> None:
+    """Else the venue cancels, two minutes after a clean stop, what was meant to rest."""
+
+    async def main() -> None:
+        venue = SlowVenue() if forgotten else HalfDeafVenue()
+        switch = DeadManSwitch(
+            venue=venue,
+            symbols=("A", "B"),
+            countdown_seconds=20,
+            timeout_seconds=5,
+            clock=VirtualClock(),
+            may_renew=lambda: True,
+            on_lapsed=lambda _: None,
+            changes=Broadcast(),
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(switch.run)
+            await anyio.sleep(4.5)
+            if forgotten:
+                switch.forget()
+            await switch.release()
+            group.cancel_scope.cancel()
+        assert venue.countdowns == {"A": 0.0, "B": 0.0}
+
+    run(main)
 
 
 @pytest.mark.parametrize("after", [0.5, 1.5, 2.5])
