@@ -193,6 +193,9 @@ class LeaseKeeper:
             self.reason = "another instance holds the lease"
             return RETRY_SECONDS
         unbroken = sent < self._expires_at
+        # Ours all along, and who asked the clock while the answer was on its way was told that it
+        # was not.
+        seemed_lost = unbroken and self._expires_at <= self._clock.monotonic()
         if grant.virgin and not unbroken:
             self._usable_from = sent + self._ttl_seconds
             self.reason = (
@@ -204,6 +207,8 @@ class LeaseKeeper:
             self.reason = ""
         self._expires_at = grant.expires_at
         self.fencing_token = grant.fencing_token
+        if seemed_lost:
+            self._on_change()
         self._on_renewed()
         return inf if grant.expires_at == inf else self._ttl_seconds / 3
 

@@ -27,6 +27,8 @@ class Store:
         self.virgin = False
         self.answers = True
         self.hangs = False
+        self.answer_seconds = 0.0
+        """From the grant to its arrival."""
         self.requests = 0
 
     async def acquire(self, owner: str, *, ttl_seconds: float, above: int = 0) -> LeaseGrant | None:
@@ -44,6 +46,7 @@ class Store:
             self.token = max(self.token, above) + 1
         virgin, self.virgin = self.virgin, False
         self.owner, self.expires_at = owner, now + ttl_seconds
+        await anyio.sleep(self.answer_seconds)
         return LeaseGrant(self.token, sent + ttl_seconds, virgin)
 
     async def release(self, owner: str) -> None:
@@ -105,6 +108,27 @@ def with_keeper(body: Callable[[Rig], Awaitable[None]], *, virgin: bool = False)
             group.cancel_scope.cancel()
 
     run(main)
+
+
+def test_a_grant_that_arrives_after_the_last_one_has_ended_is_told() -> None:
+    """It was ours all along. But whoever asked the clock meanwhile was told that it was not, and
+    would not ask again: an outbox that found its bus again just then shipped no more."""
+
+    async def body(rig: Rig) -> None:
+        await anyio.sleep(2)
+        rig.store.answer_seconds = 0.1
+        rig.keeper.renew_now()
+        await anyio.sleep(0.05)
+        rig.clock.suspend(8)
+        assert not rig.keeper.held
+        before = rig.changes
+        await anyio.sleep(0.1)
+        assert rig.keeper.held
+        assert rig.keeper.fencing_token == 1
+        assert rig.lost == []
+        assert rig.changes == before + 1
+
+    with_keeper(body)
 
 
 def test_it_is_renewed_long_before_it_runs_out() -> None:
