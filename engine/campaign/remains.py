@@ -32,6 +32,7 @@ def check_remains(world: World, process: Process, *, died_ns: int) -> None:
         or world.venue_clock_jumps
     ):
         return
+    world.venue.advance()  # its countdown may be due at this moment, after all have stood still
     for client_order_id in resting_since(world, died_ns):
         world.breach(
             "dead man", f"{client_order_id} rests {dead_seconds:.1f} s after its bot was killed"
