@@ -103,12 +103,10 @@ class DeadManSwitch:
 
     def forget(self) -> None:
         """The lease is ours anew. Whoever may have held it in between has counted down on its own,
-        and released that when it stopped."""
+        and released that when it stopped. If it is not armed again by when ours would have ended,
+        that is told as a lapse."""
         self._term += 1
         self._armed_at = -inf
-        if self._lapse is not None:
-            self._lapse.cancel()
-            self._lapse = None
         self._changes.notify()
 
     def _watch_for_a_lapse(self) -> None:

@@ -158,7 +158,7 @@ class Outcomes:
             return
         driven = self._driven.get(order.client_order_id)
         if driven is not None and driven.snapshot is not None and newer(order, driven.snapshot):
-            driven.snapshot = evidence.of_the_same(driven.order, order)
+            driven.snapshot = order
         known = self._ledger.book.orders.get(order.client_order_id)
         if known is not None and newer(order, known.snapshot):
             self._recorder.write(OrderSeen(evidence.of_the_same(known.snapshot, order)))

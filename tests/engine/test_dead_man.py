@@ -9,10 +9,12 @@ import anyio
 import pytest
 from engine_world import BTC, World
 
-from holdfast.errors import TradingHalted
+from holdfast.broadcast import Broadcast
+from holdfast.dead_man import DeadManSwitch
+from holdfast.errors import LinkDown, TradingHalted
 from holdfast.model import Order
 from holdfast.settings import OrderSettings
-from holdfast.simulation import run
+from holdfast.simulation import VirtualClock, run
 from holdfast.states.table import State
 from holdfast.transports.memory import MemoryStore
 from holdfast.transports.sim.faults import Fault
@@ -114,6 +116,47 @@ def test_it_is_armed_anew_when_another_copy_may_have_released_it() -> None:
             await anyio.sleep(1)
             assert engine.gate.is_open
             assert world.venue.counting_down
+
+    run(main)
+
+
+def test_what_was_begun_in_an_earlier_term_of_the_lease_arms_nothing() -> None:
+    async def main() -> None:
+        clock, asked, lapsed = VirtualClock(), 0, list[str]()
+
+        class Venue:
+            async def countdown_cancel_all(self, symbol: str, **_: float) -> None:
+                nonlocal asked
+                asked += 1
+                await anyio.sleep(1)
+                if asked > 2:
+                    raise LinkDown("it does not answer any more")
+
+        switch = DeadManSwitch(
+            venue=Venue(),
+            symbols=[BTC],
+            countdown_seconds=60,
+            timeout_seconds=3,
+            clock=clock,
+            may_renew=lambda: True,
+            on_lapsed=lapsed.append,
+            changes=Broadcast(),
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(switch.run)
+            await anyio.sleep(0.5)
+            switch.forget()
+            await anyio.sleep(1)
+            assert not switch.armed
+            await anyio.sleep(1)
+            assert switch.armed
+            switch.forget()
+            assert not switch.armed
+            await anyio.sleep(55)
+            assert lapsed == []
+            await anyio.sleep(10)
+            assert len(lapsed) == 1
+            group.cancel_scope.cancel()
 
     run(main)
 
