@@ -128,6 +128,12 @@ class Intent:
         self.asked_in_vain = 0
         self.answer = ""
 
+    def withdraw_attempt(self) -> None:
+        """The latest attempt has provably not left: another may be made in its place. The journal
+        holds its stamp until then, so that a process started meanwhile takes it for sent."""
+        self.attempts.pop()
+        self.attempts_made -= 1
+
     def stamp_anew(self, attempt: Attempt) -> None:
         """The latest attempt will leave with this stamp; with the one before it never did."""
         self.attempts[-1] = attempt

@@ -24,7 +24,7 @@ import anyio
 from . import evidence, venue_limits
 from .book import newer
 from .errors import LinkDown, OutcomeUnknown, TradingHalted
-from .evidence import Next
+from .evidence import Decision, Next
 from .gate import Gate, Permit
 from .intent import Intent, Stage, client_order_id, prefix
 from .journal import JournalError
@@ -43,7 +43,7 @@ from .ports import Clock, Entropy, ExecutionClient
 from .recorder import Recorder, Recording
 from .records import ProtectionLifted
 from .retry import Retry
-from .sending import Sender
+from .sending import Held, Sender
 from .settings import OrderSettings
 from .silence import Silence
 from .venue_clock import VenueClock
@@ -224,56 +224,68 @@ class OrderPath:
         self, intent: Intent, permit: Permit, deadline: float, recording: Recording
     ) -> OrderReport:
         """Attempts, in the caller's task, until there is an outcome or time is up."""
-        settings, gives_up = self._settings, intent.order.opening
         while True:
-            outcome = await self._sender.attempt(intent, permit, deadline, recording)
-            if outcome.retry_after_seconds is not None:
-                self._silence.keep(outcome.retry_after_seconds)
-            # The wait counts from the failure: a venue that takes long to say that it is
-            # overloaded must not be asked again at once.
-            failed_at = self._clock.monotonic()
-            if intent.has_ended():  # the user stream was faster than the reply
-                if outcome.order is not None:
-                    self._outcomes.note(outcome.order, "the venue's reply")
+            try:
+                outcome = await self._sender.attempt(intent, permit, deadline, recording)
+            except Held as held:
+                reason = Decision(Next.SEND_AGAIN, reason=held.reason)
+                prepared = await self._retry.prepare(intent, permit, -inf, deadline, reason)
+            else:
+                prepared = await self._heed(outcome, intent, permit, deadline)
+            if prepared is None:
                 await self._learn_the_end(intent)
                 return conclude(await intent.resolved(), intent)
-            jitter = settings.backoff_jitter
-            decision = evidence.decide(
-                outcome,
-                attempts=intent.attempts_made,
-                gives_up=gives_up,
-                backoff_seconds=settings.backoff_seconds,
-                jitter=jitter * (2 * self._entropy.random() - 1) if jitter else 0.0,
-            )
-            match decision.next:
-                case Next.DONE:
-                    assert outcome.order is not None
-                    self._outcomes.found(intent, outcome.order, "the venue's reply")
-                case Next.REJECT:
-                    self._outcomes.close(intent, "rejected", decision.reason, code=outcome.code)
-                    self._doubt_the_book(intent.order, outcome)
-                case Next.GIVE_UP:
-                    self._outcomes.close(intent, "not_executed", decision.reason)
-                case Next.HALT:
-                    self._outcomes.close(intent, "not_executed", decision.reason)
-                    self._on_refused_by_venue(decision.reason)
-                case Next.SEND_AGAIN | Next.ASK:
-                    wait_until = failed_at + decision.wait_seconds
-                    if decision.next is Next.ASK:
-                        self._outcomes.doubt(intent, decision.reason)
-                        await self._until_settled(intent, deadline)
-                        wait_until = failed_at + evidence.wait_seconds(
-                            intent.attempts_made, settings.backoff_seconds
-                        )
-                    if not intent.has_ended():
-                        prepared = await self._retry.prepare(
-                            intent, permit, wait_until, deadline, decision
-                        )
-                        if prepared is not None:
-                            permit, recording = prepared
-            if intent.has_ended():
-                await self._learn_the_end(intent)
-                return conclude(await intent.resolved(), intent)
+            permit, recording = prepared
+
+    async def _heed(
+        self, outcome: PlaceOutcome, intent: Intent, permit: Permit, deadline: float
+    ) -> tuple[Permit, Recording] | None:
+        """What an attempt has come to, and the next one if there is to be one; None: it has
+        ended."""
+        settings, again = self._settings, None
+        if outcome.retry_after_seconds is not None:
+            self._silence.keep(outcome.retry_after_seconds)
+        # The wait counts from the failure: a venue that takes long to say that it is
+        # overloaded must not be asked again at once.
+        failed_at = self._clock.monotonic()
+        if intent.has_ended():  # the user stream was faster than the reply
+            if outcome.order is not None:
+                self._outcomes.note(outcome.order, "the venue's reply")
+            return None
+        jitter = settings.backoff_jitter
+        decision = evidence.decide(
+            outcome,
+            attempts=intent.attempts_made,
+            gives_up=intent.order.opening,
+            backoff_seconds=settings.backoff_seconds,
+            jitter=jitter * (2 * self._entropy.random() - 1) if jitter else 0.0,
+        )
+        match decision.next:
+            case Next.DONE:
+                assert outcome.order is not None
+                self._outcomes.found(intent, outcome.order, "the venue's reply")
+            case Next.REJECT:
+                self._outcomes.close(intent, "rejected", decision.reason, code=outcome.code)
+                self._doubt_the_book(intent.order, outcome)
+            case Next.GIVE_UP:
+                self._outcomes.close(intent, "not_executed", decision.reason)
+            case Next.HALT:
+                self._outcomes.close(intent, "not_executed", decision.reason)
+                self._on_refused_by_venue(decision.reason)
+            case Next.SEND_AGAIN:
+                wait_until = failed_at + decision.wait_seconds
+                again = await self._retry.prepare(intent, permit, wait_until, deadline, decision)
+            case Next.ASK:
+                self._outcomes.doubt(intent, decision.reason)
+                await self._until_settled(intent, deadline)
+                if not intent.has_ended():
+                    wait_until = failed_at + evidence.wait_seconds(
+                        intent.attempts_made, settings.backoff_seconds
+                    )
+                    again = await self._retry.prepare(
+                        intent, permit, wait_until, deadline, decision
+                    )
+        return again
 
     def _doubt_the_book(self, order: Order, outcome: PlaceOutcome) -> None:
         """Have the books compared if this refusal contradicts ours: once for a position as it

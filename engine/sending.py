@@ -20,7 +20,7 @@ from .errors import NotExecuted, Rejected, TradingHalted
 from .gate import Gate, Permit
 from .intent import Intent
 from .journal import JournalError
-from .model import Order, OutcomeKind, PlaceOutcome, PlaceRequest
+from .model import Order, PlaceOutcome, PlaceRequest
 from .outcomes import Outcomes
 from .ports import Clock, ExecutionClient, PreparesOrders
 from .recorder import Recorder, Recording
@@ -111,6 +111,7 @@ class Sender:
 
         :raises TradingHalted, Rejected: at the first attempt: nothing was ever sent.
         :raises NotExecuted: at a later one, which was not sent.
+        :raises Held: at a later one, which was not sent and may be begun anew.
         :raises JournalError: as `Recorder.write_through`.
         """
         asked, order, before = False, intent.order, intent.attempts_made - 1
@@ -141,10 +142,10 @@ class Sender:
                     may_still_be_sent()
                     recording = self.record_again(intent, number=intent.attempts_made)
         except TradingHalted as halted:
-            if before and isinstance(halted, _Silence):
-                return PlaceOutcome(OutcomeKind.THROTTLED, f"not sent: {halted.reason}")
-            if before and not order.opening and self._gate.waits_for_the_venue:
-                return PlaceOutcome(OutcomeKind.NOT_EXECUTED, f"not sent: {halted.reason}")
+            silent = isinstance(halted, _Silence)
+            if before and (silent or (not order.opening and self._gate.waits_for_the_venue)):
+                intent.withdraw_attempt()
+                raise Held(halted.reason) from None
             why = f"halted before the write: {halted.reason}"
             self._outcomes.close(intent, "not_executed", why, sent=before)
             if before:  # the caller must not take it for one that the venue never heard of
@@ -190,6 +191,18 @@ class Sender:
         # It may have ended before it came to that. Whatever follows stands on that record.
         await recording.reached()
         return outcome
+
+
+class Held(Exception):
+    """The latest attempt has not left, for a reason that passes: it is begun anew once that has.
+
+    It counts for nothing: an exit that was held back by another order's 429 would else wait longer
+    before it is tried again, and an entry would give up after fewer tries than it has.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class _Stale(Exception):

@@ -343,6 +343,30 @@ async def exit_that_waits_for_the_venue_cut_short(at: int, how: How) -> bool:
     return reached
 
 
+async def exit_held_back_by_a_silence_cut_short(at: int, how: How) -> bool:
+    world = World(seed=at)
+    async with world.engine() as engine:
+        await engine.until_healthy()
+        await engine.submit(ENTRY)
+        rig = Rig(world, engine)
+        rig.fail("place", OVERLOADED)
+        silenced = False
+
+        async def while_it_is_written_down() -> None:
+            nonlocal silenced
+            if len(rig.seconds("place")) == 1 and not silenced:
+                silenced = True
+                rig.core.execution.silence.keep(2.0)
+
+        delay_appends(rig.core.journal, before=while_it_is_written_down)
+        reached = await cut_short(engine.submit(EXIT), at, how)
+        await anyio.sleep(20)
+        assert len(rig.orders) <= 2
+        assert len(rig.seconds("place")) <= 2
+        rig.assert_clean()
+    return reached
+
+
 class _RefusedOnce(PreparingClient):
     """The first attempt finds no connection, before it comes to waiting."""
 
@@ -383,6 +407,7 @@ BESIDE: Final[list[Story]] = [
     acknowledged_only_cut_short,
     cancel_of_an_order_on_its_way_cut_short,
     exit_that_waits_for_the_venue_cut_short,
+    exit_held_back_by_a_silence_cut_short,
     order_prepared_while_the_disk_works_cut_short,
 ]
 

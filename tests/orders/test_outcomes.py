@@ -572,6 +572,30 @@ def test_a_silence_asked_for_by_one_reply_is_kept_by_every_order_and_question() 
     healthy(body, orders=OrderSettings(timeout_seconds=0.5))
 
 
+@pytest.mark.parametrize("order", [ENTRY, EXIT], ids=["entry", "exit"])
+def test_an_attempt_that_another_orders_429_holds_back_counts_for_nothing(order: Order) -> None:
+    """It has not left: it uses up no try, makes no wait longer, and goes when the silence ends."""
+
+    async def body(rig: Rig) -> None:
+        if not order.opening:
+            await rig.engine.submit(ENTRY)
+            rig.asked.clear()
+        rig.fail("place", OVERLOADED)
+        silent_until: list[float] = []
+
+        async def while_it_is_written_down() -> None:
+            if len(rig.seconds("place")) == 1 and not silent_until:
+                rig.core.execution.silence.keep(0.7)  # as after another order's reply
+                silent_until.append(anyio.current_time() + 0.7)
+
+        delay_appends(rig.core.journal, before=while_it_is_written_down)
+        report = await rig.engine.submit(order)
+        assert report.attempts == len(rig.seconds("place")) == 2
+        assert rig.seconds("place")[1] == pytest.approx(silent_until[0], abs=0.01)
+
+    healthy(body)
+
+
 def test_a_disk_that_takes_no_second_attempt_leaves_an_order_that_was_sent() -> None:
     """`JournalFull` says that nothing was ever sent; of this one an attempt was."""
 
