@@ -6,8 +6,9 @@ decision whose end it does not know, under the same key, as a careful bot would.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,6 +16,7 @@ from anyio.abc import TaskGroup
 from holdfast.engine import Engine
 from holdfast.errors import (
     EngineClosed,
+    InvalidOrder,
     LinkDown,
     NotExecuted,
     OutcomeUnknown,
@@ -22,7 +24,7 @@ from holdfast.errors import (
     TradingHalted,
 )
 from holdfast.journal import JournalError, JournalFailed
-from holdfast.model import Order, OrderReport
+from holdfast.model import Order, OrderReport, PositionSide
 from holdfast.ports import Entropy
 
 from .diary import Decision, Diary, Published
@@ -31,11 +33,13 @@ ORDERS_AT_ONCE = 4
 MEAN_PAUSE_SECONDS = 0.25
 TICK = Decimal("0.1")
 
+_T = TypeVar("_T")
+
 
 class Bot:
     """One life of the bot.
 
-    :param price: the last price of the market.
+    :param price: the last one of a symbol.
     :param alive: whether its process still is; what a dead one says is not written down.
     :param now: seconds by its machine's monotonic clock.
     :param refused: told of every order that the engine did not let it send, and why.
@@ -46,16 +50,18 @@ class Bot:
         self,
         diary: Diary,
         *,
-        symbol: str,
+        symbols: Sequence[str],
+        hedge_mode: bool,
         entropy: Entropy,
-        price: Callable[[], Decimal],
+        price: Callable[[str], Decimal],
         alive: Callable[[], bool],
         now: Callable[[], float],
         refused: Callable[[Order, str], None],
         ended: Callable[[OrderReport], None],
     ) -> None:
         self._diary = diary
-        self._symbol = symbol
+        self._symbols = symbols
+        self._sides: tuple[PositionSide, ...] = ("LONG", "SHORT") if hedge_mode else ("BOTH",)
         self._entropy = entropy
         self._price = price
         self._alive = alive
@@ -100,24 +106,31 @@ class Bot:
             self._begin(group, engine, idle[self._entropy.randbits(16) % len(idle)])
 
     def _decide(self, engine: Engine) -> Decision:
-        held = engine.position(self._symbol)
+        symbol, position_side = self._one_of(self._symbols), self._one_of(self._sides)
+        held = engine.position(symbol, position_side)
         closing = held != 0 and self._entropy.random() < 0.45
         if closing:
             side = "sell" if held > 0 else "buy"
-        else:
+        elif position_side == "BOTH":
             side = "buy" if self._entropy.randbits(1) else "sell"
+        else:
+            side = "buy" if position_side == "LONG" else "sell"
         kind = self._entropy.random()
         price: Decimal | None = None
         if kind < 0.7:  # through the market, at it, or resting
             away = Decimal(int((self._entropy.random() - 0.6) * 80)) / 10_000
             sign = 1 if side == "sell" else -1
-            price = (self._price() * (1 + sign * away) // TICK) * TICK
+            price = (self._price(symbol) * (1 + sign * away) // TICK) * TICK
         return self._diary.decide(
-            symbol=self._symbol,
+            symbol=symbol,
             side="sell" if side == "sell" else "buy",
+            position_side=position_side,
             price=price,
-            reduce_only=closing,
+            reduce_only=closing and position_side == "BOTH",  # else its side says so
         )
+
+    def _one_of(self, choices: Sequence[_T]) -> _T:
+        return choices[self._entropy.randbits(16) % len(choices)] if choices[1:] else choices[0]
 
     def _begin(self, group: TaskGroup, engine: Engine, decision: Decision) -> None:
         self._busy.add(decision.number)
@@ -132,6 +145,8 @@ class Bot:
             return  # nothing was sent: the same decision may be asked for again
         except (JournalError, EngineClosed, LinkDown):
             return  # nor was anything then
+        except InvalidOrder:
+            return  # in hedge mode: it would have closed more than was held by then
         finally:
             self._busy.discard(decision.number)
         if report is not None and self._alive():

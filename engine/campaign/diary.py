@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from holdfast.model import Gap, Order, OrderReport
+from holdfast.model import Gap, Order, OrderReport, PositionSide
 
 End = Literal["accepted", "rejected", "not_executed"]
 
@@ -111,6 +111,7 @@ class Diary:
         *,
         symbol: str,
         side: Literal["buy", "sell"],
+        position_side: PositionSide,
         price: Decimal | None,
         reduce_only: bool,
     ) -> Decision:
@@ -122,6 +123,7 @@ class Diary:
             price=price,
             key=f"decision-{number}",
             reduce_only=reduce_only,
+            position_side=position_side,
         )
         decision = self.decisions[number] = Decision(number, order)
         return decision

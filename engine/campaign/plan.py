@@ -157,7 +157,7 @@ class QuestionFault(Fault, frozen=True, tag="question_fault"):
 
 
 class ForeignTrade(Fault, frozen=True, tag="foreign_trade"):
-    """Another hand trades on the same account, in the bot's own symbol."""
+    """Another hand trades on the same account, in one of the bot's own symbols."""
 
     side: Literal["buy", "sell"]
     quantity: Decimal
@@ -360,6 +360,21 @@ _BOUNDS: Final = {
 """What a condition may be: what the engine's setting that it becomes may be."""
 
 
+class Traded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the bot of a campaign trades; that of a backtest trades what is recorded.
+
+    :ivar symbols: how many.
+    :ivar hedge_mode: long and short are held side by side.
+    """
+
+    symbols: int = 1
+    hedge_mode: bool = False
+
+    def __str__(self) -> str:
+        mode = "hedge" if self.hedge_mode else "one-way"
+        return f"{self.symbols} {'symbol' if self.symbols == 1 else 'symbols'}, {mode} mode"
+
+
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run: how long faults may come, and all that will.
 
@@ -371,9 +386,12 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     faults: tuple[AnyFault, ...] = ()
     noise: Noise = Noise()
     conditions: Conditions = Conditions()
+    traded: Traded = Traded()
 
     def __str__(self) -> str:
         lines = [f"{i:3}  {fault}" for i, fault in enumerate(self.faults)]
         if not self.noise.silent:
             lines.append("     noise on the ports")
+        if self.traded != Traded():
+            lines.append(f"     traded: {self.traded}")
         return "\n".join(lines) or "     no fault at all"

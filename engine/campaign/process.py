@@ -83,7 +83,7 @@ class Process:
             venue_moved=lambda: world.venue_events,
             in_force=world.policy_in_force,
             others_open=others_open,
-            counts_down=lambda: world.venue.counting_down or world.venue_clock_jumps,
+            counts_down=lambda symbol: world.counts_down(symbol) or world.venue_clock_jumps,
             halted=halted,
             unnamed=world.unnamed,
             names_orders=world.names_orders,

@@ -46,6 +46,7 @@ from .plan import (
     Stall,
     StreamFault,
     Suspend,
+    Traded,
     VenueClockSkew,
     WallClockJump,
 )
@@ -252,6 +253,7 @@ def seeded(seed: int, *, horizon_seconds: float = HORIZON_SECONDS) -> FaultPlan:
         faults=tuple(faults),
         noise=_noise(Dice(entropy.child("noise"))),
         conditions=_conditions(Dice(entropy.child("conditions")), kinds),
+        traded=_traded(Dice(entropy.child("traded"))),
     )
 
 
@@ -291,3 +293,7 @@ def _conditions(dice: Dice, kinds: set[str]) -> Conditions:
         gate_lease_seconds=1.0 if kinds.intersection(_STANDS_STILL) else None,
         flatten_positions=dice.chance(0.3),
     )
+
+
+def _traded(dice: Dice) -> Traded:
+    return Traded(symbols=dice.pick(1, 1, 2), hedge_mode=dice.chance(0.3))

@@ -89,9 +89,10 @@ class Supervisor(Lives[Process]):
         """Who trades in that life."""
         return Bot(
             process.diary,
-            symbol=self.world.symbols[0],
+            symbols=self.world.symbols,
+            hedge_mode=self.world.plan.traded.hedge_mode,
             entropy=process.entropy.child("bot"),
-            price=lambda: self.world.price,
+            price=self.world.prices.__getitem__,
             alive=lambda: process.alive,
             now=process.clock.monotonic,
             refused=process.witness.refused,

@@ -58,7 +58,7 @@ class Witness:
     :param venue_moved: counts what has happened at the venue.
     :param in_force: the policy that has been stored for longer than it may take to be read.
     :param others_open: names of the other processes whose gate is open.
-    :param counts_down: whether the venue's dead-man switch is armed.
+    :param counts_down: whether the venue's dead-man switch is armed for a symbol.
     :param halted: whether the operator has halted this copy.
     :param unnamed: takes the ids of orders that no decision of a bot stands behind.
     :param names_orders: whether the bot gives each of its orders a key, so that one without is
@@ -78,7 +78,7 @@ class Witness:
         venue_moved: Callable[[], int],
         in_force: Callable[[], Policy | None],
         others_open: Callable[[Witness], list[str]],
-        counts_down: Callable[[], bool],
+        counts_down: Callable[[str], bool],
         halted: Callable[[], bool],
         unnamed: set[str],
         names_orders: bool,
@@ -314,7 +314,7 @@ class Witness:
             wrong.append("it was first asked for before the gate was last opened")
         if unknown := self._doubts.of(order.symbol, without=cid):
             wrong.append(f"nobody knows what became of {', '.join(unknown)}")
-        if not self._counts_down():
+        if not self._counts_down(order.symbol):
             self._breach("dead man", f"{cid} opening order written with no countdown at the venue")
         wrong += [f"{link} was known to be down" for link, up in self._told_up.items() if not up]
         if wrong:

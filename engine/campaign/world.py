@@ -16,7 +16,7 @@ import msgspec
 
 from holdfast.engine import Engine
 from holdfast.journal import MemoryDisk
-from holdfast.model import Event, Side
+from holdfast.model import Event, PositionSide, Side
 from holdfast.policy import Limits, Mode, Policy
 from holdfast.ports import LeaseStore, MarketData, MessageBus, PolicyStore
 from holdfast.settings import Settings
@@ -38,7 +38,8 @@ from .leases import TimedServer, TimedStore
 from .plan import FaultPlan, Server, VenueClockSkew
 from .surroundings import FRESHNESS_SECONDS, SEGMENT_BYTES, Ports, settings_for
 
-SYMBOL: Final = "BTC/USDT:USDT"
+BASES: Final = ("BTC", "ETH")
+"""Of the symbols that the campaign's own venue lists, at most."""
 FIRST_PRICE: Final = Decimal(64_000)
 PUSH_SECONDS: Final = 0.5
 """For a change to be announced and read."""
@@ -68,7 +69,7 @@ MAX_BREACHES: Final = 20
 class World:
     """
     :param venue: makes the venue, given UTC nanoseconds of its machine; None: one that trades
-        BTC at `FIRST_PRICE`.
+        what the plan says, at `FIRST_PRICE`.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class World:
         self.log: list[tuple[float, str]] = []
         self.bus_has_lost = False
         """The bus came back without something it had acknowledged."""
-        self.price = FIRST_PRICE
+        self.prices = dict.fromkeys(self.symbols, FIRST_PRICE)
         self.venue_events = 0
         self.foreign_trades = 0
         self.history_untold = False
@@ -121,12 +122,14 @@ class World:
         self.store_policy(Policy(Mode.NORMAL))
 
     def _own_venue(self, time_ns: Callable[[], int]) -> SimulatedVenue:
-        liquidity = self.plan.conditions.liquidity
-        venue = SimulatedVenue(
-            time_ns=time_ns,
-            markets=[Market.perpetual("BTC", min_notional="100", liquidity=liquidity)],
-        )
-        venue.on_price(SYMBOL, FIRST_PRICE)
+        liquidity, traded = self.plan.conditions.liquidity, self.plan.traded
+        markets = [
+            Market.perpetual(base, min_notional="100", liquidity=liquidity)
+            for base in BASES[: traded.symbols]
+        ]
+        venue = SimulatedVenue(time_ns=time_ns, markets=markets, hedge_mode=traded.hedge_mode)
+        for market in markets:
+            venue.on_price(market.symbol, FIRST_PRICE)
         return venue
 
     def _server(self, name: str) -> TimedServer:
@@ -201,26 +204,32 @@ class World:
     # --- market and policy -----------------------------------------------------------
 
     async def run_market(self) -> None:
-        """A random walk of the price, by which resting orders are filled."""
+        """A random walk of each price, by which resting orders are filled."""
         entropy = self.entropy.child("market")
         while True:
             await anyio.sleep(MARKET_PAUSE_SECONDS)
-            step = Decimal(entropy.randbits(8) - 128) / 100_000
-            pull = (FIRST_PRICE - self.price) / 20
-            self.price = ((self.price * (1 + step) + pull) // TICK) * TICK
-            self.venue.on_price(SYMBOL, self.price)
+            for symbol, price in self.prices.items():
+                step = Decimal(entropy.randbits(8) - 128) / 100_000
+                pull = (FIRST_PRICE - price) / 20
+                self.prices[symbol] = ((price * (1 + step) + pull) // TICK) * TICK
+                self.venue.on_price(symbol, self.prices[symbol])
 
     def trade_by_another_hand(self, side: Side, quantity: Decimal) -> None:
         """The owner of the account, at the venue's own website."""
+        entropy = self.entropy.child(f"hand {self.foreign_trades}")
         self.foreign_trades += 1
+        position_side: PositionSide = "BOTH"
+        if self.plan.traded.hedge_mode:
+            position_side = "LONG" if entropy.randbits(1) else "SHORT"
         ticket = OrderTicket(
-            symbol=self.symbols[0],
+            symbol=self.symbols[entropy.randbits(16) % len(self.symbols)],
             client_order_id=f"web-{self.foreign_trades}",
             side=side,
             quantity=quantity,
+            position_side=position_side,
             foreign=True,
         )
-        with contextlib.suppress(VenueError):  # his margin may not suffice
+        with contextlib.suppress(VenueError):  # margin, or what is held, may not suffice
             self.venue.place(ticket)
 
     def store_policy(self, policy: Policy) -> None:
@@ -251,6 +260,10 @@ class World:
         """Whether countdowns at the venue can not be told by any other clock."""
         return any(isinstance(fault, VenueClockSkew) for fault in self.plan.faults)
 
+    def counts_down(self, symbol: str) -> bool:
+        """Whether the venue will cancel what rests of the symbol unless somebody is heard of."""
+        return self.venue.book(symbol).countdown_ms is not None
+
     # --- comparisons -----------------------------------------------------------------
 
     def books_differ(self, engine: Engine, on_their_way: Container[str] = ()) -> str | None:
@@ -258,8 +271,8 @@ class World:
 
         :param on_their_way: orders without an outcome yet, which belong to neither book.
         """
-        here = {p.symbol: p.quantity for p in engine.positions()}
-        there = {b.market.symbol: h.quantity for b, _, h in self.venue.positions()}
+        here = {f"{p.symbol} {p.position_side}": p.quantity for p in engine.positions()}
+        there = {f"{b.market.symbol} {side}": h.quantity for b, side, h in self.venue.positions()}
         if here != there:
             return f"positions are {_words(here)} here and {_words(there)} at the venue"
         orders = {o.client_order_id: o.filled for o in engine.open_orders()}

@@ -22,7 +22,7 @@ import holdfast
 from holdfast.campaign import run_seed
 
 KEPT: Final = Path(__file__).with_name("golden.json")
-SEEDS: Final = (3, 15, 16, 23, 175)
+SEEDS: Final = (3, 16, 23, 92, 175)
 PYTHON: Final = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
