@@ -59,7 +59,6 @@ from holdfast.campaign.plan import (
     WallClockJump,
 )
 from holdfast.campaign.planfile import conditions_for
-from holdfast.errors import ConfigError
 from holdfast.market import INTERVALS
 from holdfast.marketdata.files import Files
 from holdfast.marketdata.rows import Candle
@@ -171,13 +170,15 @@ def play(
     :param faults: `at_seconds` counts from the opening of the first candle.
     :param noise: chances of small mishaps on each port.
     :param seed: of everything that is drawn by chance.
+    :param account: None: 100,000 USDT in one-way mode, cross margin at 20x, regular fees.
     :param conditions: None: those that the faults ask for.
     :param bars: lengths of the bars that the bot hears of (`5m`), made of the candles; none: as
         they are.
     :param funding_rate: of the fees that come due every eight hours; None: there are none.
     :param run_name: `bare` to see the same bot without holdfast.
     :raises DataError: the candles are no series.
-    :raises ConfigError: bars that can not be made of them, a fault that does not lie within them.
+    :raises ConfigError: bars that can not be made of them, a fault that does not lie within them, a
+        leverage that the market does not allow.
     """
     recording = of_candles(
         market.symbol,
@@ -186,17 +187,10 @@ def play(
         bars=bars,
         fees=no_fees if funding_rate is None else partial(fixed, funding_rate),
     )
-    between = span([recording])
     planned = tuple(sorted(faults, key=lambda fault: fault.at_seconds))
-    seconds = (between.last_ms - between.first_ms) / 1000
-    if planned and planned[-1].at_seconds > seconds:
-        raise ConfigError(
-            f"{type(planned[-1]).__name__}.at_seconds: {planned[-1].at_seconds:g} is not within "
-            f"the candles, 0 to {seconds:g}"
-        )
     plan = FaultPlan(
         seed=seed,
-        horizon_seconds=seconds,
+        horizon_seconds=span([recording]).seconds,
         faults=planned,
         noise=Noise() if noise is None else noise,
         conditions=conditions_for(planned) if conditions is None else conditions,

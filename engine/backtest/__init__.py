@@ -6,9 +6,9 @@ a script; `holdfast sweep` and `sweep` do it at many values of a bot's arguments
 tables of the results for pandas or polars.
 """
 
+from .account import Account
 from .conduct import backtest
 from .result import Backtest, BotFailure, Run
-from .stage import Account
 from .sweeping import Point, sweep
 
 __all__ = ["Account", "Backtest", "BotFailure", "Point", "Run", "backtest", "sweep"]

@@ -3,9 +3,9 @@
 An order that times out is sent again after a while, under a new id. The policy is what was last
 read; a change is heard of if the connection stands when it is announced, else with the next
 reading some minutes later. Positions are the sum of the fills that the stream told of since the
-process began. Events are sent to the bus at once and forgotten. Nobody is told of a state,
-for there are none. Each of these is a habit of real bots and none is put on for effect: where
-nothing fails, a bot does the same on either side.
+process began, with what the venue has closed by itself. Events are sent to the bus at once and
+forgotten. Nobody is told of a state, for there are none. Each of these is a habit of real bots
+and none is put on for effect: where nothing fails, a bot does the same on either side.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from holdfast.settings import Settings
 from holdfast.simulation import VirtualClock
 from holdfast.states.machine import Step
 from holdfast.states.table import Level, State
+from holdfast.transports.sim.liquidation import DELEVERAGED, LIQUIDATED
 
 from .feed import RecordedMarket
 from .stage import Stage
@@ -144,16 +145,19 @@ class BareEngine:
 
     def _hear(self, report: ExecutionReport) -> None:
         order, fill = report.order, report.fill
-        if not order.client_order_id.startswith(self._name.partition("-")[0]):
+        own = order.client_order_id.startswith(self._name.partition("-")[0])
+        if not own and not order.client_order_id.startswith((LIQUIDATED, DELEVERAGED)):
             return  # somebody else's
+        if fill is not None:
+            key = fill.symbol, fill.position_side
+            self._positions[key] = self.position(*key) + fill.signed_quantity
+        if not own:
+            return  # a position is less, and no order of the bot was filled
         if order.status.final:
             self._open.pop(order.client_order_id, None)
         else:
             self._open[order.client_order_id] = order
         if fill is not None:
-            sign = 1 if fill.side == "buy" else -1
-            key = fill.symbol, fill.position_side
-            self._positions[key] = self.position(*key) + sign * fill.quantity
             self._fills.tell(fill)
 
     # --- orders ----------------------------------------------------------------------

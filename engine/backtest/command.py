@@ -109,6 +109,7 @@ def _print(result: Backtest, seconds: float) -> None:
     console = Console()
     for line in figures.data_lines(result):
         click.echo(line)
+    click.echo(figures.account_line(result.account))
     table = Table("", *(figures.TITLES[run.name] for run in result.runs), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -117,7 +118,7 @@ def _print(result: Backtest, seconds: float) -> None:
     console.print(table)
     for line in figures.beliefs(result):
         click.echo(line)
-    for line in figures.trouble(result):
+    for line in (*figures.liquidated(result), *figures.trouble(result)):
         click.secho(line, fg="red")
     rows = sum(data.candles + data.trades + data.quotes for data in result.data)
     runs = "1 run" if len(result.runs) == 1 else f"{len(result.runs)} runs"

@@ -15,11 +15,11 @@ from holdfast.campaign.plan import FaultPlan
 from holdfast.campaign.planfile import check_plan, load_plan
 from holdfast.transports.sim import Market
 
+from .account import Account
 from .loading import MakeBot, find_data, load_bot, load_markets, read_data
 from .recording import Recording, span
 from .result import Backtest, PlannedFault, RunName
 from .run import Scene, run
-from .stage import Account
 
 Progress = Callable[[str, int | None, int], object]
 """Told what is done, how many rows it has (None: not known) and how many are done."""
@@ -74,13 +74,14 @@ def backtest(
     :param faults: a plan's file, or a plan.
     :param arguments: for the bot's class.
     :param markets: a file with the filters of symbols that holdfast does not know.
-    :param account: deposit and fees; None: 100,000 USDT at Binance's regular fees.
+    :param account: deposit, position mode, leverage, margin and fees; None: 100,000 USDT in one-way
+        mode, cross margin at 20x, Binance's regular fees.
     :param bare: whether to run it without holdfast, too.
     :param bars: names of the lengths (`1m`, `1h`) that the bot is to hear of, made of shorter
         candles or of trades; none: those that are recorded, of trades `1m`.
     :param funding: `[SYMBOL=]RATE` (every eight hours) or `[SYMBOL=]FILE` each.
     :raises DataError: a file can not be used; names the line.
-    :raises ConfigError: of bot, markets, plan; names file and key.
+    :raises ConfigError: of bot, markets, account, plan; names file and key.
     """
     make_bot, name = load_bot(bot, arguments)
     if isinstance(faults, str | Path):
@@ -93,7 +94,8 @@ def backtest(
         if isinstance(faults, str | Path)
         else faults
     )
-    scene = Scene(make_bot, data.markets, data.recordings, account or Account(), plan)
+    account = account or Account()
+    scene = Scene(make_bot, data.markets, data.recordings, account, plan)
     names: list[RunName] = ["clean"]
     if plan is not None:
         names += ["guarded", "bare"] if bare else ["guarded"]
@@ -105,6 +107,7 @@ def backtest(
     return Backtest(
         bot=name,
         data=tuple(recording.summary for recording in data.recordings),
+        account=account.settled(data.markets, data.recordings),
         runs=tuple(run(scene, which, told=told(which)) for which in names),
         faults=() if plan is None else _planned(plan, between.first_ms),
         seed=0 if plan is None else plan.seed,

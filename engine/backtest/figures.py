@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 from holdfast.states.diagram.timeline import duration
 from holdfast.states.table import State
 
+from .account import Account
 from .recording import DataSummary
-from .result import Backtest, Run, RunName
+from .result import Backtest, Run, RunName, position_name
 from .states import DEAD
 
 TITLES: Final[dict[RunName, str]] = {
@@ -21,7 +22,7 @@ TITLES: Final[dict[RunName, str]] = {
 }
 NONE: Final = "–"
 MAX_OPEN: Final = 5
-"""Of what was open when a bot raised, in a sentence; JSON has all of it."""
+"""Of what was open when a bot raised, and of liquidations, in sentences; JSON has all of it."""
 STATES: Final = (*map(str, State), DEAD)
 
 
@@ -54,6 +55,16 @@ _FIGURES: Final = (
     _Figure("profit", "profit and loss", lambda run: money(run.profit)),
     _Figure("fees", "fees paid", lambda run: money(run.fees)),
     _Figure("funding", "funding paid", lambda run: money(-run.funding)),
+    _Figure(
+        "liquidations",
+        "positions liquidated",
+        lambda run: _count(len(run.liquidations)) if run.liquidations else NONE,
+    ),
+    _Figure(
+        "liquidation_loss",
+        "lost by liquidation",
+        lambda run: money(run.liquidation_loss) if run.liquidations else NONE,
+    ),
     _Figure("max_exposure", "most held at once", lambda run: money(run.max_exposure)),
     _Figure("max_drawdown", "deepest drawdown", lambda run: money(run.max_drawdown)),
     _Figure("decisions", "orders wanted", lambda run: _count(run.counts.decisions)),
@@ -87,7 +98,13 @@ _FIGURES: Final = (
 )
 
 
-SWEPT: Final = ("fees paid", "most held at once", "deepest drawdown", "orders taken")
+SWEPT: Final = (
+    "fees paid",
+    "positions liquidated",
+    "most held at once",
+    "deepest drawdown",
+    "orders taken",
+)
 """What a sweep shows of each point, beside its profit."""
 
 
@@ -116,6 +133,26 @@ def rows(backtest: Backtest) -> Iterator[Row]:
 def moment(time_ms: int) -> str:
     """`2025-05-06 12:00:00`, UTC."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def account_line(account: Account) -> str:
+    """What was traded with, and on which terms."""
+    leverage = "the venue's leverage" if account.leverage is None else f"{account.leverage}x"
+    said = [
+        f"account: {account.deposit:,f} deposited",
+        "hedge mode" if account.hedge_mode else "one-way mode",
+        f"{account.margin_mode} margin at {leverage}",
+        f"fees {_percent(account.maker_fee)} maker and {_percent(account.taker_fee)} taker",
+    ]
+    if account.maker_rule is not None:
+        said.append(f"resting orders filled by {account.maker_rule}")
+    if account.slippage_ticks:
+        said.append(f"takers slip by {_some(account.slippage_ticks, 'tick')}")
+    return ", ".join(said)
+
+
+def _percent(fraction: Decimal) -> str:
+    return f"{(fraction * 100).normalize():f} %"
 
 
 def data_lines(backtest: Backtest) -> Iterator[str]:
@@ -159,6 +196,20 @@ def beliefs(backtest: Backtest) -> Iterator[str]:
     for run in backtest.runs:
         for wrong in run.wrong_positions or ():
             yield f"{TITLES[run.name]}, at the end: {wrong}"
+
+
+def liquidated(backtest: Backtest) -> Iterator[str]:
+    """Which positions the venue has closed for want of margin, in sentences."""
+    for run in backtest.runs:
+        for one in run.liquidations[:MAX_OPEN]:
+            yield (
+                f"{TITLES[run.name]}, at {moment(one.at_ms)} UTC: {one.quantity:f} "
+                f"{position_name(one.symbol, one.position_side)} liquidated at {one.price:f}, "
+                f"{money(one.lost)} lost"
+            )
+        more = len(run.liquidations) - MAX_OPEN
+        if more > 0:
+            yield f"{TITLES[run.name]}: {_count(more)} more liquidated"
 
 
 def _shortened(items: Sequence[str]) -> Iterator[str]:

@@ -58,6 +58,8 @@ def numbers(run: Run) -> dict[str, float | int]:
         "profit": float(run.profit),
         "fees": float(run.fees),
         "funding": float(run.funding),
+        "liquidations": len(run.liquidations),
+        "liquidation_loss": float(run.liquidation_loss),
         "max_exposure": float(run.max_exposure),
         "max_drawdown": run.max_drawdown,
         **{field: getattr(run.counts, field) for field in run.counts.__struct_fields__},

@@ -14,12 +14,24 @@ from typing import Any, Final, TypeVar
 import click
 
 from holdfast.errors import ConfigError
+from holdfast.transports.sim.book import DEFAULT_LEVERAGE
 
+from .account import MAX_LEVERAGE, MODES, Account
 from .loading import MakeBot
-from .stage import Account
 from .sweeping import Options
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def _fraction(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> Decimal | None:
+    """Exactly as it was typed; what a fee may be is for `Account` to say."""
+    try:
+        return None if text is None else Decimal(text)
+    except ArithmeticError:
+        raise click.BadParameter(f"{text!r} is no number, such as 0.0005 for 0.05 %") from None
+
 
 _OPTIONS: Final = (
     click.option(
@@ -62,6 +74,36 @@ _OPTIONS: Final = (
         "--deposit", type=click.IntRange(1), default=100_000, show_default=True, help="USDT."
     ),
     click.option(
+        "--hedge",
+        is_flag=True,
+        help="Hedge mode: LONG and SHORT positions side by side; orders name their position_side.",
+    ),
+    click.option(
+        "--leverage",
+        type=click.IntRange(1, MAX_LEVERAGE),
+        metavar="N",
+        help=f"Of every symbol, 1 to {MAX_LEVERAGE}. Default: the venue's, {DEFAULT_LEVERAGE}.",
+    ),
+    click.option(
+        "--margin",
+        type=click.Choice(MODES),
+        default="cross",
+        show_default=True,
+        help="What a position can lose: the whole wallet, or what was set aside for it.",
+    ),
+    click.option(
+        "--maker-fee",
+        callback=_fraction,
+        metavar="FRACTION",
+        help=f"Of the notional; negative: a rebate. Default: {Account().maker_fee}.",
+    ),
+    click.option(
+        "--taker-fee",
+        callback=_fraction,
+        metavar="FRACTION",
+        help=f"Of the notional. Default: {Account().taker_fee}.",
+    ),
+    click.option(
         "--slippage-ticks",
         type=click.IntRange(0),
         help="Ticks beyond the best price that a taker pays. Default: 1 on trades without quotes, "
@@ -88,13 +130,30 @@ def recorded_options(command: Callable[..., None]) -> Callable[..., None]:
         faults: Path | None,
         markets: Path | None,
         deposit: int,
+        hedge: bool,
+        leverage: int | None,
+        margin: Any,
+        maker_fee: Decimal | None,
+        taker_fee: Decimal | None,
         slippage_ticks: int | None,
         maker_rule: Any,
         **others: Any,
     ) -> None:
-        account = Account(
-            deposit=Decimal(deposit), slippage_ticks=slippage_ticks, maker_rule=maker_rule
-        )
+        fees = {"maker_fee": maker_fee, "taker_fee": taker_fee}
+        try:
+            account = Account(
+                deposit=Decimal(deposit),
+                hedge_mode=hedge,
+                leverage=leverage,
+                margin_mode=margin,
+                slippage_ticks=slippage_ticks,
+                maker_rule=maker_rule,
+                **{name: fee for name, fee in fees.items() if fee is not None},
+            )
+        except ConfigError as error:  # `maker_fee: why`
+            field, _, why = str(error).partition(": ")
+            hint = f"--{field.replace('_', '-')}"
+            raise click.BadParameter(why, param_hint=hint) from None
         options = Options(
             faults=faults, markets=markets, account=account, bars=bars, funding=funding
         )

@@ -98,6 +98,10 @@ class Span(NamedTuple):
     first_ms: int
     last_ms: int
 
+    @property
+    def seconds(self) -> float:
+        return (self.last_ms - self.first_ms) / 1000
+
 
 def in_time(recordings: Sequence[Recording]) -> Iterator[Row]:
     """The rows of all, in the order in which they happen; their lanes are counted on from

@@ -60,8 +60,10 @@ def page(backtest: Backtest) -> str:
         data=_WHEN.sub(
             r'<span class="when">\g<0></span>', escape("; ".join(figures.data_lines(backtest)))
         ),
+        account=escape(figures.account_line(backtest.account)),
         trouble="".join(
-            f'<p class="wrong">{escape(line)}</p>' for line in figures.trouble(backtest)
+            f'<p class="wrong">{escape(line)}</p>'
+            for line in (*figures.liquidated(backtest), *figures.trouble(backtest))
         ),
         key_figures="".join(_key_figures(backtest)),
         table_title="Side by side" if compared else "The figures",

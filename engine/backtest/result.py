@@ -7,6 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from holdfast.model import PositionSide
+
+from .account import Account
 from .recording import DataSummary
 from .tally import Counts
 
@@ -29,20 +32,46 @@ class BotFailure(msgspec.Struct, frozen=True, kw_only=True):
     open: tuple[str, ...]
 
 
+def position_name(symbol: str, position_side: PositionSide) -> str:
+    """What a position is called: by its side as well, where there are two of a symbol."""
+    return symbol if position_side == "BOTH" else f"{symbol} {position_side}"
+
+
+class Liquidation(msgspec.Struct, frozen=True, kw_only=True):
+    """A position that the venue has closed because its margin was used up.
+
+    :ivar at_ms: market time, UTC.
+    :ivar quantity: that was held; negative was short.
+    :ivar price: that it was closed at, on average.
+    :ivar lost: since it was opened, with the liquidation fee, in the quote asset; of an isolated
+        position never more than the margin set aside for it.
+    """
+
+    at_ms: int
+    symbol: str
+    position_side: PositionSide
+    quantity: Decimal
+    price: Decimal
+    lost: Decimal
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One of the three.
 
     :ivar profit: of wallet and open positions since the start, fees paid, in the quote asset.
     :ivar funding: paid (negative) or received.
-    :ivar max_exposure: most that was held at once, quantity times price over all symbols.
+    :ivar fees: of trades; liquidation fees are told with the `liquidations`.
+    :ivar max_exposure: most that was held at once, quantity times price over all symbols, in
+        hedge mode of LONG and SHORT each.
     :ivar equity: time (UTC ms) and profit until then, evenly over the recording.
     :ivar max_drawdown: deepest fall of `equity` below an earlier height, or below the start.
     :ivar stale_policy_seconds: the oldest policy that an opening order went by: since when its
         store did not hold it any more, or could not be asked. `stale_policy_orders`: how many
         orders went by one.
     :ivar events_published, events_lost: of the bot's own; lost are those that are not on the bus.
-    :ivar wrong_positions: symbols of which the bot's side believed another position at the end
-        than the venue's. None: nobody can tell, for the run was cut off, or no engine lived then.
+    :ivar wrong_positions: where the bot's side believed another position at the end than the
+        venue's, of LONG and SHORT each. None: nobody can tell, for the run was cut off, or no
+        engine lived then.
     :ivar state_seconds: how long in each state; `no process` while it was dead.
     :ivar breaches: promises that were seen broken.
     :ivar digest: of journal, venue and bus; equal for equal runs.
@@ -70,6 +99,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     steps: int
     log: tuple[tuple[float, str], ...] = ()
+    liquidations: tuple[Liquidation, ...] = ()
+
+    @property
+    def liquidation_loss(self) -> Decimal:
+        """What was lost by all of them."""
+        return sum((one.lost for one in self.liquidations), Decimal(0))
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +116,15 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backtest(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. Without a fault plan there is the clean run alone."""
+    """All of it. Without a fault plan there is the clean run alone.
+
+    :ivar account: what was traded with; what was left to the data and to the venue, as they
+        decided it.
+    """
 
     bot: str
     data: tuple[DataSummary, ...]
+    account: Account
     runs: tuple[Run, ...]
     faults: tuple[PlannedFault, ...] = ()
     seed: int = 0

@@ -21,15 +21,18 @@ from holdfast.campaign.process import Process, Trader
 from holdfast.campaign.promises import check_events
 from holdfast.campaign.run import RECOVERY_SECONDS, act, digest_of, recover, silence
 from holdfast.campaign.supervisor import Supervisor
+from holdfast.engine import Engine
 from holdfast.journal import MemoryJournal
 from holdfast.simulation import SimEscape, SimLivelock, Simulation
+from holdfast.states.table import State
 from holdfast.transports.sim import Market
 
+from .account import Account
 from .bare import BareLives
 from .loading import MakeBot
 from .recording import Recording, span
 from .result import Run, RunName
-from .stage import Account, Stage
+from .stage import Stage
 from .trader import BotTrader, fail_by_verdict
 
 SAMPLES: Final = 600
@@ -48,6 +51,8 @@ class Scene(msgspec.Struct, frozen=True):
     """What all runs have in common.
 
     :ivar plan: None: nothing fails, and there is the clean run alone.
+    :raises ConfigError: a market does not allow the account's leverage, or a fault of the plan does
+        not lie within the data.
     """
 
     make_bot: MakeBot
@@ -56,6 +61,11 @@ class Scene(msgspec.Struct, frozen=True):
     account: Account = Account()
     plan: FaultPlan | None = None
     samples: int = SAMPLES
+
+    def __post_init__(self) -> None:
+        self.account.check(self.markets)
+        if self.plan is not None:
+            self.plan.check_within(span(self.recordings).seconds)
 
 
 def run(scene: Scene, name: RunName, *, told: Callable[[int], object] | None = None) -> Run:
@@ -129,10 +139,25 @@ async def _play_clean(stage: Stage, make_bot: MakeBot) -> tuple[str, ...] | None
     stop = anyio.Event()
     async with engine, anyio.create_task_group() as tasks:
         tasks.start_soon(BotTrader(stage, make_bot).run, engine, stop)
-        await stage.feed.ended.wait()
-        await anyio.sleep(SETTLE_SECONDS)
+        async with anyio.create_task_group() as people:
+            people.start_soon(_adopt_liquidations, stage, engine)
+            await stage.feed.ended.wait()
+            await anyio.sleep(SETTLE_SECONDS)
+            people.cancel_scope.cancel()
         stop.set()
     return stage.wrong_positions(engine.position)
+
+
+async def _adopt_liquidations(stage: Stage, engine: Engine) -> None:
+    """A person settles what the venue has closed by itself, as one does in a guarded run; without
+    one the engine would wait until the data ends."""
+    while True:
+        await stage.liquidated.wait()
+        await anyio.sleep(GLANCE_SECONDS)
+        while engine.state is not State.HEALTHY:
+            if any("differences" in reason for reason in engine.waiting_for):
+                await engine.adopt(by="campaign")
+            await anyio.sleep(GLANCE_SECONDS)
 
 
 class _GuardedLives(Supervisor):
@@ -217,6 +242,7 @@ def _result(stage: Stage, name: RunName, wrong_positions: tuple[str, ...] | None
         digest=digest_of(stage),
         steps=stage.loop.steps,
         log=tuple(stage.log),
+        liquidations=tuple(stage.liquidations()),
     )
 
 

@@ -5,18 +5,18 @@ All three runs have the same one, so that they differ in the bot's side only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from holdfast.broadcast import Broadcast
 from holdfast.campaign.leases import TimedServer
 from holdfast.campaign.plan import FaultPlan
 from holdfast.campaign.world import World
 from holdfast.engine import Engine
-from holdfast.errors import ConfigError
-from holdfast.model import Order, OrderReport, PlaceOutcome, PlaceRequest
+from holdfast.model import Order, OrderReport, PlaceOutcome, PlaceRequest, PositionSide
 from holdfast.policy import Policy
 from holdfast.ports import MarketData
 from holdfast.settings import AlertSettings, MarketSettings, Settings
@@ -26,55 +26,15 @@ from holdfast.transports.sim import (
     Market,
     SimExecutionClient,
     SimulatedVenue,
-    slippage,
 )
-from holdfast.transports.sim.core import Depth, MakerRule
 from holdfast.transports.sim.records import VenueEvent
 
+from .account import Account
 from .feed import Feed, RecordedMarket
 from .recording import Recording
-from .result import BotFailure
+from .result import BotFailure, Liquidation, position_name
 from .states import StateLog
 from .tally import Tally
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the venue takes and gives.
-
-    :ivar deposit: in the quote asset.
-    :ivar maker_fee, taker_fee: fractions of the notional.
-    :ivar maker_rule: when a resting order is filled (`SimulatedVenue`): `touch`, or `through`,
-        once a worse price is traded. None: by the data, `through` where trades or quotes of
-        others are recorded, `touch` on candles.
-    :ivar slippage_ticks: ticks beyond the best price that a taker pays. None: by the data, one
-        where trades are recorded and no quotes (the last trade was on one side of a spread that
-        nobody knows), none elsewhere.
-    """
-
-    deposit: Decimal = Decimal(100_000)
-    maker_fee: Decimal = Decimal("0.0002")
-    taker_fee: Decimal = Decimal("0.0005")
-    maker_rule: MakerRule | None = None
-    slippage_ticks: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.slippage_ticks is not None and self.slippage_ticks < 0:
-            raise ConfigError(f"slippage_ticks: {self.slippage_ticks} is below 0")
-
-    def depth(self, recordings: Sequence[Recording]) -> Depth | None:
-        """What takers find; None: all at the best price, as far as its quantity is known."""
-        count = self.slippage_ticks
-        if count is None:
-            data = [recording.summary for recording in recordings]
-            blind = any(one.trades for one in data) and not any(one.quotes for one in data)
-            count = 1 if blind else 0
-        return slippage.ticks(count) if count else None
-
-    def rule(self, recordings: Sequence[Recording]) -> MakerRule:
-        """See `maker_rule`."""
-        if self.maker_rule is not None:
-            return self.maker_rule
-        return "touch" if all(r.summary.candles for r in recordings) else "through"
 
 
 class Stage(World):
@@ -95,16 +55,24 @@ class Stage(World):
         samples: int,
         told: Callable[[int], object] | None = None,
     ) -> None:
+        terms = account.settled(markets, recordings)
+
         def venue(time_ns: Callable[[], int]) -> SimulatedVenue:
             made = SimulatedVenue(
                 time_ns=time_ns,
                 markets=markets,
-                deposit=account.deposit,
-                maker_fee=account.maker_fee,
-                taker_fee=account.taker_fee,
-                depth=account.depth(recordings),
-                maker_rule=account.rule(recordings),
+                deposit=terms.deposit,
+                maker_fee=terms.maker_fee,
+                taker_fee=terms.taker_fee,
+                hedge_mode=terms.hedge_mode,
+                depth=terms.depth,
+                maker_rule=terms.maker_rule or "touch",
             )
+            for market in markets:
+                if terms.leverage is not None:
+                    made.set_leverage(market.symbol, terms.leverage)
+                if terms.margin_mode == "isolated":
+                    made.set_isolated(market.symbol, isolated=True)
             for recording in recordings:  # what it stood at when the bot was started
                 made.on_price(recording.symbol, recording.first_price)
             return made
@@ -131,6 +99,8 @@ class Stage(World):
         self.stale_orders = 0
         self.published: list[tuple[str, int]] = []
         """Producer and sequence of every event that the bot has published."""
+        self.liquidated = Broadcast()
+        """Notified when the venue closes a position by itself."""
         self.venue.subscribe(self._on_order)
         self.feed = Feed(recordings, self.line, samples=samples, on_sample=self._sample)
         self.loop.play(self.feed)
@@ -169,17 +139,32 @@ class Stage(World):
         """The wallet and what the positions would bring now."""
         return self.venue.wallet_balance + self.venue.unrealized()
 
-    def wrong_positions(self, believed: Callable[[str], Decimal]) -> tuple[str, ...]:
-        """Where the bot's side believes in another position than the venue has.
+    def wrong_positions(self, believed: Callable[[str, PositionSide], Decimal]) -> tuple[str, ...]:
+        """Where the bot's side believes in another position than the venue has. In hedge mode
+        LONG and SHORT are two: as much too many of both would be right in sum.
 
-        :param believed: net quantity of a symbol.
+        :param believed: quantity of a symbol and position side.
         """
         return tuple(
-            f"{symbol}: {here:f} believed, {there:f} at the venue"
-            for symbol, book in ((book.market.symbol, book) for book in self.venue.books.values())
-            if (here := believed(symbol))
-            != (there := sum((h.quantity for h in book.holdings.values()), Decimal(0)))
+            f"{position_name(book.market.symbol, side)}: {here:f} believed, "
+            f"{holding.quantity:f} at the venue"
+            for book in self.venue.books.values()
+            for side, holding in book.holdings.items()
+            if (here := believed(book.market.symbol, side)) != holding.quantity
         )
+
+    def liquidations(self) -> Iterator[Liquidation]:
+        """Positions that the venue has closed for want of margin."""
+        for order, realized, fee in self.venue.liquidations:
+            assert order.average_price is not None
+            yield Liquidation(
+                at_ms=order.accepted_ns // 1_000_000,
+                symbol=order.market.symbol,
+                position_side=order.position_side,
+                quantity=order.filled if order.side == "sell" else -order.filled,
+                price=order.average_price,
+                lost=fee - realized,
+            )
 
     def events_lost(self) -> int:
         """Events of the bot's own that are not on the bus."""
@@ -210,6 +195,8 @@ class Stage(World):
     def _on_order(self, event: VenueEvent) -> None:
         if event.trade is not None:
             self._look_at_exposure()
+        if event.order.forced:
+            self.liquidated.notify()
 
     def _look_at_exposure(self) -> None:
         exposure = Decimal(0)

@@ -160,6 +160,7 @@ def _print(points: Sequence[Point], *, top: int, seconds: float) -> None:
 
     for line in figures.data_lines(points[0].backtest):
         click.echo(line)
+    click.echo(figures.account_line(points[0].backtest.account))
     table = Table(*heads(points), box=None, pad_edge=False)
     for column in table.columns[len(points[0].arguments) :]:
         column.justify = "right"

@@ -43,6 +43,7 @@ def page(points: Sequence[Point]) -> str:
         title=escape(best.backtest.bot.rpartition(":")[2]),
         verdict="passed" if all(point.backtest.ok for point in points) else "failed",
         data=escape("; ".join(figures.data_lines(best.backtest))),
+        account=escape(figures.account_line(best.backtest.account)),
         trouble="".join(f'<p class="wrong">{escape(line)}</p>' for line in troubles(ordered)),
         key_figures="".join(_key_figures(ordered, name)),
         explanation=EXPLANATION if name == "clean" else f"{EXPLANATION} {FAULTS}",

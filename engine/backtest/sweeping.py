@@ -26,10 +26,10 @@ from holdfast.campaign.plan import FaultPlan
 from holdfast.campaign.planfile import check_plan
 from holdfast.errors import ConfigError
 
+from .account import Account
 from .conduct import Recorded, backtest, record
 from .loading import MakeBot, find_bot, load_bot
 from .result import Backtest
-from .stage import Account
 
 
 class Options(TypedDict, total=False):

@@ -16,7 +16,7 @@ from holdfast.journal import JournalFailed
 from holdfast.simulation import SimEscape, SimLivelock
 
 from .loading import MakeBot
-from .result import BotFailure
+from .result import BotFailure, position_name
 from .stage import Stage
 
 
@@ -131,8 +131,7 @@ def _where(error: BaseException) -> str:
 
 def _open(stage: Stage) -> Iterator[str]:
     for book, side, holding in stage.venue.positions():
-        which = "" if side == "BOTH" else f"{side} "
-        yield f"position {which}{holding.quantity:f} {book.market.symbol}"
+        yield f"position {holding.quantity:f} {position_name(book.market.symbol, side)}"
     for order in stage.venue.order_log:
         if not order.status.final:
             price = "" if order.price is None else f" at {order.price:f}"

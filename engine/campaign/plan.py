@@ -52,6 +52,13 @@ def objection(key: str, value: object) -> str | None:
     return None
 
 
+def not_within(at_seconds: float, seconds: float) -> str | None:
+    """What is wrong with the moment of a fault in a time of so many seconds, in words."""
+    if 0 <= at_seconds <= seconds:
+        return None
+    return f"{at_seconds:g} is not within the data, 0 to {seconds:g}"
+
+
 def _refuse_what_can_not_be(made: Any) -> None:
     """:raises ConfigError: naming the field."""
     for key in made.__struct_fields__:
@@ -387,6 +394,15 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     noise: Noise = Noise()
     conditions: Conditions = Conditions()
     traded: Traded = Traded()
+
+    def check_within(self, seconds: float) -> None:
+        """
+        :param seconds: length of the time that is played.
+        :raises ConfigError: a fault would never strike.
+        """
+        for fault in self.faults:
+            if why := not_within(fault.at_seconds, seconds):
+                raise ConfigError(f"{type(fault).__name__}.at_seconds: {why}")
 
     def __str__(self) -> str:
         lines = [f"{i:3}  {fault}" for i, fault in enumerate(self.faults)]

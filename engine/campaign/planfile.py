@@ -46,6 +46,7 @@ from .plan import (
     SecondCopy,
     Stall,
     Suspend,
+    not_within,
 )
 from .seeded import KINDS, Dice
 
@@ -174,10 +175,8 @@ class _Reader:
         at = entry["at_seconds"]
         if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
             self._refuse(f"{where}.at_seconds", f"{at!r} is no number")
-        if not 0 <= at <= self._seconds:
-            self._refuse(
-                f"{where}.at_seconds", f"{at:g} is not within the data, 0 to {self._seconds:g}"
-            )
+        if why := not_within(at, self._seconds):
+            self._refuse(f"{where}.at_seconds", why)
         return float(at)
 
     def _moment(self, where: str, value: Any) -> float:

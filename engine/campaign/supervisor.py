@@ -123,8 +123,10 @@ class Supervisor(Lives[Process]):
     # --- the operator ----------------------------------------------------------------
 
     def _others_traded(self) -> bool:
-        """Whether anybody but the bot can have moved what it finds at the venue."""
-        return bool(self.world.other_diaries or self.world.foreign_trades)
+        """Whether anybody but the bot can have moved what it finds at the venue; the venue itself
+        has, if it has liquidated."""
+        world = self.world
+        return bool(world.other_diaries or world.foreign_trades or world.venue.liquidations)
 
     def hold(self, *, flatten: bool) -> None:
         """The bot shall stand still from now on, without a position if `flatten`."""

@@ -219,7 +219,7 @@ class World:
         entropy = self.entropy.child(f"hand {self.foreign_trades}")
         self.foreign_trades += 1
         position_side: PositionSide = "BOTH"
-        if self.plan.traded.hedge_mode:
+        if self.venue.hedge_mode:
             position_side = "LONG" if entropy.randbits(1) else "SHORT"
         ticket = OrderTicket(
             symbol=self.symbols[entropy.randbits(16) % len(self.symbols)],

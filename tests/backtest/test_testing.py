@@ -179,7 +179,7 @@ def test_a_bot_need_not_name_its_orders() -> None:
         (lambda: Conditions(dead_man_seconds=1e6), "Conditions.dead_man_seconds: 1000000.0 is not"),
         (
             lambda: play(Cross, HOUR, faults=[Kill(at_seconds=1e6, seconds=5)]),
-            "Kill.at_seconds: 1e+06 is not within the candles, 0 to 3600",
+            "Kill.at_seconds: 1e+06 is not within the data, 0 to 3600",
         ),
     ],
 )

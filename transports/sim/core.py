@@ -34,7 +34,7 @@ from .book import Book
 from .conditional import ConditionalOrders
 from .faults import VenueFaults
 from .ledger import Holding
-from .liquidation import Liquidations
+from .liquidation import Liquidation, Liquidations
 from .margin import mark_of
 from .market_side import MarketSide
 from .matching import FIRST_ORDER_ID, FIRST_TRADE_ID, Depth, MakerRule, Matching
@@ -453,6 +453,11 @@ class SimulatedVenue(MarketSide):
     def income(self) -> Iterator[CashFlow]:
         """All that changed the wallet since the deposit, by time."""
         return self.account.income()
+
+    @property
+    def liquidations(self) -> list[Liquidation]:
+        """Every position that the venue has closed for want of margin, in order."""
+        return self._liquidations.log
 
     def executions(self, client_order_id: str) -> int:
         """How many orders with that client id the venue has ever accepted."""

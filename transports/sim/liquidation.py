@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from holdfast.model import PositionSide, Side
 
@@ -35,14 +35,30 @@ LIQUIDATED: Final = "autoclose-"
 DELEVERAGED: Final = "adl_autoclose"
 
 
+class Liquidation(NamedTuple):
+    """One position that was closed because its margin was used up.
+
+    :ivar order: the venue's own; what it filled was held until then.
+    :ivar realized: profit of closing it, mostly a loss.
+    :ivar fee: liquidation fee, not negative.
+    """
+
+    order: VenueOrder
+    realized: Decimal
+    fee: Decimal
+
+
 class Liquidations:
-    """The venue's own hand on the positions of one account."""
+    """The venue's own hand on the positions of one account.
+
+    :ivar log: every liquidation, in order.
+    """
 
     def __init__(self, *, account: Account, matching: Matching, now_ms: Callable[[], int]) -> None:
         self._account = account
         self._matching = matching
         self._now_ms = now_ms
-        self._count = 0
+        self.log: list[Liquidation] = []
 
     def check(self, book: Book) -> None:
         """Liquidate what can not keep its margin, now that a price of this market or the
@@ -117,16 +133,13 @@ class Liquidations:
                 break
         if left:
             takes.append((worst, left))  # the insurance fund takes this over
-        self._count += 1
-        name = f"{LIQUIDATED}{self._now_ms()}{self._count:04d}"
+        name = f"{LIQUIDATED}{self._now_ms()}{len(self.log) + 1:04d}"
         before = holding.realized
         order = self._matching.force(book, side, name, worst, takes)
-        remains = (
-            pool.wallet + holding.realized - before
-            if book.isolated
-            else account.cross_pool().equity
-        )
+        realized = holding.realized - before
+        remains = pool.wallet + realized if book.isolated else account.cross_pool().equity
         fee = min(money(order.cost * market.liquidation_fee), max(ZERO, remains))
+        self.log.append(Liquidation(order, realized, fee))
         if fee:
             account.flow("INSURANCE_CLEAR", -fee, book)
             account.disturb(book)
