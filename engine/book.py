@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from .model import Fill, OrderSnapshot, OrderStatus, Position
+from .model import Fill, OrderSnapshot, OrderStatus, Position, Side
 
 ZERO = Decimal(0)
 
@@ -48,6 +48,16 @@ class Holding(msgspec.Struct):
             if known is not None and price is not None:
                 self.entry_price = (known * abs(before) + price * abs(signed)) / abs(after)
         self.quantity = after
+
+    @property
+    def closing_side(self) -> Side | None:
+        """On which side an order closes it; None: nothing is held."""
+        if self.quantity == 0:
+            return None
+        return "sell" if self.quantity > 0 else "buy"
+
+
+_NOTHING: Final = Holding()
 
 
 def newer(word: OrderSnapshot, known: OrderSnapshot) -> bool:
@@ -141,10 +151,11 @@ class Book:
         """Orders that are done with, and how much of each was never filled."""
         self._closing: dict[str, Position] = {}
         """As `close_with_fills` has it, by client order id."""
-        self.protection: dict[tuple[str, str], str] = {}
-        """The latest stop of ours that protects a position, by its client order id. Forgotten
-        when it was filled, when the bot itself cancelled it, or when the position is closed:
-        what is left without its stop resting is a position whose protection is gone."""
+        self.protection: dict[tuple[str, str, Side], str] = {}
+        """The latest stop of ours that protects a position, by its client order id; with the side
+        on which it trades: one that sells protects nothing but what is long. Forgotten when it
+        was filled, when the bot itself cancelled it, or when that position is closed or turned
+        round: what is left without its stop resting is a position whose protection is gone."""
         self.version = 0
 
     def count(self, fill: Fill) -> bool:
@@ -171,10 +182,12 @@ class Book:
 
     def _add(self, key: tuple[str, str], signed: Decimal, price: Decimal | None) -> None:
         holding = self.holdings.setdefault(key, Holding())
+        stop_side = holding.closing_side
         holding.add(signed, price)
         if holding.quantity == 0:
             del self.holdings[key]
-            self.protection.pop(key, None)
+        if stop_side is not None and holding.closing_side != stop_side:
+            self.protection.pop((*key, stop_side), None)
 
     def take_over(self, part: Position) -> None:
         """Add what the venue has shown to be held besides; fills of it are not known."""
@@ -266,7 +279,8 @@ class Book:
         self.orders[snapshot.client_order_id] = order
         self._disown_what_it_left(order)
         if snapshot.protective:
-            self.protection[snapshot.symbol, snapshot.position_side] = snapshot.client_order_id
+            key = snapshot.symbol, snapshot.position_side, snapshot.side
+            self.protection[key] = snapshot.client_order_id
         self._forget_when_done(snapshot.client_order_id, order)
         self._changed(snapshot.client_order_id)
 
@@ -298,11 +312,13 @@ class Book:
         """Positions whose latest stop is gone without a reason, with its client order id."""
         if not self.protection:
             return {}
-        resting = {(o.symbol, o.position_side) for o in self.resting() if o.protective}
+        resting = {(o.symbol, o.position_side, o.side) for o in self.resting() if o.protective}
         return {
-            key: cid
-            for key, cid in self.protection.items()
-            if key in self.holdings and key not in resting
+            (symbol, side): cid
+            for (symbol, side, stop_side), cid in self.protection.items()
+            if (holding := self.holdings.get((symbol, side))) is not None
+            and holding.closing_side == stop_side
+            and (symbol, side, stop_side) not in resting
         }
 
     def sync(self, symbol: str, trade_id: int) -> None:
@@ -320,8 +336,10 @@ class Book:
         for p in positions:
             if p.symbol in scope and p.quantity != 0:
                 self.holdings[p.symbol, p.position_side] = Holding(p.quantity, p.entry_price)
-        for key in [k for k in self.protection if k[0] in scope and k not in self.holdings]:
-            del self.protection[key]
+        for symbol, side, stop_side in list(self.protection):
+            holding = self.holdings.get((symbol, side), _NOTHING)
+            if symbol in scope and holding.closing_side != stop_side:
+                del self.protection[symbol, side, stop_side]
         for order in self.orders.values():
             if order.snapshot.symbol in scope:
                 order.adopted = ZERO  # whatever it leaves is part of what was adopted now
@@ -381,7 +399,7 @@ class BookState(msgspec.Struct, frozen=True):
             dict(book.synced),
             {symbol: tuple(sorted(ids)) for symbol, ids in book._seen.items()},
             dict(book._early),
-            tuple((symbol, side, cid) for (symbol, side), cid in book.protection.items()),
+            tuple((symbol, side, cid) for (symbol, side, _), cid in book.protection.items()),
             dict(book.ended),
             dict(book._closing),
         )
@@ -393,7 +411,11 @@ class BookState(msgspec.Struct, frozen=True):
         book.synced = dict(self.synced)
         book._seen = {symbol: set(ids) for symbol, ids in self.seen.items()}
         book._early = dict(self.early)
-        book.protection = {(symbol, side): cid for symbol, side, cid in self.protection}
+        for symbol, side, cid in self.protection:
+            known, holding = book.orders.get(cid), book.holdings.get((symbol, side), _NOTHING)
+            stop_side = holding.closing_side if known is None else known.snapshot.side
+            if stop_side is not None:
+                book.protection[symbol, side, stop_side] = cid
         book.ended = dict(self.ended)
         book._closing = dict(self.closing)
         return book

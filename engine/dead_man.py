@@ -4,8 +4,10 @@ The venue counts down and cancels every open order of a symbol unless it is told
 that somebody is still there (Binance "Auto-Cancel All Open Orders"). It makes no
 difference between entries and exits, so it is renewed in *every* state while process and
 venue can talk, and whoever is HALTED keeps his exits: the switch is for the death of the
-bot, not of Redis. It is released on a clean stop. Whether it reaches conditional orders is
-not documented; assume that stops stay.
+bot, not of Redis. It is released on a clean stop, by whoever holds the lease for certain: a
+lease that has run out may be another copy's by now, who counts down as well, and has nobody
+else to tell him that his countdown was stopped. Whether it reaches conditional orders is not
+documented; assume that stops stay.
 
 Only the latest holder of the lease renews: a copy that waits would keep a dead bot's orders
 alive. The holder goes on when the lease has run out because its store can not be asked:
@@ -46,6 +48,7 @@ class DeadManSwitch:
     :param countdown_seconds: None: not used.
     :param may_renew: whether the venue can be asked now, and no other copy is known to hold
         the lease.
+    :param may_release: whether the venue can be asked now, and the lease is ours for certain.
     :param on_lapsed: told when a countdown has ended that could not be renewed.
     :param changes: notified whenever `may_renew` may answer differently.
     """
@@ -59,6 +62,7 @@ class DeadManSwitch:
         timeout_seconds: float,
         clock: Clock,
         may_renew: Callable[[], bool],
+        may_release: Callable[[], bool],
         on_lapsed: Callable[[str], None],
         changes: Broadcast,
     ) -> None:
@@ -69,12 +73,13 @@ class DeadManSwitch:
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._may_renew = may_renew
+        self._may_release = may_release
         self._on_lapsed = on_lapsed
         self._changes = changes
         self._armed_at = -inf
         """Monotonic moment at which the oldest of the running countdowns was begun."""
-        self._may_run = False
-        """Whether the venue was ever asked for one: of a lost answer nobody knows."""
+        self.may_run = False
+        """Whether the venue was ever asked for a countdown: of a lost answer nobody knows."""
         self._renewed = Broadcast()
         self._term = 0
         """Counts the terms of the lease: what was begun in an earlier one proves nothing."""
@@ -144,7 +149,7 @@ class DeadManSwitch:
                 async with self._one_request:
                     if self._released:
                         return True
-                    self._may_run = True
+                    self.may_run = True
                     await venue.countdown_cancel_all(
                         symbol,
                         countdown_seconds=self._countdown_seconds,
@@ -169,11 +174,13 @@ class DeadManSwitch:
     async def release(self) -> None:
         """Stop the countdowns, running or perhaps so: a clean stop leaves what is meant to rest."""
         self._released = True
-        if self._venue is None or not self._may_run or not self._may_renew():
+        if self._venue is None or not self.may_run:
             return
         for symbol in self._symbols:
             try:
                 async with self._one_request:
+                    if not self._may_release():
+                        raise LinkDown("the venue can not be asked, or the lease is not ours")
                     await self._venue.countdown_cancel_all(
                         symbol, countdown_seconds=0.0, timeout_seconds=self._timeout_seconds
                     )

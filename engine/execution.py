@@ -100,6 +100,7 @@ class Execution:
             timeout_seconds=settings.orders.timeout_seconds,
             clock=clock,
             may_renew=lambda: link.is_up and lease.latest_holder and not self.silence.seconds,
+            may_release=lambda: link.is_up and lease.held and not self.silence.seconds,
             on_lapsed=on_fault,
             changes=changes,
         )

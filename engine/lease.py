@@ -85,6 +85,11 @@ class LeaseKeeper:
         self._can_ask = connected
         self.link_changed.notify()
 
+    @property
+    def may_be_held_soon(self) -> bool:
+        """Whether it is not held and the store can be asked for it."""
+        return self._can_ask and not self.held
+
     def renew_now(self) -> None:
         """Ask the store again at once."""
         self.link_changed.notify()

@@ -26,6 +26,8 @@ log = logging.getLogger("holdfast.engine")
 
 STOP_SECONDS: Final = 3.0
 """Most that a clean stop waits for the venue (cancels) and for the bus (last events)."""
+CONFIRM_SECONDS: Final = 1.0
+"""Most that it waits for the word of the store that a lease which had run out is ours again."""
 
 
 class Lifetime:
@@ -104,6 +106,11 @@ class Lifetime:
                     extra={"orders": left},
                 )
         if not left:
+            if core.execution.dead_man.may_run:
+                with anyio.move_on_after(CONFIRM_SECONDS):
+                    core.lease.renew_now()  # it may have run out while the machine slept
+                    while core.lease.may_be_held_soon:
+                        await core.changes.wait()
             with anyio.move_on_after(STOP_SECONDS):
                 await core.execution.dead_man.release()
         if core.bus_link.is_up:

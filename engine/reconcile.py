@@ -350,7 +350,7 @@ def position_difference(
 
 def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:
     """Positions whose stop is gone. A stop of any hand protects: what counts is the venue's."""
-    protected = {(o.symbol, str(o.position_side)) for o in snapshot.open_orders if o.protective}
+    stops = {(o.symbol, str(o.position_side), o.side) for o in snapshot.open_orders if o.protective}
     held = {(p.symbol, str(p.position_side)): p.quantity for p in snapshot.positions}
     return [
         Difference(
@@ -363,7 +363,9 @@ def _unprotected(view: View, snapshot: Snapshot) -> list[Difference]:
             quantity=held[key],
         )
         for key, cid in sorted(view.unprotected.items())
-        if key[0] in view.symbols and held.get(key) and key not in protected
+        if key[0] in view.symbols
+        and (quantity := held.get(key, Decimal(0)))
+        and (*key, "sell" if quantity > 0 else "buy") not in stops
     ]
 
 

@@ -36,6 +36,7 @@ class Attempts:
         self._denials: dict[str, list[int]] = {}
         """Venue times at which the venue said "not there", by client order id."""
         self._made: dict[str, list[Attempt]] = {}
+        self._conditional: set[str] = set()
 
     def answered(self, client_order_id: str, asked_ms: int, answer: QueryOutcome) -> None:
         if answer.kind is QueryKind.ABSENT:
@@ -44,6 +45,8 @@ class Attempts:
     def writes(self, request: PlaceRequest) -> None:
         """An attempt is on the wire from now on."""
         cid = request.client_order_id
+        if request.order.conditional:
+            self._conditional.add(cid)
         for earlier in self._made.get(cid, ()):
             if earlier.outcome not in PROVING:
                 self._check_absence(cid, earlier)
@@ -77,7 +80,12 @@ class Attempts:
         return all(self._proofs(client_order_id, a) >= 2 for a in made if a.outcome not in PROVING)
 
     def ended(self, client_order_id: str) -> None:
-        """The engine has said that the order was not executed."""
+        """The engine has said that the order was not executed.
+
+        Of a conditional one no answer proves that; a person decides, who has looked at the venue.
+        """
+        if client_order_id in self._conditional:
+            return
         for attempt in self._made.get(client_order_id, ()):
             proofs = self._proofs(client_order_id, attempt)
             if attempt.outcome not in REFUSING and proofs < 2:

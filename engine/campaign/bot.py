@@ -24,7 +24,7 @@ from holdfast.errors import (
     TradingHalted,
 )
 from holdfast.journal import JournalError, JournalFailed
-from holdfast.model import Order, OrderReport, PositionSide
+from holdfast.model import Order, OrderReport, PositionSide, Trigger
 from holdfast.ports import Entropy
 
 from .diary import Decision, Diary, Published
@@ -116,18 +116,30 @@ class Bot:
         else:
             side = "buy" if position_side == "LONG" else "sell"
         kind = self._entropy.random()
-        price: Decimal | None = None
-        if kind < 0.7:  # through the market, at it, or resting
-            away = Decimal(int((self._entropy.random() - 0.6) * 80)) / 10_000
-            sign = 1 if side == "sell" else -1
-            price = (self._price(symbol) * (1 + sign * away) // TICK) * TICK
+        price = trigger_price = None
+        trigger: Trigger | None = None
+        if kind < 0.6:  # through the market, at it, or resting
+            away = (self._entropy.random() - 0.6) * 0.008
+            price = self._away(symbol, away if side == "sell" else -away)
+        elif kind < 0.75:  # waits for its price; an entry goes with the market
+            trigger = "take_profit" if closing and self._entropy.randbits(1) else "stop"
+            away = (0.1 + self._entropy.random()) * 0.003
+            trigger_price = self._away(
+                symbol, away if (side == "buy") == (trigger == "stop") else -away
+            )
         return self._diary.decide(
             symbol=symbol,
             side="sell" if side == "sell" else "buy",
             position_side=position_side,
             price=price,
             reduce_only=closing and position_side == "BOTH",  # else its side says so
+            trigger=trigger,
+            trigger_price=trigger_price,
         )
+
+    def _away(self, symbol: str, share: float) -> Decimal:
+        """A price that lies so far above the last one, in ten-thousandths."""
+        return (self._price(symbol) * (1 + Decimal(int(share * 10_000)) / 10_000) // TICK) * TICK
 
     def _one_of(self, choices: Sequence[_T]) -> _T:
         return choices[self._entropy.randbits(16) % len(choices)] if choices[1:] else choices[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from holdfast.model import Gap, Order, OrderReport, PositionSide
+from holdfast.model import Gap, Order, OrderReport, PositionSide, Trigger
 
 End = Literal["accepted", "rejected", "not_executed"]
 
@@ -114,6 +114,8 @@ class Diary:
         position_side: PositionSide,
         price: Decimal | None,
         reduce_only: bool,
+        trigger: Trigger | None = None,
+        trigger_price: Decimal | None = None,
     ) -> Decision:
         number = self.first_number + len(self.decisions)
         order = Order(
@@ -124,6 +126,8 @@ class Diary:
             key=f"decision-{number}",
             reduce_only=reduce_only,
             position_side=position_side,
+            trigger=trigger,
+            trigger_price=trigger_price,
         )
         decision = self.decisions[number] = Decision(number, order)
         return decision

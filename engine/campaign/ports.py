@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 
@@ -51,6 +51,9 @@ from holdfast.ports import (
 from holdfast.transports.faults import CountingClient
 
 from .witness import Witness
+
+_REACHED: Final = {OutcomeKind.NOT_EXECUTED: "refused", OutcomeKind.UNKNOWN: "unknown"}
+"""Moments that the outcome of an order is."""
 
 _T = TypeVar("_T")
 Point = Callable[[str], None]
@@ -265,8 +268,8 @@ class WatchedClient:
         outcome = await place(request, permit=write, timeout_seconds=timeout_seconds)
         if life.alive:
             life.witness.placed(request, outcome)
-            if outcome.kind is OutcomeKind.NOT_EXECUTED:
-                life.reached("refused")
+            if outcome.kind in _REACHED:
+                life.reached(_REACHED[outcome.kind])
         return outcome
 
     async def cancel(
@@ -356,6 +359,7 @@ class WatchedClient:
 class WatchedAccount(WatchedClient):
     """As `WatchedClient`, and the venue tells of the account's cash.
 
+    :param on_armed: told of a symbol that the venue counts down for.
     :param on_untold: called when it does not tell what has become of it.
     """
 
@@ -366,9 +370,19 @@ class WatchedAccount(WatchedClient):
         *,
         venue_ms: Callable[[], int],
         on_untold: Callable[[], None],
+        on_armed: Callable[[str], None],
     ) -> None:
         super().__init__(inner, life, venue_ms=venue_ms)
+        self._on_armed = on_armed
         self._on_untold = on_untold
+
+    async def countdown_cancel_all(
+        self, symbol: str, *, countdown_seconds: float, timeout_seconds: float
+    ) -> None:
+        await super().countdown_cancel_all(
+            symbol, countdown_seconds=countdown_seconds, timeout_seconds=timeout_seconds
+        )
+        self._on_armed(symbol)
 
     async def balances(self, *, timeout_seconds: float) -> list[Balance]:
         self._life.asks("balances")

@@ -69,6 +69,8 @@ class Process:
         self.close = anyio.Event()
         """Set: the process ends as a careful operator would end it."""
         self.ended = anyio.Event()
+        self.armed: set[str] = set()
+        """Symbols whose countdown was begun by this bot, in this life or one that was killed."""
         self.killed_at: float | None = None
         """By the loop."""
         self._on_step = on_step
@@ -153,7 +155,11 @@ class Process:
             policy=watched,
             lease=watched,
             exchange=WatchedAccount(
-                ports.client, self.life, venue_ms=world.venue.now_ms, on_untold=self._on_untold
+                ports.client,
+                self.life,
+                venue_ms=world.venue.now_ms,
+                on_untold=self._on_untold,
+                on_armed=self.armed.add,
             ),
             market=world.new_market(),
             clock=self.clock,

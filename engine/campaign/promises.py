@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
 
 from holdfast.reconcile import Kind
-from holdfast.transports.sim.records import VenueOrder
+from holdfast.transports.sim import SimulatedVenue
 
 from .diary import Decision, Diary, number_of
 from .plan import Funding
@@ -115,7 +117,7 @@ def check_orders(world: World, supervisor: Supervisor) -> None:
     decisions = dict(world.diary.decisions)
     for other in world.other_diaries:
         decisions.update(other.decisions)
-    for what in broken_orders(world.venue.order_log, decisions, unnamed=world.unnamed):
+    for what in broken_orders(taken_by(world.venue), decisions, unnamed=world.unnamed):
         world.breach("orders", what)
     process = supervisor.process
     if process is None:
@@ -125,19 +127,37 @@ def check_orders(world: World, supervisor: Supervisor) -> None:
             world.breach("orders", f"{client_order_id} was accepted {accepted} times")
 
 
+class Taken(NamedTuple):
+    """An order that the venue has taken; of a conditional one, what was asked for."""
+
+    client_order_id: str
+    quantity: Decimal
+    foreign: bool
+
+
+def taken_by(venue: SimulatedVenue) -> Iterator[Taken]:
+    for order in venue.order_log:
+        if order.trigger is None:  # not made by the venue, of one of those below
+            yield Taken(order.client_order_id, order.quantity, order.foreign)
+    for waiting in venue.conditional_log:
+        if waiting.quantity is not None:  # it may close whatever is held: of the owner's
+            yield Taken(waiting.client_id, waiting.quantity, waiting.foreign)
+
+
 def broken_orders(
-    order_log: Sequence[VenueOrder],
+    taken: Iterable[Taken],
     decisions: Mapping[int, Decision],
     *,
     unnamed: Container[str] = (),
 ) -> Iterator[str]:
     """Where the venue's truth contradicts what was decided, or what was said of it.
 
+    :param taken: all that the venue has ever taken.
     :param unnamed: ids of orders that no decision stands behind.
     """
     executions: Counter[int] = Counter()
     by_id: Counter[str] = Counter()
-    for order in order_log:
+    for order in taken:
         if order.foreign or order.client_order_id in unnamed:
             continue
         executions[number_of(order.quantity)] += 1

@@ -13,9 +13,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from holdfast.broadcast import Broadcast
-from holdfast.errors import EngineClosed, LinkDown, PolicyConflict
+from holdfast.errors import EngineClosed, LinkDown, PolicyConflict, ResolveRefused
+from holdfast.intent import Stage
 from holdfast.journal import JournalError, MemoryDisk
 from holdfast.policy import Mode, Policy
+from holdfast.reconcile import Kind
 from holdfast.simulation import VirtualClock
 
 from .bot import Bot
@@ -66,6 +68,8 @@ class Supervisor(Lives[Process]):
             on_step=self._stirred.notify,
         )
         if before is not None:
+            if not before.close.is_set():  # else they may have been stopped
+                process.armed |= before.armed
             process.witness.inherit(before.witness, could_write=not before.disk_is_lost)
         return process
 
@@ -120,6 +124,11 @@ class Supervisor(Lives[Process]):
             and process.engine.gate.is_open
         ]
 
+    def reached(self, point: str) -> None:
+        super().reached(point)
+        if point == "unknown":
+            self._stirred.notify()
+
     # --- the operator ----------------------------------------------------------------
 
     def _others_traded(self) -> bool:
@@ -147,7 +156,7 @@ class Supervisor(Lives[Process]):
         while True:
             await anyio.sleep(self._glance_seconds)
             process = self.process
-            idle = not (self._held or self._sets_policy)
+            idle = not (self._held or self._sets_policy or _undecided(process))
             if process is not None and process.is_healthy and idle:
                 await self._stirred.wait()
                 continue
@@ -158,9 +167,35 @@ class Supervisor(Lives[Process]):
             except (LinkDown, PolicyConflict, JournalError, EngineClosed):
                 continue  # tried again at the next glance
 
+    async def _settle(self, process: Process, client_order_id: str) -> None:
+        """Look for a conditional order at the venue; what is there is found by the engine."""
+        if any(o.client_id == client_order_id for o in self.world.venue.conditional_log):
+            return
+        assert process.engine is not None
+        try:
+            await process.engine.resolve(
+                client_order_id, "not_executed", reason="it is not there", by="campaign"
+            )
+        except ResolveRefused:
+            return  # too early, or the venue has it after all
+        except JournalError:
+            pass  # it is settled in this life
+        process.witness.saw(client_order_id)  # no more in doubt
+        self.world.note(f"operator: settles {client_order_id}")
+
+    def _is_so(self, difference: str) -> bool:
+        """Whether it tells of a stop that the venue has ended by itself: it had to be filled for
+        more than the market gave, or to open."""
+        return difference.startswith(Kind.UNPROTECTED_POSITION) and any(
+            stop.client_id in difference and not stop.waiting
+            for stop in self.world.venue.conditional_log
+        )
+
     async def _look(self, process: Process) -> None:
         engine = process.engine
         assert engine is not None
+        for client_order_id in _undecided(process):
+            await self._settle(process, client_order_id)
         waiting = engine.waiting_for
         on_hold = any(reason.startswith("operator:") for reason in waiting)
         if process.disk_is_lost:
@@ -183,8 +218,21 @@ class Supervisor(Lives[Process]):
                 await engine.set_policy(Policy(Mode.NORMAL))
         elif any("differences" in reason for reason in waiting):
             if not self._others_traded():
-                told = ", ".join(map(str, engine.status()["differences"]))
-                self.world.breach("books", f"nobody else has traded, and a person is asked: {told}")
-                return
+                told = [d for d in map(str, engine.status()["differences"]) if not self._is_so(d)]
+                if told:
+                    what = ", ".join(told)
+                    self.world.breach("books", f"nobody else has traded, a person is asked: {what}")
+                    return
             self.world.note("operator: adopts what another hand has left")
             await engine.adopt(by="campaign")
+
+
+def _undecided(process: Process | None) -> list[str]:
+    """Conditional orders of which no answer may ever tell whether the venue has them."""
+    if process is None or not process.alive or process.engine is None:
+        return []
+    return [
+        intent.client_order_id
+        for intent in process.engine.pending()
+        if intent.order.conditional and intent.stage is Stage.UNKNOWN
+    ]

@@ -107,6 +107,8 @@ class Witness:
         """Fencing tokens that were granted to this life."""
         self._count = 0
         self._told_up = dict.fromkeys(LINKS, False)
+        self._seconds = now
+        self._exchange_up_at = -math.inf
         self._last_fault = 0
         self._last_bus_loss = 0
         self._last_stranger = 0
@@ -142,6 +144,8 @@ class Witness:
 
     def link_up(self, link: str) -> None:
         self._told_up[link] = True
+        if link == "exchange":
+            self._exchange_up_at = self._seconds()
         if link == "policy":
             # Whatever the store has acknowledged by now is older than this connection.
             stored = self._in_store()
@@ -366,7 +370,9 @@ class Witness:
         """The engine did not let the bot send an order: getting out must stay possible."""
         if order.opening or reason.startswith(EXITS_WAIT_FOR):
             return
-        if not reason.startswith("halted: exchange:") or self._told_up["exchange"]:
+        # It is told of a moment after that was decided; the venue may be back since then.
+        was_up = self._told_up["exchange"] and self._exchange_up_at < self._seconds()
+        if not reason.startswith("halted: exchange:") or was_up:
             self._breach("exits", f"{order.key}, which can only reduce, was refused: {reason}")
 
 

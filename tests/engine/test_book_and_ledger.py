@@ -261,6 +261,25 @@ def test_a_second_stop_protects_while_it_rests() -> None:
     assert not book.unprotected()
 
 
+@pytest.mark.parametrize("by", ["fill", "adoption"])
+def test_the_stop_of_a_position_that_was_turned_round_protects_nothing_any_more(by: str) -> None:
+    """The venue refuses it once its price comes: it would open."""
+    book = protected_book()
+    if by == "fill":
+        book.count(fill(2, client_order_id="hf-a-3", side="sell", quantity=Decimal("0.03")))
+    else:
+        book.adopt([Position(BTC, Decimal("-0.02"), None)], [BTC])
+    assert book.position(BTC) == Decimal("-0.02")
+    book.saw(snapshot("hf-a-2", quantity=Decimal("0.01"), status=OrderStatus.REJECTED, **STOP))
+    assert not book.unprotected()
+    buy_stop = {**STOP, "side": "buy", "trigger_price": Decimal(70000)}
+    book.opened(snapshot("hf-a-4", quantity=Decimal("0.02"), **buy_stop))
+    book.opened(snapshot("hf-a-5", quantity=Decimal("0.02"), **STOP))
+    book.saw(snapshot("hf-a-4", quantity=Decimal("0.02"), status=OrderStatus.EXPIRED, **buy_stop))
+    assert book.unprotected() == {(BTC, "BOTH"): "hf-a-4"}, "a stop of the other side is none"
+    assert BookState.of(book).restore().unprotected() == book.unprotected()
+
+
 # --- the ledger --------------------------------------------------------------------------
 
 CIDS = [f"hf-a-{n}" for n in range(1, 5)]

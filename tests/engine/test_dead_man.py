@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 from engine_world import BTC, World
 
 from holdfast.broadcast import Broadcast
+from holdfast.campaign.leases import TimedServer, TimedStore
 from holdfast.dead_man import DeadManSwitch
 from holdfast.errors import LinkDown, TradingHalted
 from holdfast.model import Order
+from holdfast.ports import LeaseGrant
 from holdfast.settings import OrderSettings
 from holdfast.simulation import VirtualClock, run
 from holdfast.states.table import State
@@ -84,6 +86,47 @@ def test_a_clean_stop_releases_it() -> None:
     run(main)
 
 
+class FarStore(TimedStore):
+    """Grants the lease for its term, not for ever, and takes its time to answer."""
+
+    async def acquire(self, owner: str, **terms: Any) -> LeaseGrant | None:
+        grant = await super().acquire(owner, **terms)
+        await anyio.sleep(0.05)
+        return grant
+
+
+def store_with_terms(world: World) -> Any:
+    return FarStore(cast("TimedServer", world.server), clock=world.clock)
+
+
+def test_a_clean_stop_releases_nothing_that_may_be_another_copys_by_now() -> None:
+    """A lease that has run out may be held by another, who has armed the switch and is told of no
+    release: it would trade without one until its next renewal."""
+
+    async def main() -> None:
+        world = World()
+        async with world.engine(store=store_with_terms(world)) as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            world.server.down("killed")
+            await anyio.sleep(60)
+            assert not engine._core.lease.held
+        assert world.venue.counting_down
+
+    run(main)
+
+
+def test_a_lease_that_ran_out_in_its_sleep_is_asked_for_before_the_switch_is_released() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.engine(store=store_with_terms(world)) as engine:
+            await hold_a_position_and_rest_an_exit(engine)
+            world.clock.suspend(60)
+            assert not engine._core.lease.held
+        assert not world.venue.counting_down
+
+    run(main)
+
+
 def test_a_copy_that_waits_for_the_lease_does_not_keep_a_dead_bots_orders_alive() -> None:
     async def main() -> None:
         world = World()
@@ -139,6 +182,7 @@ def test_what_was_begun_in_an_earlier_term_of_the_lease_arms_nothing() -> None:
             timeout_seconds=3,
             clock=clock,
             may_renew=lambda: True,
+            may_release=lambda: True,
             on_lapsed=lapsed.append,
             changes=Broadcast(),
         )

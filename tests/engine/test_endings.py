@@ -102,6 +102,7 @@ def test_countdowns_that_may_run_are_released_though_not_all_were_armed(*, forgo
             timeout_seconds=5,
             clock=VirtualClock(),
             may_renew=lambda: True,
+            may_release=lambda: True,
             on_lapsed=lambda _: None,
             changes=Broadcast(),
         )
@@ -130,6 +131,7 @@ def test_a_switch_released_while_it_is_being_renewed_stays_released(after: float
             timeout_seconds=5,
             clock=VirtualClock(),
             may_renew=lambda: True,
+            may_release=lambda: True,
             on_lapsed=lambda why: None,
             changes=Broadcast(),
         )

@@ -166,6 +166,28 @@ def test_the_price_of_a_market_order_is_the_venues_affair() -> None:
 
 
 @pytest.mark.parametrize(
+    ("closes", "quantity", "same"),
+    [(True, "0.004", True), (True, "0.011", False), (False, "0.004", False)],
+)
+def test_a_stop_that_closes_may_be_cut_to_what_was_held_when_it_was_triggered(
+    closes: bool, quantity: str, same: bool
+) -> None:
+    """Taken for another order, one that was executed would be told as rejected."""
+    side = "LONG" if closes else "SHORT"
+    stop = Order(BTC, "sell", "0.010", trigger="stop", trigger_price="60000", position_side=side)
+    found = msgspec.structs.replace(
+        FOUND,
+        side="sell",
+        quantity=Decimal(quantity),
+        price=None,
+        position_side=side,
+        trigger="stop",
+        trigger_price=Decimal(60_000),
+    )
+    assert (mismatch(stop, found) is None) is same
+
+
+@pytest.mark.parametrize(
     ("changed", "same"),
     [
         ({}, True),
