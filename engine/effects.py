@@ -19,6 +19,7 @@ from holdfast.states.table import Effect, State, Trigger
 from . import events
 from .core import Core
 from .errors import LinkDown
+from .intent import Intent
 from .model import Instrument
 from .suggestion import did_you_mean
 
@@ -146,8 +147,21 @@ class _Effects:
         more = f" and {len(on_their_way) - 3} more" if len(on_their_way) > 3 else ""
         with core.runner.waiting(f"the outcome of orders is unknown: {names}{more}"):
             for intent in on_their_way:
+                await self._until_it_has_ended(intent)
+
+    async def _until_it_has_ended(self, intent: Intent) -> None:
+        """One that no answer can settle waits for a person, perhaps for days: exits go on being
+        filled, and the bot must not believe in a position that a lost report has closed."""
+        core = self._core
+        while not intent.has_ended():
+            with anyio.move_on_after(core.settings.reconcile.audit_seconds) as look:
                 while not intent.has_ended():
                     await intent.change()
+            if look.cancelled_caught:
+                try:
+                    await core.reconciler.count_missed()
+                except LinkDown as error:  # nothing is opened by it; the next one will do
+                    log.info("nothing missed could be looked for", extra={"reason": str(error)})
 
     async def _refuse_unlisted(self, listed: Mapping[str, Instrument]) -> None:
         """Wait for a person if a declared symbol is not one of the venue's."""

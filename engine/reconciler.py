@@ -203,18 +203,10 @@ class Reconciler:
             recent = self._just_traded(view, snapshot)
             if recent:
                 self.waits_for = self._words_for(recent, view.prefix)
-            facts = [a for a in plan(found, self._rules) if a.difference.kind in _FACTS]
-            adopted = [a for a in facts if a.rule == "adopt"]
+            adopted = self._provable(found)
             if adopted:
                 version = self._ledger.book.version, self._ledger.wallets.expected.copy()
-                for action in adopted:
-                    if self._silence.seconds:  # each may be a question
-                        break
-                    counted = await self._repairs.adopt_fact(action.difference)
-                    if counted is not None:
-                        self._observer.on_progress()
-                        progress.fills += counted
-                        progress.did(action)
+                await self._adopt_facts(adopted)
                 if (self._ledger.book.version, self._ledger.wallets.expected) == version:
                     # The venue said something older than what we know; it will catch up.
                     self.waits_for = f"the venue to tell what it has told before ({adopted[0]})"
@@ -279,6 +271,35 @@ class Reconciler:
                 with waiting(f"{len(self.held)} differences wait for the operator"):
                     # Looked at again now and then: the owner may settle it at the venue.
                     await self.decided.wait_at_most(self._settings.audit_seconds)
+
+    async def count_missed(self) -> None:
+        """Write down what the venue proves of our own orders, and settle nothing else: for a wait
+        in which the books can not be compared to an end, and must not grow old.
+
+        :raises LinkDown: the venue could not be observed.
+        """
+        if not self._silence.seconds:
+            found = differences(*await self._observer.observe())
+            self._progress.saw(found)
+            await self._adopt_facts(self._provable(found))
+
+    def _provable(self, found: Sequence[Difference]) -> list[Action]:
+        """What the venue itself proves, and no rule keeps for a person."""
+        return [
+            action
+            for action in plan(found, self._rules)
+            if action.difference.kind in _FACTS and action.rule == "adopt"
+        ]
+
+    async def _adopt_facts(self, adopted: Sequence[Action]) -> None:
+        for action in adopted:
+            if self._silence.seconds:  # each may be a question
+                break
+            counted = await self._repairs.adopt_fact(action.difference)
+            if counted is not None:
+                self._observer.on_progress()
+                self._progress.fills += counted
+                self._progress.did(action)
 
     def _words_for(self, recent: Sequence[Fill], prefix: str) -> str:
         symbols = ", ".join(sorted({fill.symbol for fill in recent}))

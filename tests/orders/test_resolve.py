@@ -15,7 +15,7 @@ from holdfast.engine import Engine
 from holdfast.errors import InvalidOrder, NotExecuted, OutcomeUnknown, ResolveRefused
 from holdfast.model import Order, OutcomeKind, PlaceOutcome, QueryKind, QueryOutcome
 from holdfast.resolution import Verdict
-from holdfast.settings import OrderSettings
+from holdfast.settings import OrderSettings, ReconcileSettings
 from holdfast.simulation import run
 from holdfast.states.table import Level, State
 from holdfast.transports.sim.faults import Fault
@@ -131,6 +131,32 @@ def test_a_stop_that_the_venue_does_not_show_is_asked_for_ever_more_slowly() -> 
         assert told == ["not_executed"]
         with anyio.fail_after(60):
             await rig.engine.until_healthy()
+        rig.assert_clean()
+
+    healthy(body)
+
+
+def test_a_fill_that_nobody_heard_of_is_counted_while_an_order_waits_for_a_person() -> None:
+    """Exits are open meanwhile: without it a bot believed for weeks in what its stop had sold."""
+
+    async def body(rig: Rig) -> None:
+        await rig.engine.submit(ENTRY)
+        stop = Order(BTC, "sell", "0.010", reduce_only=True, trigger="stop", trigger_price="61000")
+        await rig.engine.submit(stop)
+        rig.fail("place", Fault.lost_request())
+        cid = (await unknown(rig.engine, STOP)).intent.client_order_id
+        await anyio.sleep(120)
+        assert rig.engine.state is State.RECONCILING
+        rig.venue.faults.arm_stream("drop", count=50)
+        rig.venue.on_price(BTC, Decimal(61000))
+        assert rig.venue.trades(BTC)[-1].order.closing
+        await anyio.sleep(2 * ReconcileSettings().audit_seconds)
+        assert rig.engine.status()["unknown_orders"] == [cid]
+        assert rig.engine.position(BTC) == 0
+        assert rig.engine.open_orders() == []
+        rig.venue.faults.clear()
+        await rig.engine.resolve(cid, "not_executed", reason="not on the venue's page")
+        await rig.engine.until_healthy()
         rig.assert_clean()
 
     healthy(body)
