@@ -116,7 +116,7 @@ def _print(result: Backtest, seconds: float) -> None:
     for row in figures.rows(result):
         table.add_row(row.label, *row.values)
     console.print(table)
-    for line in figures.beliefs(result):
+    for line in (*figures.beliefs(result), *figures.refused(result)):
         click.echo(line)
     for line in (*figures.liquidated(result), *figures.trouble(result)):
         click.secho(line, fg="red")

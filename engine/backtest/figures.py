@@ -23,6 +23,8 @@ TITLES: Final[dict[RunName, str]] = {
 NONE: Final = "–"
 MAX_OPEN: Final = 5
 """Of what was open when a bot raised, and of liquidations, in sentences; JSON has all of it."""
+WRONG_SIDE: Final = -4061
+"""Binance: "Order's position side does not match user's setting"."""
 STATES: Final = (*map(str, State), DEAD)
 
 
@@ -204,12 +206,28 @@ def liquidated(backtest: Backtest) -> Iterator[str]:
         for one in run.liquidations[:MAX_OPEN]:
             yield (
                 f"{TITLES[run.name]}, at {moment(one.at_ms)} UTC: {one.quantity:f} "
-                f"{position_name(one.symbol, one.position_side)} liquidated at {one.price:f}, "
+                f"{position_name(one.symbol, one.position_side)} liquidated at "
+                f"{float(one.price):,.10g}, "
                 f"{money(one.lost)} lost"
             )
         more = len(run.liquidations) - MAX_OPEN
         if more > 0:
             yield f"{TITLES[run.name]}: {_count(more)} more liquidated"
+
+
+def refused(backtest: Backtest) -> Iterator[str]:
+    """Why the venue has refused orders, in sentences."""
+    for run in backtest.runs:
+        for one in run.refusals[:MAX_OPEN]:
+            remedy = ""
+            if one.code == WRONG_SIDE:
+                remedy = (
+                    "; in hedge mode every order names a position_side"
+                    if backtest.account.hedge_mode
+                    else "; orders that name a position_side need --hedge"
+                )
+            reason = one.reason.rstrip(".")
+            yield f"{TITLES[run.name]}: {_some(one.count, 'order')} rejected: {reason}{remedy}"
 
 
 def _shortened(items: Sequence[str]) -> Iterator[str]:

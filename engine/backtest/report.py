@@ -74,7 +74,10 @@ def page(backtest: Backtest) -> str:
             f'<th scope="col">{escape(figures.TITLES[run.name])}</th>' for run in backtest.runs
         ),
         rows="".join(_rows(backtest)),
-        meaning="".join(f"<p>{escape(line)}</p>" for line in figures.beliefs(backtest))
+        meaning="".join(
+            f"<p>{escape(line)}</p>"
+            for line in (*figures.beliefs(backtest), *figures.refused(backtest))
+        )
         + (f"<p>{MEANING}</p>" if compared else ""),
         faults=_faults(backtest),
         circumstances=escape(circumstances(backtest)),

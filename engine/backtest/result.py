@@ -11,7 +11,7 @@ from holdfast.model import PositionSide
 
 from .account import Account
 from .recording import DataSummary
-from .tally import Counts
+from .tally import Counts, Refusal
 
 RunName = Literal["clean", "guarded", "bare"]
 """`clean`: on holdfast, and nothing fails. `guarded`: on holdfast, under the faults. `bare`:
@@ -100,6 +100,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     log: tuple[tuple[float, str], ...] = ()
     liquidations: tuple[Liquidation, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def liquidation_loss(self) -> Decimal:

@@ -243,6 +243,7 @@ def _result(stage: Stage, name: RunName, wrong_positions: tuple[str, ...] | None
         steps=stage.loop.steps,
         log=tuple(stage.log),
         liquidations=tuple(stage.liquidations()),
+        refusals=stage.tally.refusals(),
     )
 
 

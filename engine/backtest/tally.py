@@ -44,8 +44,23 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 _current: ContextVar[int] = ContextVar("decision")
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the venue has refused orders, in its own words.
+
+    :ivar code: its number.
+    :ivar count: how often; of an order that was wanted again each time.
+    :ivar reason: of the first.
+    """
+
+    code: int
+    count: int
+    reason: str
+
+
 class Tally:
     def __init__(self) -> None:
+        self._refused: Counter[int] = Counter()
+        self._reasons: dict[int, str] = {}
         self._count = self._wrong = 0
         self._by_key: dict[str, int] = {}
         self._fates: dict[int, Fate] = {}
@@ -65,6 +80,9 @@ class Tally:
         except Rejected as no:
             # A policy's refusal has no code: the venue was never asked.
             self._fates[number] = "blocked" if no.code is None else "rejected"
+            if no.code is not None:
+                self._refused[no.code] += 1
+                self._reasons.setdefault(no.code, no.reason)
             raise
         except NotExecuted:
             self._fates[number] = "not executed"
@@ -90,6 +108,13 @@ class Tally:
         if order.key is not None:
             self._by_key[order.key] = self._count
         return self._count
+
+    def refusals(self) -> tuple[Refusal, ...]:
+        """By the venue's number, the most frequent first."""
+        return tuple(
+            Refusal(code=code, count=count, reason=self._reasons[code])
+            for code, count in self._refused.most_common()
+        )
 
     def sends(self, client_order_id: str) -> None:
         """An order leaves for the venue under this id."""

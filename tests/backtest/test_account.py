@@ -165,13 +165,20 @@ def test_a_market_may_allow_less_leverage() -> None:
 
 
 BOT = """
-from holdfast import Bot, Order
+from holdfast import Bot, Order, Rejected
 class Short(Bot):
-    def __init__(self, size="0.100"):
-        self.size = size
+    def __init__(self, size="0.100", side="SHORT"):
+        self.size, self.side, self.done = size, side, False
     async def on_bar(self, bar):
-        side = {"position_side": "SHORT"}
-        await self.engine.submit(Order("BTC/USDT:USDT", "sell", self.size, key="one", **side))
+        if self.done:
+            return
+        try:
+            await self.engine.submit(
+                Order("BTC/USDT:USDT", "sell", self.size, position_side=self.side)
+            )
+            self.done = True
+        except Rejected:
+            pass
 """
 
 
@@ -199,7 +206,7 @@ def test_the_commands_take_an_account_and_say_it_back(files: list[str]) -> None:
     assert SAID in done.output
     # 240 of margin: p * 1.004 = 60000 * 1.04, p = 62151.39…
     assert (
-        "no faults, at 2025-05-04 15:44:00 UTC: -0.100 BTC/USDT:USDT SHORT liquidated at 62151.4, "
+        "no faults, at 2025-05-04 15:44:00 UTC: -0.100 BTC/USDT:USDT SHORT liquidated at 62,151.4, "
         "240.00 lost"
     ) in done.output
     answer = json.loads(CliRunner().invoke(main, ["backtest", *files, *TERMS, "--json"]).output)
@@ -215,6 +222,27 @@ def test_the_commands_take_an_account_and_say_it_back(files: list[str]) -> None:
     assert SAID in done.output
     # Lost: the margin, and 0.03 % for opening 6,000; one position was liquidated.
     assert "0.100 -241.80 1.80 1 6,000.00" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "orders that name a position_side need --hedge"),
+        (["--hedge", "--set", "side=BOTH"], "in hedge mode every order names a position_side"),
+    ],
+)
+def test_orders_for_another_position_mode_are_told_with_the_remedy(
+    files: list[str], options: list[str], says: str
+) -> None:
+    done = CliRunner().invoke(main, ["backtest", *files, *options])
+    assert done.exit_code == 0, done.output
+    assert (
+        "no faults: 11 orders rejected: HTTP 400, -4061: Order's position side does not match "
+        f"user's setting; {says}"
+    ) in done.output
+    answer = json.loads(CliRunner().invoke(main, ["backtest", *files, *options, "--json"]).output)
+    (refusal,) = answer["runs"][0]["refusals"]
+    assert (refusal["code"], refusal["count"]) == (-4061, 11)
 
 
 @pytest.mark.parametrize("command", ["backtest", "sweep"])
@@ -250,7 +278,7 @@ def test_a_page_tells_of_liquidations_and_of_no_more_than_can_be_read(tmp_path: 
     many = _with(result, run, [lost] * 7)
     assert [*figures.liquidated(many)][-1] == "no faults: 2 more liquidated"
     assert "17,503.50" in page(many)
-    assert "1 BTC/USDT:USDT LONG liquidated at 50000, 2,500.50 lost" in page(many)
+    assert "1 BTC/USDT:USDT LONG liquidated at 50,000, 2,500.50 lost" in page(many)
 
 
 def _with(result: Backtest, run: Run, liquidations: list[Liquidation]) -> Backtest:
