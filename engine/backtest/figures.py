@@ -216,7 +216,7 @@ def liquidated(backtest: Backtest) -> Iterator[str]:
 
 
 def refused(backtest: Backtest) -> Iterator[str]:
-    """Why the venue has refused orders, in sentences."""
+    """Why orders were refused, in sentences."""
     for run in backtest.runs:
         for one in run.refusals[:MAX_OPEN]:
             remedy = ""
@@ -226,8 +226,9 @@ def refused(backtest: Backtest) -> Iterator[str]:
                     if backtest.account.hedge_mode
                     else "; orders that name a position_side need --hedge"
                 )
+            what = "that could not be right" if one.code is None else "rejected"
             reason = one.reason.rstrip(".")
-            yield f"{TITLES[run.name]}: {_some(one.count, 'order')} rejected: {reason}{remedy}"
+            yield f"{TITLES[run.name]}: {_some(one.count, 'order')} {what}: {reason}{remedy}"
 
 
 def _shortened(items: Sequence[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from holdfast.errors import NotExecuted, OrderError, OutcomeUnknown, Rejected, TradingHalted
+from holdfast.errors import InvalidOrder, NotExecuted, OutcomeUnknown, Rejected, TradingHalted
 from holdfast.model import Order
 from holdfast.transports.sim import VenueOrder
 
@@ -45,23 +45,24 @@ _current: ContextVar[int] = ContextVar("decision")
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the venue has refused orders, in its own words.
+    """Why orders were refused, in the words of who did.
 
-    :ivar code: its number.
+    :ivar code: the venue's number; None: the order could not be right, and nobody was asked.
     :ivar count: how often; of an order that was wanted again each time.
     :ivar reason: of the first.
     """
 
-    code: int
+    code: int | None
     count: int
     reason: str
 
 
 class Tally:
     def __init__(self) -> None:
-        self._refused: Counter[int] = Counter()
-        self._reasons: dict[int, str] = {}
-        self._count = self._wrong = 0
+        self._refused: Counter[int | None] = Counter()
+        self._reasons: dict[int | None, str] = {}
+        self._count = 0
+        self._wrong: set[int] = set()
         self._by_key: dict[str, int] = {}
         self._fates: dict[int, Fate] = {}
         self._of_id: dict[str, int] = {}
@@ -72,6 +73,7 @@ class Tally:
         number = self._number(order)
         token = _current.set(number)
         self._fates.pop(number, None)
+        self._wrong.discard(number)
         try:
             yield
         except TradingHalted:
@@ -81,8 +83,7 @@ class Tally:
             # A policy's refusal has no code: the venue was never asked.
             self._fates[number] = "blocked" if no.code is None else "rejected"
             if no.code is not None:
-                self._refused[no.code] += 1
-                self._reasons.setdefault(no.code, no.reason)
+                self._refuse(no.code, no.reason)
             raise
         except NotExecuted:
             self._fates[number] = "not executed"
@@ -90,14 +91,19 @@ class Tally:
         except OutcomeUnknown:
             self._fates[number] = "unknown"
             raise
-        except OrderError:  # it could not be right: no decision
-            self._wrong += 1
+        except InvalidOrder as no:  # it could not be right: no decision
+            self._wrong.add(number)
+            self._refuse(None, str(no))
             raise
         except BaseException:  # killed, or cancelled by the bot, before there was an answer
             self._fates[number] = "unknown"
             raise
         finally:
             _current.reset(token)
+
+    def _refuse(self, code: int | None, reason: str) -> None:
+        self._refused[code] += 1
+        self._reasons.setdefault(code, reason)
 
     def _number(self, order: Order) -> int:
         if order.key is not None:
@@ -110,7 +116,7 @@ class Tally:
         return self._count
 
     def refusals(self) -> tuple[Refusal, ...]:
-        """By the venue's number, the most frequent first."""
+        """By their number, the most frequent first."""
         return tuple(
             Refusal(code=code, count=count, reason=self._reasons[code])
             for code, count in self._refused.most_common()
@@ -134,7 +140,7 @@ class Tally:
                 taken[number] += 1
         none = Counter(fate for number, fate in self._fates.items() if not taken[number] and fate)
         return Counts(
-            decisions=self._count - self._wrong,
+            decisions=self._count - len(self._wrong),
             orders=taken.total(),
             blocked=none["blocked"],
             rejected=none["rejected"],

@@ -6,6 +6,7 @@ in the first minute (2025-05-08 01:00 UTC), and went over 102,695 twenty hours l
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from decimal import Decimal
@@ -18,7 +19,7 @@ import pytest
 from backtest_rigs import FIRST_MS, MINUTE_MS, SYMBOL, Cross, walk
 from click.testing import CliRunner
 
-from holdfast import Bar, Bot, Order
+from holdfast import Bar, Bot, InvalidOrder, Order
 from holdfast.backtest import Account, Backtest, Run, backtest, figures
 from holdfast.backtest.report import page
 from holdfast.backtest.result import Liquidation, RunName
@@ -243,6 +244,22 @@ def test_orders_for_another_position_mode_are_told_with_the_remedy(
     answer = json.loads(CliRunner().invoke(main, ["backtest", *files, *options, "--json"]).output)
     (refusal,) = answer["runs"][0]["refusals"]
     assert (refusal["code"], refusal["count"]) == (-4061, 11)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_order_that_can_not_be_right_is_no_decision(name: RunName) -> None:
+    class Closes(Bot):
+        async def on_bar(self, bar: Bar) -> None:
+            with contextlib.suppress(InvalidOrder):
+                side: Any = "LONG"
+                order = Order(SYMBOL, "sell", "0.100", position_side=side, key="the same")
+                await self.engine.submit(order)
+
+    result = play(Closes, walk(5), account=Account(hedge_mode=True), run_name=name)
+    assert (result.counts.decisions, result.counts.missed) == (0, 0)
+    (refusal,) = result.refusals
+    assert (refusal.code, refusal.count) == (None, 5)
+    assert refusal.reason == "quantity: 0.100 would close more than the 0 held LONG"
 
 
 @pytest.mark.parametrize("command", ["backtest", "sweep"])
