@@ -25,6 +25,7 @@ MAX_LEVERAGE: Final = 125
 MAX_FEE: Final = Decimal("0.01")
 """Far above any venue's; who types more has typed per cent."""
 MODES: Final = ("cross", "isolated")
+RULES: Final = ("touch", "through")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,12 +59,19 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     slippage_ticks: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("deposit", "maker_fee", "taker_fee"):
+            self._make_decimal(name)
         if not self.deposit.is_finite() or self.deposit <= 0:
             raise ConfigError(f"deposit: {self.deposit} is not above 0")
-        if self.leverage is not None and not 1 <= self.leverage <= MAX_LEVERAGE:
-            raise ConfigError(f"leverage: {self.leverage} is not within 1 to {MAX_LEVERAGE}")
-        if self.margin_mode not in MODES:
-            raise ConfigError(f"margin_mode: {self.margin_mode!r} is not one of {', '.join(MODES)}")
+        leverage: object = self.leverage
+        if leverage is not None and leverage not in range(1, MAX_LEVERAGE + 1):
+            raise ConfigError(f"leverage: {leverage} is no whole number within 1 to {MAX_LEVERAGE}")
+        for name, word, words in (
+            ("margin_mode", self.margin_mode, MODES),
+            ("maker_rule", self.maker_rule or RULES[0], RULES),
+        ):
+            if word not in words:
+                raise ConfigError(f"{name}: {word!r} is not one of {', '.join(words)}")
         for name, fee, lowest in (
             ("maker_fee", self.maker_fee, -MAX_FEE),
             ("taker_fee", self.taker_fee, Decimal(0)),
@@ -75,6 +83,14 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 )
         if self.slippage_ticks is not None and self.slippage_ticks < 0:
             raise ConfigError(f"slippage_ticks: {self.slippage_ticks} is below 0")
+
+    def _make_decimal(self, name: str) -> None:
+        """A whole number is as exact; a float is not what was meant."""
+        value = getattr(self, name)
+        if isinstance(value, int):
+            msgspec.structs.force_setattr(self, name, Decimal(value))
+        elif not isinstance(value, Decimal):
+            raise ConfigError(f'{name}: {value!r} is no Decimal; give Decimal("{value}")')
 
     def check(self, markets: Iterable[Market]) -> None:
         """:raises ConfigError: a market does not allow the leverage."""

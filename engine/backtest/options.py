@@ -16,7 +16,7 @@ import click
 from holdfast.errors import ConfigError
 from holdfast.transports.sim.book import DEFAULT_LEVERAGE
 
-from .account import MAX_LEVERAGE, MODES, Account
+from .account import MAX_LEVERAGE, MODES, RULES, Account
 from .loading import MakeBot
 from .sweeping import Options
 
@@ -111,7 +111,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--maker-rule",
-        type=click.Choice(["touch", "through"]),
+        type=click.Choice(RULES),
         help="A resting order is filled when its price is traded (touch), or only a worse one "
         "(through). Default: touch on candles, else through.",
     ),

@@ -143,19 +143,28 @@ def test_a_rebate_is_paid_for_what_rests() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"leverage": 0}, "leverage: 0 is not within 1 to 125"),
-        ({"leverage": 126}, "leverage: 126 is not within"),
+        ({"leverage": 0}, "leverage: 0 is no whole number within 1 to 125"),
+        ({"leverage": 2.5}, "leverage: 2.5 is no whole number"),
+        ({"leverage": 126}, "leverage: 126 is no"),
         ({"margin_mode": "crossed"}, "margin_mode: 'crossed' is not one of cross, isolated"),
+        ({"maker_rule": "thru"}, "maker_rule: 'thru' is not one of touch, through"),
         ({"maker_fee": Decimal("-0.02")}, "maker_fee: -0.02 is not within -0.01 to 0.01; give the"),
         ({"taker_fee": Decimal("-0.0001")}, "taker_fee: -0.0001 is not within 0 to 0.01"),
         ({"taker_fee": Decimal("NaN")}, "taker_fee: NaN is not within"),
-        ({"deposit": Decimal(0)}, "deposit: 0 is not above 0"),
+        ({"taker_fee": 0.0004}, 'taker_fee: 0.0004 is no Decimal; give Decimal("0.0004")'),
+        ({"deposit": 0}, "deposit: 0 is not above 0"),
     ],
 )
 def test_an_account_that_can_not_be_is_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as refused:
         Account(**given)
     assert str(refused.value).startswith(says)
+
+
+def test_a_whole_number_is_as_exact_as_a_decimal() -> None:
+    whole: Any = 1000
+    account = Account(deposit=whole)
+    assert (account.deposit, type(account.deposit)) == (Decimal(1000), Decimal)
 
 
 def test_a_market_may_allow_less_leverage() -> None:
