@@ -7,6 +7,7 @@ then compared with the gate shut.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,10 +15,14 @@ import anyio
 
 from .audit import Audit
 from .broadcast import Broadcast
+from .ledger import Ledger
 from .observer import Observer
 from .ports import Clock
 from .settings import ReconcileSettings
 
+FILL_SECONDS: Final = 3.0
+"""Within which the fills are told that an order's own state has told of; else they may be lost.
+Long enough for a stream that is late in a busy market: an audit that finds one shuts the gate."""
 LOOKS: Final = 3
 """Of one audit: each costs a request for every leg and symbol."""
 
@@ -29,11 +34,13 @@ class Auditor:
         symbols: Sequence[str],
         settings: ReconcileSettings,
         observer: Observer,
+        ledger: Ledger,
         clock: Clock,
     ) -> None:
         self._symbols = tuple(symbols)
         self._settings = settings
         self._observer = observer
+        self._ledger = ledger
         self._clock = clock
         self.wanted = Broadcast()
         """Notify when an audit is due before its time."""
@@ -42,6 +49,16 @@ class Auditor:
     def begin(self) -> None:
         """The books are equal now."""
         self._audit = Audit(self._symbols, now=self._clock.monotonic())
+
+    def await_fills(self, client_order_id: str) -> None:
+        """An order's own state tells of fills that nobody has told of yet. If they do not come the
+        stream has lost them, and a bot that looks at its position would order again.
+        """
+        asyncio.get_running_loop().call_later(FILL_SECONDS, self._miss_fills, client_order_id)
+
+    def _miss_fills(self, client_order_id: str) -> None:
+        if self._ledger.book.awaits_fills(client_order_id):
+            self.wanted.notify()
 
     async def due(self) -> None:
         """Until it is time for an audit."""

@@ -250,6 +250,11 @@ class Book:
         for trail in self._trails:
             trail.note(client_order_id, fill)
 
+    def awaits_fills(self, client_order_id: str) -> bool:
+        """Whether the venue's word on this order tells of fills that are not counted yet."""
+        known = self.orders.get(client_order_id)
+        return known is not None and known.counted < known.snapshot.filled
+
     def saw(self, snapshot: OrderSnapshot) -> bool:
         """Take the venue's word on an order of ours; a word older than one known changes nothing.
 

@@ -177,6 +177,7 @@ class Core:
             on_blocked=self._on_blocked,
             on_fault=lambda why: self.fault("exchange", why),
             on_diverged=lambda why: self.fire(Trigger.DIVERGED, why),
+            on_awaited=lambda client_order_id: self.auditor.await_fills(client_order_id),
         )
         self._watch_the_clock()
         self.runner = Runner(
@@ -209,6 +210,7 @@ class Core:
             symbols=settings.symbols,
             settings=settings.reconcile,
             observer=self.observer,
+            ledger=self.ledger,
             clock=clock,
         )
         self.execution.fills.add(self._on_fill)

@@ -65,6 +65,7 @@ class Execution:
         on_blocked: Callable[[str], None],
         on_fault: Callable[[str], None],
         on_diverged: Callable[[str], None],
+        on_awaited: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._client = client
@@ -82,6 +83,7 @@ class Execution:
             clock=clock,
             on_resolved=self._on_resolved,
             on_closed=announcer.order_closed,
+            on_awaited=on_awaited,
         )
         self.resolver = Resolver(
             settings=settings.orders,

@@ -35,6 +35,7 @@ class Outcomes:
     """
     :param on_resolved: told of every intent whose outcome had been in doubt, once settled.
     :param on_closed: told of every intent that ended.
+    :param on_awaited: told of every order of whose fills not all that the venue says are counted.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Outcomes:
         clock: Clock,
         on_resolved: Callable[[Intent, OrderReport], None],
         on_closed: Callable[[OrderReport], None],
+        on_awaited: Callable[[str], None],
     ) -> None:
         self._gate = gate
         self._recorder = recorder
@@ -52,6 +54,7 @@ class Outcomes:
         self._clock = clock
         self._on_resolved = on_resolved
         self._on_closed = on_closed
+        self._on_awaited = on_awaited
         self._driven: dict[str, Intent] = {}
         self.changes = Broadcast()
         """Notified when an intent becomes unknown or settled, or the venue can be asked again."""
@@ -144,6 +147,7 @@ class Outcomes:
         if order.opening and order.can_rest:
             self.entries.notify()
         self._on_closed(report)
+        self._await_fills(report.client_order_id)
         if doubted:
             self._on_resolved(intent, report)
 
@@ -162,6 +166,11 @@ class Outcomes:
         known = self._ledger.book.orders.get(order.client_order_id)
         if known is not None and newer(order, known.snapshot):
             self._recorder.write(OrderSeen(evidence.of_the_same(known.snapshot, order)))
+            self._await_fills(order.client_order_id)
+
+    def _await_fills(self, client_order_id: str) -> None:
+        if self._ledger.book.awaits_fills(client_order_id):
+            self._on_awaited(client_order_id)
 
     def note(self, order: OrderSnapshot, where: str) -> None:
         """As `saw`, where the caller must learn what happened even if it can not be written.

@@ -713,3 +713,23 @@ def test_no_write_after_the_gate_was_shut_while_the_request_was_prepared() -> No
         rig.assert_clean()
 
     healthy(body)
+
+
+def test_a_fill_that_the_reply_tells_of_and_the_stream_has_lost_is_looked_for_soon() -> None:
+    """Until the next audit a bot would see no position, and order again."""
+
+    async def body(rig: Rig) -> None:
+        rig.venue.faults.arm_stream("drop", count=2)
+        report = await rig.engine.submit(ENTRY)
+        assert report.filled == Decimal("0.010")
+        assert rig.engine.position(BTC) == 0
+        await anyio.sleep(10)
+        assert rig.engine.position(BTC) == Decimal("0.010")
+        await rig.engine.until_healthy()
+        asked = len(rig.seconds("snapshot"))
+        await rig.engine.submit(ENTRY)
+        await anyio.sleep(10)
+        assert len(rig.seconds("snapshot")) == asked, "one that was told costs no question"
+        rig.assert_clean()
+
+    healthy(body)
