@@ -112,6 +112,7 @@ class Desk:
             on_blocked=lambda why: None,
             on_fault=lambda why: self.fault(f"exchange: {why}"),
             on_diverged=lambda why: self.fault(f"diverged: {why}"),
+            on_awaited=lambda client_order_id: None,
         )
         self.orders = self.execution.orders
         observer = Observer(
