@@ -45,6 +45,9 @@ def status(core: Core) -> dict[str, Any]:
         "remedies": [remedy(i) for i in core.ledger.unknown],
         "differences": [str(d) for d in core.reconciler.held],
         "undeclared_orders": list(core.observer.undeclared),
+        "undeclared_positions": quantities(
+            p for p in book.positions() if p.symbol not in core.settings.symbols
+        ),
         "journal": {"records": core.journal.last_seq, "report": str(core.journal.report)},
     }
 

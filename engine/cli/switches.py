@@ -246,6 +246,7 @@ def _status_lines(told: dict[str, Any]) -> Iterable[str]:
             "unknown orders": "; ".join(told.get("remedies", ())),
             "differences": "; ".join(told.get("differences", ())),
             "undeclared": "; ".join(told.get("undeclared_orders", ())),
+            "unwatched": _unwatched(told.get("undeclared_positions", {})),
         }
     )
 
@@ -256,6 +257,16 @@ def _link(link: dict[str, Any]) -> str:
 
 def _positions(held: dict[str, str]) -> str:
     return ", ".join(f"{symbol} {quantity}" for symbol, quantity in held.items()) or "none"
+
+
+def _unwatched(held: dict[str, str]) -> str:
+    """Positions of an earlier life, whose symbols are not declared any more."""
+    if not held:
+        return ""
+    return (
+        f"{_positions(held)}: held by this bot, compared with the venue by nobody; add the "
+        "symbol to engine.symbols, and flatten it before you take it out"
+    )
 
 
 def _remembered(known: LastKnown | None) -> dict[str, Any]:

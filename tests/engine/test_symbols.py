@@ -7,9 +7,10 @@ from typing import Any
 
 import anyio
 import pytest
-from engine_world import BTC, World, in_a_world
+from engine_world import BTC, World, healthy, in_a_world
 
-from holdfast import Bar, State
+from holdfast import Bar, Order, State
+from holdfast.cli.switches import _status_lines
 from holdfast.ports import MarketWatch, Subscription
 from holdfast.transports.sim.records import OrderTicket
 
@@ -76,3 +77,19 @@ async def test_an_asynchronous_listener_is_refused(world: World, name: str) -> N
     async with world.engine(market_data=QuietMarket()) as engine:
         with pytest.raises(TypeError, match="asynchronous"):
             getattr(engine, name)(listener)
+
+
+@in_a_world
+async def test_a_position_whose_symbol_is_declared_no_more_is_told(world: World) -> None:
+    world.venue.on_price(ETH, Decimal(3000))
+    async with world.engine(symbols=(BTC, ETH)) as engine:
+        await healthy(engine)
+        await engine.submit(Order(ETH, "buy", "1"))
+        await anyio.sleep(1)
+        assert engine.status()["undeclared_positions"] == {}
+    async with world.engine() as engine:
+        await healthy(engine)
+        status = engine.status()
+        assert status["undeclared_positions"] == {ETH: "1"}
+        (line,) = [line for line in _status_lines(status) if "unwatched" in line]
+        assert f"{ETH} 1: held by this bot" in line
