@@ -196,20 +196,23 @@ class Observer:
                 until_ms=snapshot.wallets_told_ms,
                 timeout_seconds=timeout,
             )
-            flows = [f for f in told if f.time_ms >= begins.get(f.asset, f.time_ms + 1)]
-            listed = list(snapshot.fills)
-            unknown = cash_flows.least_unknown_trades(
-                flows,
-                symbols=self._symbols,
-                known=view.fill_ids | {(f.symbol, f.trade_id) for f in listed},
-            )
+        except (LinkDown, ValueError) as error:
+            log.info("cash flows not told", extra={"reason": str(error)})
+            return None
+        flows = [f for f in told if f.time_ms >= begins.get(f.asset, f.time_ms + 1)]
+        listed = list(snapshot.fills)
+        unknown = cash_flows.least_unknown_trades(
+            flows,
+            symbols=self._symbols,
+            known=view.fill_ids | {(f.symbol, f.trade_id) for f in listed},
+        )
+        try:
             for symbol, trade_id in unknown.items():
                 listed += await self._client.fills(
                     symbol, after_trade_id=trade_id - 1, timeout_seconds=timeout
                 )
-        except (LinkDown, ValueError) as error:
-            log.info("cash flows not told", extra={"reason": str(error)})
-            return None
+        except (LinkDown, ValueError) as error:  # what is of no trade still explains its part
+            log.info("trades of cash flows not told", extra={"reason": str(error)})
         self.on_progress()
         foreign = (f for f in listed if not f.client_order_id.startswith(view.prefix))
         others = {(f.symbol, f.trade_id) for f in foreign}

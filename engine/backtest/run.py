@@ -156,7 +156,7 @@ async def _adopt_liquidations(stage: Stage, engine: Engine) -> None:
         await anyio.sleep(GLANCE_SECONDS)
         while engine.state is not State.HEALTHY:
             if any("differences" in reason for reason in engine.waiting_for):
-                await engine.adopt(by="campaign")
+                await engine.adopt(by="operator")
             await anyio.sleep(GLANCE_SECONDS)
 
 

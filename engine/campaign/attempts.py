@@ -16,6 +16,9 @@ PROVING: Final = (OutcomeKind.NOT_EXECUTED, OutcomeKind.THROTTLED, OutcomeKind.C
 REFUSING: Final = (*PROVING, OutcomeKind.BANNED, OutcomeKind.AUTH)
 """Those, and what the venue says to every order: it is not sent again, and was not executed."""
 
+PROOFS: Final = 2
+"""Answers "not there" after the window of an attempt that prove its absence."""
+
 
 class Attempt(NamedTuple):
     """One write of an order. `outcome` None: the process never learnt one."""
@@ -34,13 +37,17 @@ class Attempts:
     def __init__(self, breach: Callable[[str, str], None]) -> None:
         self._breach = breach
         self._denials: dict[str, list[int]] = {}
-        """Venue times at which the venue said "not there", by client order id."""
+        """Latest venue times at which it said "not there", as many as prove it, by client order
+        id: one that nothing can settle is asked for every few seconds, for weeks."""
         self._made: dict[str, list[Attempt]] = {}
         self._conditional: set[str] = set()
 
     def answered(self, client_order_id: str, asked_ms: int, answer: QueryOutcome) -> None:
         if answer.kind is QueryKind.ABSENT:
-            self._denials.setdefault(client_order_id, []).append(asked_ms)
+            denials = self._denials.setdefault(client_order_id, [])
+            denials.append(asked_ms)
+            denials.sort()
+            del denials[:-PROOFS]
 
     def writes(self, request: PlaceRequest) -> None:
         """An attempt is on the wire from now on."""
@@ -63,7 +70,7 @@ class Attempts:
 
     def _check_absence(self, client_order_id: str, earlier: Attempt) -> None:
         proofs = self._proofs(client_order_id, earlier)
-        if proofs < 2:
+        if proofs < PROOFS:
             self._breach(
                 "orders",
                 f"{client_order_id} sent again without proof of absence: attempt ended "
@@ -77,7 +84,8 @@ class Attempts:
     def absent(self, client_order_id: str) -> bool:
         """Whether the venue has proven by now that it has none of its attempts."""
         made = self._made.get(client_order_id, ())
-        return all(self._proofs(client_order_id, a) >= 2 for a in made if a.outcome not in PROVING)
+        open_ones = (a for a in made if a.outcome not in PROVING)
+        return all(self._proofs(client_order_id, a) >= PROOFS for a in open_ones)
 
     def ended(self, client_order_id: str) -> None:
         """The engine has said that the order was not executed.
@@ -88,7 +96,7 @@ class Attempts:
             return
         for attempt in self._made.get(client_order_id, ()):
             proofs = self._proofs(client_order_id, attempt)
-            if attempt.outcome not in REFUSING and proofs < 2:
+            if attempt.outcome not in REFUSING and proofs < PROOFS:
                 self._breach(
                     "orders",
                     f"{client_order_id} was said to be not executed without proof of it: attempt "

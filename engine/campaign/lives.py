@@ -179,9 +179,22 @@ class Lives(ABC, Generic[_P]):
             return
         self._copies += 1
         self.second = self._begin_copy(self._copies)
-        self._tasks.start_soon(self.second.run)
+        self._tasks.start_soon(self._live_as_copy, self.second)
 
-    def stop_second_copy(self) -> None:
-        if self.second is not None:
+    async def _live_as_copy(self, second: _P) -> None:
+        await second.run()
+        if self.second is second:
+            self.second = None
+
+    def stop_second_copy(self, *, cleanly: bool = False) -> None:
+        """
+        :param cleanly: it is asked to stop, and does so in its own time.
+        """
+        if self.second is None:
+            return
+        if cleanly:
+            self.second.stop.set()
+            self.second.close.set()
+        else:
             self.second.kill(power_loss=False)
             self.second = None

@@ -263,9 +263,13 @@ class Restart(Fault, frozen=True, tag="restart"):
 
 
 class SecondCopy(Fault, frozen=True, tag="second_copy"):
-    """Somebody starts the same bot on another machine, and stops it again."""
+    """Somebody starts the same bot on another machine, and ends it again.
+
+    :ivar cleanly: it is asked to stop, and not killed.
+    """
 
     seconds: float
+    cleanly: bool = False
 
 
 class Hold(Fault, frozen=True, tag="hold"):

@@ -159,9 +159,10 @@ class Script(Generic[_P]):
                 self._lives.plan_kill(fault)
             case Restart(seconds=seconds):
                 self._lives.restart(seconds)
-            case SecondCopy(seconds=seconds):
+            case SecondCopy(seconds=seconds, cleanly=cleanly):
                 self._lives.start_second_copy()
-                self._for(seconds, "copy", self._lives.stop_second_copy)
+                stop = partial(self._lives.stop_second_copy, cleanly=cleanly)
+                self._for(seconds, "copy", stop)
             case Hold(seconds=seconds, flatten=flatten):
                 self._lives.hold(flatten=flatten)
                 self._for(seconds, "hold", self._lives.lift_hold)

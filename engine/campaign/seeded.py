@@ -207,7 +207,9 @@ KINDS: Final[dict[str, Callable[[float, Dice], AnyFault]]] = {
     "disk error": lambda at, dice: DiskError(at_seconds=at, syncs=dice.pick(1, 2)),
     "kill": _kill,
     "restart": lambda at, dice: Restart(at_seconds=at, seconds=dice.between(0, 3)),
-    "second copy": lambda at, dice: SecondCopy(at_seconds=at, seconds=dice.between(1, 15)),
+    "second copy": lambda at, dice: SecondCopy(
+        at_seconds=at, seconds=dice.between(1, 15), cleanly=dice.chance(0.5)
+    ),
     "hold": lambda at, dice: Hold(
         at_seconds=at, seconds=dice.between(1, 8), flatten=dice.chance(0.4)
     ),

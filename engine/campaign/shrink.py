@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from .plan import FaultPlan, Noise
 from .run import Verdict, run_plan
 
@@ -45,12 +47,10 @@ def part_of(plan: FaultPlan, kept: tuple[int, ...], *, noise: bool) -> FaultPlan
 
     :raises IndexError: it has no such position.
     """
-    return FaultPlan(
-        seed=plan.seed,
-        horizon_seconds=plan.horizon_seconds,
+    return msgspec.structs.replace(
+        plan,
         faults=tuple(plan.faults[i] for i in kept),
         noise=plan.noise if noise else Noise(),
-        conditions=plan.conditions,
     )
 
 

@@ -174,7 +174,7 @@ class Supervisor(Lives[Process]):
         assert process.engine is not None
         try:
             await process.engine.resolve(
-                client_order_id, "not_executed", reason="it is not there", by="campaign"
+                client_order_id, "not_executed", reason="it is not there", by="operator"
             )
         except ResolveRefused:
             return  # too early, or the venue has it after all
@@ -202,15 +202,15 @@ class Supervisor(Lives[Process]):
             self.world.note("operator: restarts the process, whose journal has failed")
             process.kill(power_loss=False)
         elif self._held and not on_hold:
-            await engine.halt("planned", by="campaign")
+            await engine.halt("planned", by="operator")
             self._halted = process.alive
         elif self._held and self._flatten:
             self._flatten = False
             with anyio.move_on_after(self._glance_seconds), contextlib.suppress(ExceptionGroup):
-                await engine.flatten(by="campaign")
+                await engine.flatten(by="operator")
         elif on_hold and not self._held:
             self._halted = False
-            await engine.resume(by="campaign")
+            await engine.resume(by="operator")
         elif self._sets_policy or any(reason.startswith("policy:") for reason in waiting):
             self._sets_policy = False
             self.world.note("operator: sets a policy")
@@ -224,7 +224,7 @@ class Supervisor(Lives[Process]):
                     self.world.breach("books", f"nobody else has traded, a person is asked: {what}")
                     return
             self.world.note("operator: adopts what another hand has left")
-            await engine.adopt(by="campaign")
+            await engine.adopt(by="operator")
 
 
 def _undecided(process: Process | None) -> list[str]:

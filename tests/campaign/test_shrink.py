@@ -44,6 +44,12 @@ def breaks_with(*positions: int, noise: bool) -> list[FaultPlan]:
     return tried
 
 
+def test_what_is_left_of_a_plan_is_left_as_it_was() -> None:
+    hedged = next(p for p in map(seeded, range(100)) if p.traded.symbols == 2 and len(p.faults) > 1)
+    part = part_of(hedged, (0,), noise=True)
+    assert part == replace(hedged, faults=hedged.faults[:1])
+
+
 def test_a_plan_is_shrunk_to_the_faults_that_its_first_broken_promise_needs() -> None:
     tried = breaks_with(1, 7, noise=False)
     assert len(tried) < 3 * len(PLAN.faults)

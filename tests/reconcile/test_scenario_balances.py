@@ -79,6 +79,38 @@ async def test_a_funding_fee_is_told_and_counted_on_from(stage: Stage) -> None:
         assert CASH not in await stage.told(), "it is told once"
 
 
+@scenario
+async def test_a_funding_fee_is_explained_though_nobody_tells_whose_the_trades_beside_it_were(
+    stage: Stage,
+) -> None:
+    async with stage.healthy_life() as engine:
+        await engine.submit(ENTRY)
+        await stage.until(lambda: engine.position(BTC), "the fill is told")
+        client: Any = engine._core.exchange
+        history, fills, unheard = client.cash_flows, client.fills, list[str]()
+
+        async def cash_flows(**between: Any) -> Any:
+            client.fills = no_answer
+            return await history(**between)
+
+        async def no_answer(symbol: str, **_: Any) -> Any:
+            client.fills = fills
+            unheard.append(symbol)
+            raise LinkDown("no answer")
+
+        client.cash_flows = cash_flows
+        async with stage.outage():
+            stage.venue.on_funding(BTC, RATE)
+        await stage.settled(told=[], position="0.010")
+        assert unheard == [BTC]
+        (told,) = [
+            event.body["actions"]
+            for event in stage.world.events()
+            if event.type == "execution.positions_reconciled" and event.body["actions"]
+        ]
+        assert ["FUNDING_FEE -0.064" in action for action in told] == [True]
+
+
 @pytest.mark.parametrize("amount", ["250.5", "-250.5", "0.00000003"])
 @pytest.mark.parametrize("rule", ["adopt", "hold"])
 @wire_scenario
