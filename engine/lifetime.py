@@ -106,9 +106,9 @@ class Lifetime:
                     extra={"orders": left},
                 )
         if not left:
-            if core.execution.dead_man.may_run:
+            if core.execution.dead_man.may_run and core.lease.may_be_held_soon:
+                core.lease.renew_now()  # it has run out, perhaps while the machine slept
                 with anyio.move_on_after(CONFIRM_SECONDS):
-                    core.lease.renew_now()  # it may have run out while the machine slept
                     while core.lease.may_be_held_soon:
                         await core.changes.wait()
             with anyio.move_on_after(STOP_SECONDS):
